@@ -1,0 +1,1 @@
+"""The `bench` command: one file per sub-command, parsing and printing only."""

@@ -1,0 +1,1 @@
+"""Typed configuration: YAML layers, `--set` overrides, validation with key paths."""

@@ -1,0 +1,1 @@
+"""From raw interactions to prediction rows: sources, filters, protocols, storage."""

@@ -1,0 +1,77 @@
+"""Prediction rows: the one form in which every student, teacher and metric sees the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table of R prediction tasks: given a history, rank the catalogue for the target.
+
+    The position of a row in the table is its `row_id`, for ever: teacher knowledge is addressed
+    by it. Item ids run 1..N in catalogue order; 0 is padding.
+
+    Attributes:
+        history: int32 [R, L], oldest first, padded with 0 on the right.
+        length: int32 [R], number of real items in each history, 1..L.
+        target: int32 [R], the item to be ranked, 1..N.
+        user: int32 [R], index of the user, 0..U-1.
+        ordinal: int32 [R], 0-based position of the target in its user's ordered interactions;
+            (user token, ordinal) is the key of a row.
+    """
+
+    history: Ids
+    length: Ids
+    target: Ids
+    user: Ids
+    ordinal: Ids
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """One dataset under one protocol: three tables of rows and the catalogue they rank.
+
+    Attributes:
+        dataset: name of the dataset.
+        protocol: slug of the protocol, such as `temporal-10`.
+        item_tokens: the N item tokens; item id i is `item_tokens[i - 1]`.
+        item_texts: the N item texts (empty string where an item has none).
+        user_tokens: the U user tokens.
+        catalogue_fingerprint: hash of the ordered item tokens.
+        split_fingerprint: hash of the row keys and targets of the three tables.
+        fingerprint: hash of the two, and the identity of the data in a trial's key.
+    """
+
+    dataset: str
+    protocol: str
+    item_tokens: list[str]
+    item_texts: list[str]
+    user_tokens: list[str]
+    train: Rows
+    valid: Rows
+    test: Rows
+    catalogue_fingerprint: str
+    split_fingerprint: str
+    fingerprint: str
+
+    @property
+    def n_items(self) -> int:
+        """N, the size of the catalogue without padding."""
+        return len(self.item_tokens)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_tokens)
+
+    def target_counts(self) -> NDArray[np.int64]:
+        """How often each item is a *training* target: int64 [N + 1], entry 0 is 0."""
+        return np.bincount(self.train.target, minlength=self.n_items + 1).astype(np.int64)

@@ -1,0 +1,62 @@
+"""Every error a user can cause, as one family.
+
+The command line prints a `BenchError` as one clear message and exits with 2; anything else is a
+defect of the suite. A `TrialFailure` is not a user's mistake but an outcome: it becomes the record
+of its trial, and the other trials go on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A mistake in what the user gave: what is wrong, where, and what is allowed."""
+
+
+class ConfigError(BenchError):
+    """A configuration file, override or option that cannot be understood."""
+
+
+class DataError(BenchError):
+    """Interactions or items that are missing, unreadable or inconsistent."""
+
+
+class ArtifactError(BenchError):
+    """Teacher knowledge that breaks the contract; lists every problem found."""
+
+    def __init__(self, where: str, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"{where} is not usable teacher knowledge:{lines}")
+
+
+class UnknownNameError(ConfigError):
+    """A name that is not registered; the message offers the nearest match."""
+
+    def __init__(self, kind: str, name: str, allowed: Iterable[str], where: str = "") -> None:
+        allowed = sorted(allowed)
+        close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        place = f"{where}: " if where else ""
+        listing = ", ".join(allowed) or "none"
+        super().__init__(f"{place}unknown {kind} '{name}'.{hint} Allowed: {listing}")
+
+
+class TrialFailure(Exception):
+    """A trial that ended without a result; `status` is what its record says."""
+
+    status = "error"
+
+
+class Diverged(TrialFailure):
+    """The loss or the scores of a trial became NaN or infinite."""
+
+    status = "diverged"
+
+
+class OutOfMemory(TrialFailure):
+    """A trial needed more memory than its device has."""
+
+    status = "out-of-memory"

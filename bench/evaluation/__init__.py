@@ -1,0 +1,1 @@
+"""Full-catalogue ranking, metrics from ranks, segments and significance."""

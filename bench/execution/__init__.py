@@ -1,0 +1,1 @@
+"""Running trials: one trial in, one record out."""

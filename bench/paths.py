@@ -1,0 +1,39 @@
+"""Where things are: the user's workspace and the configuration that ships with the suite."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds `datasets/`, `tocf/` and `results/` (and may hold `configs/`)."""
+
+    home: Path
+
+    @classmethod
+    def current(cls) -> Workspace:
+        """`$BENCH_HOME` if set, else the checkout or installation the suite runs from."""
+        home = os.environ.get("BENCH_HOME")
+        return cls(Path(home).expanduser().resolve() if home else SHIPPED)
+
+    @property
+    def datasets(self) -> Path:
+        return self.home / "datasets"
+
+    @property
+    def tocf(self) -> Path:
+        return self.home / "tocf"
+
+    @property
+    def results(self) -> Path:
+        return self.home / "results"
+
+    @property
+    def config_folders(self) -> list[Path]:
+        """Folders of YAML, the strongest first: the user's own, then the shipped ones."""
+        return list(dict.fromkeys([self.home / "configs", SHIPPED / "configs"]))

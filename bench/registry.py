@@ -1,0 +1,222 @@
+"""One generic registry: names to classes, lazily imported, typos and collisions refused.
+
+Methods are found by folder and by entry point without importing them, so that listing and
+planning need no torch: what a plan must know (summary, needed signals, identity of the code) is
+read from the source text.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bench.errors import ConfigError, UnknownNameError
+from bench.paths import SHIPPED
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names of one kind of thing, and how to get it.
+
+    A value is the thing itself or a lazy placeholder `"module:Attribute"`, imported by the first
+    `get`.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T | str] = {}
+
+    def register(self, name: str, value: T | str) -> None:
+        """Add an entry; a second, different one under the same name is an error."""
+        if self._entries.setdefault(name, value) is not value:
+            raise ConfigError(f"two different {self.kind}s are called '{name}'")
+
+    def add(self, name: str) -> Callable[[T], T]:
+        """Decorator form of `register`."""
+
+        def decorate(value: T) -> T:
+            self.register(name, value)
+            return value
+
+        return decorate
+
+    def get(self, name: str) -> T:
+        """The thing called `name`, imported if it has to be.
+
+        Raises:
+            UnknownNameError: nothing has this name; the message offers the nearest one.
+        """
+        if name not in self._entries:
+            raise UnknownNameError(self.kind, name, self._entries)
+        value = self._entries[name]
+        if isinstance(value, str):
+            module, _, attribute = value.partition(":")
+            value = self._entries[name] = getattr(importlib.import_module(module), attribute)
+        return value
+
+    def names(self) -> list[str]:
+        return sorted(self._entries)
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method as its source text tells it, without importing it.
+
+    Attributes:
+        name: registered name, kebab-case.
+        summary: first line of the class's docstring.
+        needs: teacher signals it always needs.
+        path: its file.
+        module: importable name of its module, or None for a plug-in file.
+    """
+
+    name: str
+    summary: str
+    needs: frozenset[str]
+    path: Path
+    module: str | None
+
+    @property
+    def code_digest(self) -> str:
+        """SHA-256 of what the method computes: its code and that of the `methods` modules it
+        imports, comments, docstrings and layout apart."""
+        return _code_digest(self.path)
+
+    def load(self) -> Any:
+        """The method's class (imports torch)."""
+        if self.module is None:
+            name = f"bench_plugin_{hashlib.sha256(str(self.path).encode()).hexdigest()[:12]}"
+            if name not in sys.modules:
+                spec = importlib.util.spec_from_file_location(name, self.path)
+                assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file
+                module = importlib.util.module_from_spec(spec)
+                sys.modules[name] = module
+                spec.loader.exec_module(module)
+        else:
+            importlib.import_module(self.module)
+        return _LOADED[self.name]
+
+
+@dataclass
+class MethodRegistry:
+    """Methods of the `methods/` folder, of entry points and of plug-in files."""
+
+    _found: dict[str, MethodEntry] = field(default_factory=dict)
+
+    def discover(self) -> None:
+        """Find the methods of the tree and those of installed packages (`bench.methods`)."""
+        for path in sorted((SHIPPED / "methods").glob("*.py")):
+            self._read(path, f"methods.{path.stem}")
+        for point in entry_points(group="bench.methods"):
+            spec = importlib.util.find_spec(point.module)
+            if spec is not None and spec.origin is not None:
+                self._read(Path(spec.origin), point.module)
+
+    def add_plugin(self, path: Path) -> list[MethodEntry]:
+        """Register the methods of a file outside the tree.
+
+        Raises:
+            ConfigError: the file is missing, is not Python, or registers no method.
+        """
+        if not path.is_file():
+            raise ConfigError(f"--plugin {path}: no such file")
+        try:
+            entries = self._read(path.resolve(), None)
+        except SyntaxError as error:
+            raise ConfigError(f"--plugin {path}: line {error.lineno}: {error.msg}") from error
+        if not entries:
+            raise ConfigError(f"--plugin {path}: no class decorated with @register_method(...)")
+        return entries
+
+    def get(self, name: str) -> MethodEntry:
+        if name not in self._found:
+            raise UnknownNameError("method", name, self._found)
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[MethodEntry]:
+        return iter(sorted(self._found.values(), key=lambda entry: entry.name))
+
+    def _read(self, path: Path, module: str | None) -> list[MethodEntry]:
+        entries = list(_entries_in(path, module))
+        for entry in entries:
+            known = self._found.setdefault(entry.name, entry)
+            if known.path != entry.path:
+                raise ConfigError(
+                    f"two methods are called '{entry.name}': {known.path} and {entry.path}"
+                )
+        return entries
+
+
+_LOADED: dict[str, type] = {}
+
+
+def register_method(name: str, *, needs: Iterable[str] = ()) -> Callable[[type], type]:
+    """Class decorator that makes a `methods.base.Method` available as `--method NAME`.
+
+    Args:
+        name: kebab-case name, written as a literal (it is read without importing the file).
+        needs: teacher signals that the method always needs, a literal set of names.
+    """
+
+    def decorate(cls: type) -> type:
+        cls.needs = frozenset(needs)  # type: ignore[attr-defined]
+        _LOADED[name] = cls
+        return cls
+
+    return decorate
+
+
+def _entries_in(path: Path, module: str | None) -> Iterator[MethodEntry]:
+    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("register_method"):
+                name = ast.literal_eval(call.args[0])
+                needs = next((k.value for k in call.keywords if k.arg == "needs"), None)
+                yield MethodEntry(
+                    name=name,
+                    summary=(ast.get_docstring(node) or "").partition("\n")[0],
+                    needs=frozenset(ast.literal_eval(needs)) if needs else frozenset(),
+                    path=path,
+                    module=module,
+                )
+
+
+def _code_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    pending, seen = [path], {path}
+    while pending:
+        tree = ast.parse(pending.pop().read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_docstring(body[0]):
+                body[0] = ast.Pass()
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("methods."):
+                imported = SHIPPED / f"{(node.module or '').replace('.', '/')}.py"
+                if imported not in seen:
+                    seen.add(imported)
+                    pending.append(imported)
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+METHODS = MethodRegistry()
+METHODS.discover()

@@ -1,0 +1,1 @@
+"""Records of trials and the store that keeps them."""

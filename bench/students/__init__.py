@@ -1,0 +1,1 @@
+"""Students: RecBole models behind one small adapter."""

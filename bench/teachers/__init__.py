@@ -1,0 +1,1 @@
+"""Teacher knowledge: its contract on disk, its validation, its builders and controls."""

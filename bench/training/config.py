@@ -1,0 +1,49 @@
+"""Typed configuration of training (imports no torch)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from bench.students.config import Objective
+
+
+class TrainingConfig(BaseModel):
+    """How one student is trained; the same for every method of a cell."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: Objective = Field("ce", description="base loss (section 'Objectives' of the docs)")
+    learning_rate: PositiveFloat = Field(1e-3, description="step size of Adam")
+    batch_size: PositiveInt = Field(512, description="rows per step")
+    weight_decay: NonNegativeFloat = Field(0.0, description="L2 coefficient of Adam")
+    max_epochs: PositiveInt = Field(100, description="upper bound of passes over the rows")
+    min_epochs: PositiveInt = Field(8, description="passes before early stopping may act")
+    patience: PositiveInt = Field(5, description="passes without a better validation metric")
+    select: str = Field("ndcg@20", description="validation metric that chooses the epoch")
+    selection: Literal["validation", "oracle"] = Field(
+        "validation",
+        description="split that chooses the epoch; `oracle` is the test split, as a published "
+        "program does, and is never reported beside honest rows",
+    )
+    dros_weight: NonNegativeFloat = Field(
+        0.5, description="weight of the robust term under the objective dros (DLLM2Rec, SASRec)"
+    )
+    dros_temperature: PositiveFloat = Field(1.0, description="beta of the robust term")
+
+    @model_validator(mode="after")
+    def _epochs_in_order(self) -> TrainingConfig:
+        if self.min_epochs > self.max_epochs:
+            raise ValueError(
+                f"min_epochs ({self.min_epochs}) exceeds max_epochs ({self.max_epochs})"
+            )
+        return self

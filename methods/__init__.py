@@ -1,0 +1,1 @@
+"""Distillation methods, one file each; see `methods.base` for the interface."""
