@@ -1,0 +1,67 @@
+PYTHON  ?= python3
+VENV    ?= .venv
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+TAG := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+# Each step leaves a stamp, so that a second run installs nothing.
+ENVIRONMENT := $(VENV)/.python-$(TAG)
+INSTALLED   := $(VENV)/.installed
+CHECKERS    := $(VENV)/.checkers
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+install: $(INSTALLED) ## install the suite into .venv
+
+demo: $(INSTALLED) ## install, distil students on MovieLens, print the leaderboard
+	$(BIN)/bench run --suite demo
+
+test: $(CHECKERS) ## install, run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+test-slow: $(CHECKERS) ## run the long tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+
+lint: $(CHECKERS) ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(CHECKERS) ## mend style where that is mechanical
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove the environment and all caches (keeps datasets, tocf and results)
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find bench methods tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp of another Python is no match: the environment is made anew.
+$(ENVIRONMENT):
+	@case "$(TAG)" in 3.1[0-3]) ;; *) \
+	  echo "$(PYTHON) is Python '$(TAG)', but 3.10 to 3.13 is needed: make PYTHON=python3.11 ..." >&2; \
+	  exit 2;; esac
+	@echo "1/4 environment $(VENV), Python $(TAG)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# torch first, so that the build found on the configured index (CPU or CUDA) is the one kept.
+# RecBole alone, because its requirements exclude current Pythons (see pyproject.toml).
+$(INSTALLED): $(ENVIRONMENT) pyproject.toml constraints.txt
+	@echo "2/4 torch (the largest download)"
+	@$(PIP) install --constraint constraints.txt torch
+	@echo "3/4 RecBole, without Ray"
+	@$(PIP) install --constraint constraints.txt --no-deps recbole
+	@echo "4/4 the suite and what it needs"
+	@$(PIP) install --constraint constraints.txt --editable '.[text]'
+	@touch $@
+
+$(CHECKERS): $(INSTALLED)
+	@echo "tools of the tests and checks"
+	@$(PIP) install --constraint constraints.txt --editable '.[text,test,dev]'
+	@touch $@
