@@ -1,0 +1,129 @@
+"""Ranks of targets to HR, NDCG and MRR: everything here is a function of the ranks alone.
+
+A row has one relevant item, so with rank r (1 is best, over the full catalogue)
+
+    HR@K = [r <= K]     NDCG@K = [r <= K] / log2(r + 1)     MRR@K = [r <= K] / r
+
+and the metric of a split is the mean over its rows. Larger is better for all three.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.errors import ConfigError, UnknownNameError
+
+CUTOFFS = (1, 5, 10, 20)
+
+_GAIN: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "hr": np.ones_like,
+    "ndcg": lambda rank: 1.0 / np.log2(rank + 1.0),
+    "mrr": lambda rank: 1.0 / rank,
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric at one cutoff, such as `ndcg@20`.
+
+    Attributes:
+        family: `hr`, `ndcg` or `mrr`.
+        cutoff: K >= 1; a target ranked below K scores 0.
+    """
+
+    family: str
+    cutoff: int
+
+    def __str__(self) -> str:
+        return f"{self.family}@{self.cutoff}"
+
+    @property
+    def label(self) -> str:
+        """The name as tables print it: `NDCG@20`."""
+        return str(self).upper()
+
+    @property
+    def higher_is_better(self) -> bool:
+        return True
+
+    def per_row(self, ranks: ArrayLike) -> NDArray[np.float64]:
+        """Value of every row.
+
+        Args:
+            ranks: [R], the rank of each row's target, 1-based.
+
+        Returns:
+            float64 [R], each in 0..1.
+
+        Raises:
+            ValueError: a rank is NaN, infinite or below 1, or there is no row.
+        """
+        rank = checked_ranks(ranks)
+        return np.where(rank <= self.cutoff, _GAIN[self.family](rank), 0.0)
+
+
+def parse_metric(name: str) -> Metric:
+    """Read `family@K`, in any case.
+
+    Raises:
+        ConfigError: not of that form, an unknown family, or K < 1.
+    """
+    match = re.fullmatch(r"([a-z]+)@([0-9]+)", name.strip().lower())
+    if match is None:
+        raise ConfigError(
+            f"'{name}' is not a metric; write FAMILY@K with FAMILY one of "
+            f"{', '.join(sorted(_GAIN))}, such as ndcg@20"
+        )
+    family, cutoff = match[1], int(match[2])
+    if family not in _GAIN:
+        raise UnknownNameError("metric", family, _GAIN, where=name)
+    if cutoff < 1:
+        raise ConfigError(f"'{name}': the cutoff of a metric is at least 1")
+    return Metric(family, cutoff)
+
+
+def metric_names(cutoffs: Iterable[int] = CUTOFFS) -> list[str]:
+    """Names of every family at every cutoff, in the order of records and tables."""
+    return [f"{family}@{cutoff}" for cutoff in cutoffs for family in _GAIN]
+
+
+def metrics_from_ranks(ranks: ArrayLike, cutoffs: Iterable[int] = CUTOFFS) -> dict[str, float]:
+    """Mean HR, NDCG and MRR over the rows of a split.
+
+    Args:
+        ranks: [R], R >= 1, the 1-based rank of each row's target over the full catalogue.
+        cutoffs: the values of K.
+
+    Returns:
+        `{"hr@1": ..., "ndcg@1": ..., "mrr@1": ..., "hr@5": ...}`, each in 0..1.
+
+    Raises:
+        ValueError: a rank is NaN, infinite or below 1, or there is no row.
+    """
+    rank = checked_ranks(ranks)
+    return {name: float(parse_metric(name).per_row(rank).mean()) for name in metric_names(cutoffs)}
+
+
+def checked_ranks(ranks: ArrayLike) -> NDArray[np.float64]:
+    """The ranks as float64 [R].
+
+    Raises:
+        ValueError: not one-dimensional, empty, or with a value that no rank can have. A rank that
+            came from a comparison with NaN must never pass as a hit.
+    """
+    rank = np.asarray(ranks, dtype=np.float64)
+    if rank.ndim != 1 or rank.size == 0:
+        raise ValueError(f"ranks must be a non-empty vector, not of shape {rank.shape}")
+    wrong = ~(np.isfinite(rank) & (rank >= 1))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"{int(wrong.sum())} of {rank.size} ranks are not numbers >= 1, "
+            f"first at row {row}: {rank[row]}"
+        )
+    return rank

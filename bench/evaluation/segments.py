@@ -1,0 +1,81 @@
+"""Metrics by kind of row: how often the target was trained on, and how long the history is.
+
+A student that knows items by their ids alone cannot rank a target it never trained on; knowledge
+of the item texts could. A mean over all rows hides that, so records keep the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.data.rows import PreparedData
+from bench.evaluation.metrics import CUTOFFS, metrics_from_ranks
+
+Mask = NDArray[np.bool_]
+
+TARGET_SEGMENTS = ("cold", "rare", "warm")
+WARM_FROM = 5
+"""Training targets from which on an item is warm; between 1 and 4 it is rare."""
+
+HEAD_SHARE = 0.2
+"""Share of the catalogue that is the popular head."""
+
+HISTORY_BOUNDS = (1, 3, 6, 11, 21)
+"""Smallest history length of each group."""
+
+
+def segment_masks(data: PreparedData) -> dict[str, Mask]:
+    """Which test rows belong to which segment.
+
+    Returns:
+        bool [R_test] by name. `cold` / `rare` / `warm`: the target is a training target never,
+        1-4 times, 5 times or more (they partition the rows). `head` / `tail`: the target is
+        among the 20 % of the catalogue with most training targets (ties included), or not.
+        `history 1-2`, `history 3-5`, ...: number of items in the history.
+    """
+    counts = data.target_counts()
+    seen = counts[data.test.target]
+    threshold = np.sort(counts[1:])[::-1][max(0, int(np.ceil(HEAD_SHARE * data.n_items)) - 1)]
+    head = (seen >= threshold) & (seen > 0)
+    masks = {
+        "cold": seen == 0,
+        "rare": (seen >= 1) & (seen < WARM_FROM),
+        "warm": seen >= WARM_FROM,
+        "head": head,
+        "tail": ~head,
+    }
+    upper = [bound - 1 for bound in HISTORY_BOUNDS[1:]]
+    for low, high in zip(HISTORY_BOUNDS, [*upper, None], strict=True):
+        name = f"history {low}+" if high is None else f"history {low}-{high}"
+        last = np.iinfo(np.int32).max if high is None else high
+        masks[name] = (data.test.length >= low) & (data.test.length <= last)
+    return masks
+
+
+def segment_metrics(
+    ranks: ArrayLike, data: PreparedData, cutoffs: Iterable[int] = CUTOFFS
+) -> dict[str, dict[str, float]]:
+    """Metrics of every segment of the test rows.
+
+    Args:
+        ranks: int [R_test], the 1-based rank of each test row's target.
+        data: the data that was ranked.
+        cutoffs: the values of K.
+
+    Returns:
+        `{segment: {"rows": n, "hr@20": ...}}`; a segment without rows has only `rows`.
+
+    Raises:
+        ValueError: as many ranks as test rows were expected, or a rank is no rank.
+    """
+    ranks, cutoffs = np.asarray(ranks), tuple(cutoffs)
+    if len(ranks) != len(data.test):
+        raise ValueError(f"{len(ranks)} ranks for {len(data.test)} test rows")
+    result: dict[str, dict[str, float]] = {}
+    for name, mask in segment_masks(data).items():
+        part: dict[str, float] = {"rows": int(mask.sum())}
+        result[name] = part | (metrics_from_ranks(ranks[mask], cutoffs) if mask.any() else {})
+    return result

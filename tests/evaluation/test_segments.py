@@ -1,0 +1,104 @@
+"""Segments, popularity and stored users on small tables whose answer is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.data.rows import PreparedData, Rows
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.references import popularity_ranks
+from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks, segment_metrics
+from bench.results.users import load_users, save_users
+
+
+def rows(targets, lengths=None, users=None) -> Rows:
+    n = len(targets)
+    lengths = lengths or [1] * n
+    history = np.zeros((n, max(lengths, default=1)), dtype=np.int32)
+    for row, length in enumerate(lengths):
+        history[row, :length] = 1
+    return Rows(
+        history=history,
+        length=np.array(lengths, dtype=np.int32),
+        target=np.array(targets, dtype=np.int32),
+        user=np.array(users or range(n), dtype=np.int32),
+        ordinal=np.ones(n, dtype=np.int32),
+    )
+
+
+def data(train, test, n_items, **test_columns) -> PreparedData:
+    return PreparedData(
+        dataset="toy",
+        protocol="temporal-10",
+        item_tokens=[f"i{i}" for i in range(n_items)],
+        item_texts=[""] * n_items,
+        user_tokens=["u"],
+        train=rows(train),
+        valid=rows(test),
+        test=rows(test, **test_columns),
+        catalogue_fingerprint="c",
+        split_fingerprint="s",
+        fingerprint="f",
+    )
+
+
+def test_target_segments_follow_training_targets():
+    toy = data([1] * 5 + [2] * 4 + [3], test=[1, 2, 3, 4, 4], n_items=10)
+    masks = segment_masks(toy)
+    assert masks["warm"].tolist() == [True, False, False, False, False]
+    assert masks["rare"].tolist() == [False, True, True, False, False]
+    assert masks["cold"].tolist() == [False, False, False, True, True]
+    assert masks["head"].tolist() == [True, True, False, False, False]  # 2 of 10 items
+    assert (masks["head"] ^ masks["tail"]).all()
+
+
+def test_each_segment_has_the_metrics_of_its_rows():
+    toy = data([1] * 5 + [2], test=[1, 2, 3, 1], n_items=10, lengths=[1, 2, 7, 30])
+    ranks = np.array([1, 3, 10, 4])
+    got = segment_metrics(ranks, toy)
+    assert got["warm"] == {"rows": 2, **metrics_from_ranks([1, 4])}
+    assert got["history 1-2"] == {"rows": 2, **metrics_from_ranks([1, 3])}
+    assert got["history 6-10"] == {"rows": 1, **metrics_from_ranks([10])}
+    assert got["history 21+"]["rows"] == 1
+    assert got["history 3-5"] == {"rows": 0}
+
+
+def test_ranks_of_other_rows_are_refused():
+    with pytest.raises(ValueError, match="2 ranks for 3 test rows"):
+        segment_metrics([1, 2], data([1], test=[1, 1, 1], n_items=2))
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_segments_partition_the_rows_and_popularity_counts_ties(draw):
+    n_items = draw.draw(st.integers(1, 12))
+    item = st.integers(1, n_items)
+    train = draw.draw(st.lists(item, min_size=1, max_size=40))
+    test = draw.draw(st.lists(item, min_size=1, max_size=12))
+    lengths = draw.draw(st.lists(st.integers(1, 40), min_size=len(test), max_size=len(test)))
+    toy = data(train, test, n_items, lengths=lengths)
+    masks = segment_masks(toy)
+    for family in (TARGET_SEGMENTS, ("head", "tail"), [n for n in masks if "history" in n]):
+        assert (np.sum([masks[name] for name in family], axis=0) == 1).all()
+    brute = [
+        sum(train.count(other) >= train.count(target) for other in range(1, n_items + 1))
+        for target in test
+    ]
+    assert popularity_ranks(toy).tolist() == brute
+    assert popularity_ranks(toy).dtype == np.int32
+
+
+def test_popularity_ranks_are_those_of_the_split():
+    toy = data([1, 1, 2], test=[1, 2, 3], n_items=4)
+    assert popularity_ranks(toy, "test").tolist() == [1, 2, 4]
+    assert popularity_ranks(toy, "valid").tolist() == [1, 2, 4]
+
+
+def test_users_are_kept_by_fingerprint(tmp_path):
+    toy = data([1], test=[1, 1, 1], n_items=2, users=[4, 4, 7])
+    assert load_users(tmp_path, "f") is None
+    save_users(tmp_path, toy)
+    save_users(tmp_path, toy)
+    assert load_users(tmp_path, "f").tolist() == [4, 4, 7]
+    assert [path.name for path in (tmp_path / "users").iterdir()] == ["f.npy"]

@@ -1,0 +1,107 @@
+"""Paired tests against brute force, an independent library, planted effects and pure chance."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.evaluation.significance import compare_by_seed, compare_by_user, holm
+
+
+def test_one_row_per_user_is_the_paired_t_test():
+    rng = np.random.default_rng(0)
+    ours, baseline = rng.normal(0.1, 1, 200), rng.normal(0, 1, 200)
+    theirs = stats.ttest_rel(ours, baseline)
+    interval = theirs.confidence_interval(0.95)
+    got = compare_by_user(ours, baseline, np.arange(200))
+    assert got.p == pytest.approx(theirs.pvalue)
+    assert (got.low, got.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_clusters_equal_the_written_formula():
+    rng = np.random.default_rng(1)
+    users = rng.integers(0, 30, 300)
+    ours, baseline = rng.normal(0.2, 1, (3, 300)), rng.normal(0, 1, (3, 300))
+    d = (ours - baseline).mean(axis=0)
+    present = sorted(set(users.tolist()))
+    square = sum((d[users == u].sum() - (users == u).sum() * d.mean()) ** 2 for u in present)
+    error = np.sqrt(len(present) / (len(present) - 1) * square) / len(d)
+    p = 2 * stats.t.sf(abs(d.mean() / error), len(present) - 1)
+    got = compare_by_user(ours, baseline, users)
+    assert (got.difference, got.p) == pytest.approx((d.mean(), p))
+
+
+def test_the_error_agrees_with_resampling_users():
+    rng = np.random.default_rng(2)
+    sizes = rng.integers(1, 8, 150)
+    users = np.repeat(np.arange(150), sizes)
+    d = rng.normal(0, 1, 150)[users] + rng.normal(0.2, 0.5, len(users))
+    got = compare_by_user(d, np.zeros_like(d), users)
+    sums, counts = np.bincount(users, d), np.bincount(users)
+    pick = rng.integers(0, 150, (4000, 150))
+    means = sums[pick].sum(axis=1) / counts[pick].sum(axis=1)
+    margin = (got.high - got.low) / 2 / stats.t.ppf(0.975, 149)
+    assert margin == pytest.approx(means.std(), rel=0.1)
+
+
+def test_chance_alone_is_called_significant_one_time_in_twenty():
+    """Rows of a user share an effect: a test that ignores users fails this by far."""
+    rng = np.random.default_rng(3)
+    users = np.repeat(np.arange(100), 6)
+    p_users, p_rows = [], []
+    for _ in range(800):
+        d = rng.normal(0, 1, 100)[users] + rng.normal(0, 0.5, 600)
+        p_users.append(compare_by_user(d, np.zeros(600), users).p)
+        p_rows.append(compare_by_user(d, np.zeros(600), np.arange(600)).p)
+    assert 0.03 < np.mean(np.array(p_users) < 0.05) < 0.07
+    assert np.mean(np.array(p_rows) < 0.05) > 0.2
+
+
+def test_a_planted_effect_is_found_with_its_direction():
+    rng = np.random.default_rng(4)
+    users = rng.integers(0, 500, 3000)
+    baseline = rng.random((3, 3000)) < 0.10
+    ours = rng.random((3, 3000)) < 0.13
+    better = compare_by_user(ours.astype(float), baseline.astype(float), users)
+    worse = compare_by_user(baseline.astype(float), ours.astype(float), users)
+    assert better.p < 0.01
+    assert 0 < better.low < better.difference < better.high
+    assert worse.p == pytest.approx(better.p)
+    assert worse.difference == pytest.approx(-better.difference)
+
+
+def test_nothing_can_be_said_from_one_user_or_one_seed():
+    assert compare_by_user([1.0, 2.0], [0.0, 0.0], [5, 5]) is None
+    assert compare_by_seed([0.1], [0.2]) is None
+
+
+def test_equal_methods_do_not_differ():
+    same = np.random.default_rng(5).random(50)
+    got = compare_by_user(same, same, np.arange(50))
+    assert (got.difference, got.p) == (0.0, 1.0)
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    with pytest.raises(ValueError, match="equal shapes"):
+        compare_by_user(np.zeros(3), np.zeros(4), np.zeros(3))
+
+
+def test_seeds_are_compared_by_the_paired_t_test():
+    ours, baseline = [0.21, 0.23, 0.22], [0.20, 0.21, 0.215]
+    assert compare_by_seed(ours, baseline).p == pytest.approx(
+        stats.ttest_rel(ours, baseline).pvalue
+    )
+
+
+def test_holm_by_hand():
+    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_never_helps(p_values):
+    corrected = holm(p_values)
+    assert all(p <= c <= 1 for p, c in zip(p_values, corrected, strict=True))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(corrected)[order]) >= 0).all()
