@@ -1,0 +1,247 @@
+"""Build a teacher's folder, once, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from bench.data.rows import PreparedData
+from bench.errors import ConfigError
+from bench.paths import Workspace
+from bench.registry import Registry
+from bench.teachers import files
+from bench.teachers.config import TeacherConfig
+from bench.teachers.manifest import (
+    Signal,
+    TeacherManifest,
+    read_manifest,
+    teacher_folder,
+    write_manifest,
+)
+
+Progress = Callable[[str], None]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a builder makes.
+
+    Attributes:
+        embeddings: float32 [N, D], row i - 1 is item i.
+        metrics: the teacher's own metrics under the students' protocol, by split.
+        test_ranks: int32 [R_test], rank of every test target over the catalogue.
+        recipe: how it was made: the resolved options and what became of them.
+        rankings: int32 [R, K_T], ids 1..N, best first, one row per training row.
+        distances: float32 [R, K_T], non-decreasing along a row.
+        truth_distance: float32 [R], distance to the row's own target.
+        notes: what a reader of a leaderboard must know.
+    """
+
+    embeddings: NDArray[np.float32]
+    metrics: dict[str, dict[str, float]]
+    test_ranks: NDArray[np.int32]
+    recipe: dict[str, Any]
+    rankings: NDArray[np.int32] | None = None
+    distances: NDArray[np.float32] | None = None
+    truth_distance: NDArray[np.float32] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Builder(Protocol):
+    """A kind of teacher: typed options, and a function of options and data."""
+
+    Options: ClassVar[type[BaseModel]]
+
+    @staticmethod
+    def build(options: Any, data: PreparedData, cache: Path, progress: Progress) -> Product:
+        """Make the knowledge; training rows are the only ones that may be learned from.
+
+        Args:
+            options: an instance of `Options`.
+            data: rows and catalogue.
+            cache: folder for what can be computed again and is costly.
+            progress: takes one line of text at a time.
+        """
+
+
+KINDS: Registry[type[Builder]] = Registry("teacher kind")
+KINDS.register("text", "bench.teachers.text:TextTeacher")
+KINDS.register("raw-text", "bench.teachers.raw_text:RawTextTeacher")
+
+
+def build_teacher(
+    name: str,
+    config: TeacherConfig | Mapping[str, Any],
+    data: PreparedData,
+    workspace: Workspace,
+    folder: Path,
+    progress: Progress,
+) -> Path:
+    """Build the teacher into `folder` unless it is there.
+
+    Processes that want the same teacher wait for the first one and take its result.
+
+    Args:
+        name: the teacher's name.
+        config: a `TeacherConfig`, or a mapping of that shape (`configs/teachers/*.yaml`).
+        data: the rows and catalogue to speak of.
+        workspace: whose `tocf/.cache` keeps encoded texts.
+        folder: the teacher's folder, which appears complete or not at all.
+        progress: takes one line of text at a time.
+
+    Returns:
+        `folder`.
+
+    Raises:
+        ConfigError: a wrong option, an unknown kind, or a teacher in `folder` that was built with
+            other options.
+    """
+    where = f"teacher '{name}'"
+    if not isinstance(config, TeacherConfig):
+        config = _validated(TeacherConfig, config, where)
+    builder = KINDS.get(config.kind)
+    options = _validated(builder.Options, config.options_for(data.dataset), f"{where} options")
+    with _lock(folder, progress):
+        if folder.is_dir():
+            _refuse_other_recipe(folder, config.kind, options)
+            return folder
+        for leftover in folder.parent.glob(f".{folder.name}.building-*"):  # of a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
+        progress(f"building {where} for {data.dataset} ({data.protocol})")
+        product = builder.build(options, data, workspace.tocf / ".cache", progress)
+        temporary = folder.with_name(f".{folder.name}.building-{uuid.uuid4().hex[:8]}")
+        try:
+            _write(temporary, name, config.kind, options, data, product)
+            temporary.replace(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    test = product.metrics.get("test", {})
+    progress(f"{where} is in {folder}: its own test NDCG@20 is {test.get('ndcg@20', 0):.4f}")
+    return folder
+
+
+def ensure_teacher(
+    name: str,
+    config: TeacherConfig | Mapping[str, Any],
+    data: PreparedData,
+    workspace: Workspace,
+    progress: Progress,
+    default_slug: str | None = None,
+) -> Path:
+    """The folder of a teacher in the workspace, built if it is missing (see `build_teacher`).
+
+    Args:
+        name, config, data, workspace, progress: as for `build_teacher`.
+        default_slug: slug of the dataset's default protocol; None if the data follow it.
+    """
+    slug = data.protocol
+    folder = teacher_folder(workspace, data.dataset, name, slug, default_slug or slug)
+    return build_teacher(name, config, data, workspace, folder, progress)
+
+
+def _validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = "; ".join(
+            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
+        )
+        raise ConfigError(f"{where}: {lines}. Allowed: {', '.join(model.model_fields)}") from error
+
+
+def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel) -> None:
+    manifest = read_manifest(folder)
+    built, asked = manifest.recipe.get("options", {}), options.model_dump(mode="json")
+    if manifest.kind == kind and built != asked:
+        differ = ", ".join(
+            f"{key} is {built.get(key)} there and {asked.get(key)} here"
+            for key in sorted(built.keys() | asked.keys())
+            if built.get(key) != asked.get(key)
+        )
+        raise ConfigError(
+            f"{folder} was built with other options ({differ}); remove the folder to build it "
+            "anew, or give the variant a name of its own in configs/teachers/"
+        )
+
+
+def _write(
+    folder: Path,
+    name: str,
+    kind: str,
+    options: BaseModel,
+    data: PreparedData,
+    product: Product,
+) -> None:
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True)
+    save_file(
+        {"embeddings": np.ascontiguousarray(product.embeddings, dtype=np.float32)},
+        folder / files.EMBEDDINGS,
+    )
+    signals: list[Signal] = ["embeddings"]
+    arrays: list[tuple[str, Signal, NDArray[Any] | None]] = [
+        (files.RANKINGS, "rankings", product.rankings),
+        (files.DISTANCES, "confidence", product.distances),
+        (files.TRUTH_DISTANCE, "truth-distance", product.truth_distance),
+    ]
+    for file, signal, array in arrays:
+        if array is not None:
+            np.save(folder / file, array)
+            signals.append(signal)
+    np.save(folder / files.TEST_RANKS, product.test_ranks)
+    manifest = TeacherManifest(
+        name=name,
+        kind=kind,
+        dataset=data.dataset,
+        protocol=data.protocol,
+        signals=signals,
+        id_base=1,
+        recipe={"options": options.model_dump(mode="json"), **product.recipe},
+        notes=product.notes,
+        catalogue_fingerprint=data.catalogue_fingerprint,
+        split_fingerprint=data.split_fingerprint,
+        metrics=product.metrics,
+        created_by=f"bench {_version()}",
+        files={
+            file: files.sha256_of(folder / file)
+            for file in files.BINARY
+            if (folder / file).is_file()
+        },
+    )
+    write_manifest(folder, manifest)
+
+
+def _version() -> str:
+    try:
+        return version("bench")
+    except PackageNotFoundError:
+        return "from source"
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, progress: Progress) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        progress(f"another process is building {folder}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

