@@ -1,0 +1,73 @@
+"""What RecBole says of its own sequential models, read from its files without importing it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.errors import ConfigError, UnknownNameError
+from bench.students.config import StudentConfig
+
+# Keys that the suite decides itself: the objective and the width of the history are not the
+# business of a student's file.
+_DECIDED_BY_THE_SUITE = frozenset({"loss_type"})
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def model_names() -> list[str]:
+    """Class names of RecBole's sequential models, such as `SASRec`."""
+    root = _root()
+    modules = {path.stem for path in (root / "model/sequential_recommender").glob("*.py")}
+    described = (path.stem for path in (root / "properties/model").glob("*.yaml"))
+    return sorted(name for name in described if name.lower() in modules)
+
+
+def defaults(model: str) -> dict[str, Any]:
+    """RecBole's own hyper-parameters of `model`, with its defaults."""
+    return _read(_root() / f"properties/model/{model}.yaml")
+
+
+def environment() -> dict[str, Any]:
+    """RecBole's settings that are not a model's: field names, prefixes and the like."""
+    return _read(_root() / "properties/overall.yaml")
+
+
+def check(config: StudentConfig) -> None:
+    """Refuse a model or a hyper-parameter that RecBole does not have.
+
+    Raises:
+        ConfigError: RecBole is not installed, or a name in `config` is unknown to it.
+    """
+    names = model_names()
+    if config.model not in names:
+        raise UnknownNameError("RecBole sequential model", config.model, names, "student.model")
+    allowed = defaults(config.model).keys() - _DECIDED_BY_THE_SUITE
+    for key in config.parameters:
+        if key not in allowed:
+            raise UnknownNameError(f"parameter of {config.model}", key, allowed, f"student.{key}")
+
+
+def _root() -> Path:
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            "RecBole is not installed: run `pip install --no-deps recbole==1.2.1` "
+            "(its other requirements come with the suite; Ray is not needed)"
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    mapping = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return {key: _number(value) for key, value in mapping.items()}
+
+
+def _number(value: Any) -> Any:
+    # YAML 1.1 reads `1e-12`, which RecBole's files hold, as text.
+    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        return float(value)
+    return value

@@ -1,0 +1,182 @@
+"""RecBole models as students; the only file that imports recbole.
+
+A model is built by composition: RecBole's class is instantiated with a plain mapping of its own
+defaults and a stand-in for its dataset. RecBole's `Config` is not used, since it reads
+`sys.argv`, sets NumPy globals and keeps unknown keys; neither are its loaders and trainer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.students import last_position, properties
+from bench.students.config import StudentConfig
+from bench.students.items import ItemTable
+
+
+class RecBoleStudent(nn.Module):
+    """An untouched RecBole sequential model behind the suite's interface.
+
+    Attributes:
+        n_items: N, size of the catalogue without padding.
+        width: d, size of item embeddings and encoded histories.
+        objective: name of the base objective it is trained with.
+    """
+
+    def __init__(
+        self,
+        config: StudentConfig,
+        *,
+        n_items: int,
+        history: int,
+        known_users: Tensor,
+        objective: str,
+    ) -> None:
+        """Build the model; parameters are drawn from torch's global generator.
+
+        Args:
+            config: the model and its hyper-parameters.
+            n_items: N.
+            history: L, the longest history.
+            known_users: bool [U], True for users with training rows. The others share the
+                padding user (a zero vector), since RecBole would give them untrained noise.
+            objective: name of the base objective.
+
+        Raises:
+            ConfigError: RecBole is missing, or does not know the model or a parameter.
+        """
+        super().__init__()
+        properties.check(config)
+        self.n_items = n_items
+        self.objective = objective
+        settings = properties.environment() | properties.defaults(config.model)
+        settings |= config.parameters
+        settings |= _FIELDS | {"MAX_ITEM_LIST_LENGTH": history, "device": torch.device("cpu")}
+        users = torch.where(known_users, torch.arange(1, len(known_users) + 1), 0)
+        self.register_buffer("_user_ids", users, persistent=False)
+        counts = {"item_id": n_items + 1, "user_id": len(known_users) + 1}
+        self.model: Any = _model_class(config.model)(settings, _Catalogue(counts))
+        self.items = self.model.item_embedding = ItemTable(self.model.item_embedding.weight)
+        self.width = self.items.offset.shape[1]
+        self._zero_padding_user()
+        self._encode = _encoder(config.model, self.model)
+
+    @property
+    def item_offset(self) -> nn.Parameter:
+        """float32 [N + 1, d], the student's own item embeddings."""
+        return self.items.offset
+
+    def fuse(self, fusion: Callable[[], Tensor], *, output: bool = True) -> None:
+        """See `methods.base.Student.fuse`."""
+        self.items.fuse(fusion, output=output)
+
+    def encode(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
+        """Encode histories: int64 [B, L], [B] and [B] to float32 [B, d]."""
+        if self.training:
+            self.items.forget()
+        return self._encode(history, length, self._user_ids[user])
+
+    def item_table(self) -> Tensor:
+        """float32 [N + 1, d], the scoring table of this step."""
+        return self.items.weight
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores [B, N + 1] of encoded histories [B, d]; column 0 (padding) is -inf."""
+        scores = hidden @ self.item_table().T
+        scores[:, 0] = -torch.inf
+        return scores
+
+    def penalty(self) -> Tensor | None:
+        """The regulariser that RecBole adds inside a model's own loss (Caser's), or None."""
+        model = self.model
+        if not hasattr(model, "reg_loss_conv_h"):
+            return None
+        weights = [
+            model.user_embedding.weight,
+            self.item_table(),
+            model.conv_v.weight,
+            model.fc1.weight,
+            model.fc2.weight,
+        ]
+        return model.reg_weight * model.reg_loss(weights) + model.reg_loss_conv_h()
+
+    def export_state(self) -> dict[str, Tensor]:
+        """The folded student under RecBole's own parameter names.
+
+        A student whose head was untied by an input-side fusion has one more tensor, `head`.
+        """
+        state = dict(self.model.state_dict())
+        state["item_embedding.weight"] = state.pop("item_embedding.offset")
+        if "item_embedding.head" in state:
+            state["head"] = state.pop("item_embedding.head")
+        return state
+
+    def import_state(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `export_state`, into a student built with the same settings."""
+        state = dict(state)
+        state["item_embedding.offset"] = state.pop("item_embedding.weight")
+        if "head" in state:
+            head = state["item_embedding.head"] = state.pop("head")
+            self.items.head = nn.Parameter(torch.empty_like(head))
+        self.model.load_state_dict(state)
+        self.items.forget()
+
+    @torch.no_grad()
+    def _zero_padding_user(self) -> None:
+        if hasattr(self.model, "user_embedding"):
+            self.model.user_embedding.weight[0] = 0.0
+
+
+_FIELDS = {
+    "USER_ID_FIELD": "user_id",
+    "ITEM_ID_FIELD": "item_id",
+    "LIST_SUFFIX": "_list",
+    "ITEM_LIST_LENGTH_FIELD": "item_length",
+    "NEG_PREFIX": "neg_",
+    # RecBole's models insist on one of their own losses; the suite's objectives replace it.
+    "loss_type": "CE",
+}
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    """All that a sequential RecBole model asks of a dataset."""
+
+    counts: dict[str, int]
+
+    def num(self, field: str) -> int:
+        return self.counts[field]
+
+    @property
+    def user_num(self) -> int:
+        return self.counts["user_id"]
+
+    @property
+    def item_num(self) -> int:
+        return self.counts["item_id"]
+
+
+def _model_class(name: str) -> type:
+    module = importlib.import_module(f"recbole.model.sequential_recommender.{name.lower()}")
+    return getattr(module, name)  # type: ignore[no-any-return]
+
+
+def _encoder(name: str, model: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """How to call the model's forward: by the names of its arguments, or faster where known."""
+    if name in last_position.ENCODERS:
+        fast = last_position.ENCODERS[name]
+        return lambda history, length, user: fast(model, history, length)
+    wanted = list(inspect.signature(model.forward).parameters)
+
+    def encode(history: Tensor, length: Tensor, user: Tensor) -> Tensor:
+        known = {"item_seq": history, "item_seq_len": length, "user": user}
+        return model.forward(*(known[argument] for argument in wanted))
+
+    return encode
