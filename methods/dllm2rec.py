@@ -1,0 +1,53 @@
+"""DLLM2Rec: ranking and embedding distillation together."""
+
+from __future__ import annotations
+
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor, nn
+
+from bench.registry import register_method
+from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
+from methods.embedding_only import EmbeddingOnly
+from methods.ranking_only import RankingOnly
+
+
+class _Ranking(RankingOnly.Config):
+    weight: NonNegativeFloat = Field(0.7, description="lambda_d (published command line)")
+
+
+class _Embedding(EmbeddingOnly.Config):
+    weight: NonNegativeFloat = Field(0.3, description="a (published command line)")
+
+
+@register_method("dllm2rec", needs={"rankings", "embeddings"})
+class DLLM2Rec(Method):
+    r"""Distil an LLM recommender's rankings and item embeddings at once.
+
+    Yu Cui et al., "Distillation Matters: Empowering Sequential Recommenders to Match the
+    Performance of Large Language Models", RecSys 2024: :math:`L = L_{base} + \lambda_d L_d` with
+    item embeddings :math:`e_i = b_i + a\, g(z_i)`, trained jointly. The two halves are the methods
+    `ranking-only` and `embedding-only` themselves; what departs from the paper is said there.
+    """
+
+    class Config(MethodConfig):
+        ranking: _Ranking = _Ranking()
+        embedding: _Embedding = _Embedding()
+
+    config: Config
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.halves = nn.ModuleList(
+            [RankingOnly(config.ranking), EmbeddingOnly(config.embedding)]
+        )
+
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return cls.needs | RankingOnly.signals(config.ranking)
+
+    def attach(self, student: Student, knowledge: Knowledge) -> None:
+        for half in self.halves:
+            half.attach(student, knowledge)
+
+    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        return {name: term for half in self.halves for name, term in half.loss(batch, output).items()}

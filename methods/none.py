@@ -1,0 +1,14 @@
+"""No distillation."""
+
+from __future__ import annotations
+
+from bench.registry import register_method
+from methods.base import Method
+
+
+@register_method("none")
+class NoDistillation(Method):
+    """The undistilled student: the base objective alone, tuned as hard as the rest.
+
+    Every gain in a leaderboard is measured against this row. It adds no parameters and no time.
+    """
