@@ -4,7 +4,8 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 TAG := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-warn-conflicts \
+  --constraint constraints.txt
 
 # Each step leaves a stamp, so that a second run installs nothing.
 ENVIRONMENT := $(VENV)/.python-$(TAG)
@@ -51,17 +52,18 @@ $(ENVIRONMENT):
 	@touch $@
 
 # torch first, so that the build found on the configured index (CPU or CUDA) is the one kept.
-# RecBole alone, because its requirements exclude current Pythons (see pyproject.toml).
+# RecBole alone, because its requirements exclude current Pythons (see pyproject.toml): hence no
+# warnings of conflicts, which would all be about them.
 $(INSTALLED): $(ENVIRONMENT) pyproject.toml constraints.txt
 	@echo "2/4 torch (the largest download)"
-	@$(PIP) install --constraint constraints.txt torch
+	@$(PIP) torch
 	@echo "3/4 RecBole, without Ray"
-	@$(PIP) install --constraint constraints.txt --no-deps recbole
+	@$(PIP) --no-deps recbole
 	@echo "4/4 the suite and what it needs"
-	@$(PIP) install --constraint constraints.txt --editable '.[text]'
+	@$(PIP) --editable '.[text]'
 	@touch $@
 
 $(CHECKERS): $(INSTALLED)
 	@echo "tools of the tests and checks"
-	@$(PIP) install --constraint constraints.txt --editable '.[text,test,dev]'
+	@$(PIP) --editable '.[text,test,dev]'
 	@touch $@
