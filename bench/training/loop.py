@@ -187,7 +187,7 @@ class _Best:
             self._state = {k: v.detach().clone() for k, v in self.modules.state_dict().items()}
 
     def exhausted(self, epochs: int) -> bool:
-        waited = epochs - max(self.epoch, self.config.min_epochs - self.config.patience)
+        waited = epochs - self.epoch
         return epochs >= self.config.min_epochs and waited >= self.config.patience
 
     def restore(self) -> None:

@@ -1,0 +1,50 @@
+"""Full-catalogue ranking: the rank of every row's target among all items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.errors import Diverged
+
+if TYPE_CHECKING:
+    from bench.students.recbole import RecBoleStudent
+    from bench.training.rows import DeviceRows
+
+_BLOCK_ROWS = 1024
+
+
+@torch.no_grad()
+def rank_targets(student: RecBoleStudent, rows: DeviceRows) -> NDArray[np.int32]:
+    """Rank every row's target among all N items (none is removed), in blocks of rows.
+
+    Args:
+        student: in evaluation mode.
+        rows: R rows on the student's device.
+
+    Returns:
+        int32 [R], 1-based; items that tie with the target are ranked before it.
+
+    Raises:
+        Diverged: a score is NaN or +inf (a comparison with NaN would silently yield rank 1).
+    """
+    table = student.item_table()[1:].T.contiguous()
+    buffer = table.new_empty(min(_BLOCK_ROWS, len(rows)), table.shape[1])
+    ranks = []
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        hidden = student.encode(rows.history[part], rows.length[part], rows.user[part])
+        scores = torch.mm(hidden, table, out=buffer[: len(hidden)])
+        ranks.append(_ranks(scores, rows.target[part] - 1))
+    return torch.cat(ranks).to("cpu", torch.int32).numpy()
+
+
+def _ranks(scores: Tensor, target: Tensor) -> Tensor:
+    if not bool(torch.isfinite(scores.sum(dim=1)).all()):
+        raise Diverged("scores of the student are NaN or infinite")
+    wanted = scores.gather(1, target.unsqueeze(1))
+    return (scores >= wanted).sum(dim=1)

@@ -1,0 +1,167 @@
+"""Running one trial: data, student, teacher knowledge and method in, an outcome out."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.errors import OutOfMemory
+from bench.evaluation.latency import request_latency
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.ranking import rank_targets
+from bench.evaluation.segments import segment_metrics
+from bench.plan import derive_seed
+from bench.results.record import Outcome
+from bench.students.recbole import RecBoleStudent
+from bench.training.loop import Fit, Streams, fit
+from bench.training.rows import DeviceRows
+from methods.base import Knowledge, Method
+
+if TYPE_CHECKING:
+    from bench.data.rows import PreparedData
+    from bench.plan import Trial
+
+
+def run_trial(
+    trial: Trial,
+    data: PreparedData,
+    knowledge: Knowledge | None,
+    method_class: type[Method],
+    device: str,
+    progress: Callable[[str], None],
+) -> Outcome:
+    """Train one student under one method, choose its epoch, and rank the test rows once.
+
+    Args:
+        trial: what to run.
+        data: the prepared rows of its dataset and protocol.
+        knowledge: the teacher's signals on the CPU, or None for a method that needs none.
+        method_class: the method that `trial.method` names.
+        device: a torch device, such as `cpu` or `cuda:0`.
+        progress: takes one line of text at a time.
+
+    Raises:
+        Diverged: a loss or a score became NaN or infinite.
+        OutOfMemory: the device's memory did not suffice.
+    """
+    try:
+        return _run(trial, data, knowledge, method_class, torch.device(device), progress)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(str(error)) from error
+
+
+def _run(
+    trial: Trial,
+    data: PreparedData,
+    knowledge: Knowledge | None,
+    method_class: type[Method],
+    device: torch.device,
+    progress: Callable[[str], None],
+) -> Outcome:
+    started = time.perf_counter()
+    train = DeviceRows.of(data.train, device)
+    valid = DeviceRows.of(data.valid, device)
+    test = DeviceRows.of(data.test, device)
+    chooser = test if trial.training.selection == "oracle" else valid
+    counts = torch.from_numpy(data.target_counts()).to(device, torch.float32)
+    known = Knowledge(target_counts=counts) if knowledge is None else knowledge.to(device)
+
+    student = _student(trial, data).to(device)
+    method = _method(trial, method_class, student, known).to(device)
+    streams = _streams(trial, device)
+    torch.manual_seed(derive_seed(trial, "dropout"))
+    result = fit(
+        student,
+        method,
+        train,
+        counts,
+        trial.training,
+        streams,
+        lambda: metrics_from_ranks(rank_targets(student, chooser)),
+        progress,
+    )
+    trained = time.perf_counter()
+    parameters = {"training": _count(student) + _count(method)}
+    student.items.fold()
+    student.eval()
+    parameters["inference"] = _count(student)
+    ranks = rank_targets(student, test)
+    return Outcome(
+        metrics={
+            "valid": metrics_from_ranks(rank_targets(student, valid)),
+            "test": metrics_from_ranks(ranks),
+        },
+        segments=segment_metrics(ranks, data),
+        ranks=ranks,
+        curve=result.curve,
+        log=[],
+        state={name: _array(tensor) for name, tensor in student.export_state().items()},
+        best_epoch=result.best_epoch,
+        epochs=result.epochs,
+        steps=result.steps,
+        timings=_timings(result, started, trained),
+        parameters=parameters,
+        latency=request_latency(student, test),
+        settings=method.config.model_dump(mode="json"),
+    )
+
+
+def _student(trial: Trial, data: PreparedData) -> RecBoleStudent:
+    torch.manual_seed(derive_seed(trial, "student"))
+    return RecBoleStudent(
+        trial.student_config,
+        n_items=data.n_items,
+        history=data.train.history.shape[1],
+        known_users=torch.from_numpy(np.bincount(data.train.user, minlength=data.n_users) > 0),
+        objective=trial.training.objective,
+    )
+
+
+def _method(
+    trial: Trial, method_class: type[Method], student: RecBoleStudent, knowledge: Knowledge
+) -> Method:
+    torch.manual_seed(derive_seed(trial, "method"))
+    method = method_class(method_class.Config.model_validate(trial.method_settings))
+    method.attach(student, knowledge)
+    return method
+
+
+def _streams(trial: Trial, device: torch.device) -> Streams:
+    def generator(purpose: str, where: torch.device) -> torch.Generator:
+        return torch.Generator(where).manual_seed(derive_seed(trial, purpose))
+
+    return Streams(
+        order=generator("order", torch.device("cpu")),
+        negatives=generator("negatives", device),
+        method=generator("method draws", device),
+    )
+
+
+def _timings(result: Fit, started: float, trained: float) -> dict[str, float]:
+    """Seconds of the clock by phase, and the peak resident memory in MiB."""
+    # ru_maxrss counts bytes on macOS and kibibytes elsewhere.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return {
+        "train_seconds": sum(epoch["train_seconds"] for epoch in result.curve),
+        "evaluate_seconds": sum(epoch["evaluate_seconds"] for epoch in result.curve),
+        "fit_seconds": trained - started,
+        "total_seconds": time.perf_counter() - started,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
+    }
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _count(module: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
