@@ -1,0 +1,233 @@
+"""Interactions in their one canonical order, whatever table they came from.
+
+Users and items are numbered in the order of their tokens (by code point). Interactions are ordered
+by user, then time, then stated position, then item: equal data in another row order is equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.files import read_json, write_json
+from bench.data.fingerprints import digest
+from bench.errors import DataError
+
+SPLITS = ("train", "valid", "test")
+HISTORY = -1
+"""Split label of an interaction that is context only; 0, 1, 2 are the indices of `SPLITS`."""
+
+SOURCE_FILE = "source.json"
+_ARRAYS = ("user", "item", "time", "split", "rating")
+_OPTIONAL = ("time", "split", "rating")
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """M ordered interactions and the catalogue of N items.
+
+    Attributes:
+        user: int32 [M], 0..U-1, not decreasing.
+        item: int32 [M], 0..N-1 (items of rows are these plus 1).
+        time: int64 [M], not decreasing within a user, comparable between users; None where the
+            source has an order but no time.
+        split: int8 [M], `HISTORY` or an index of `SPLITS`; None where the source has no labels.
+        rating: float32 [M] or None.
+        user_tokens: the U user tokens, sorted.
+        item_tokens: the N item tokens, sorted.
+        item_texts: the N item texts.
+        origin: where it came from, one line.
+        report: what was read and what was dropped, one line each.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    time: NDArray[np.int64] | None
+    split: NDArray[np.int8] | None
+    rating: NDArray[np.float32] | None
+    user_tokens: list[str]
+    item_tokens: list[str]
+    item_texts: list[str]
+    origin: str = ""
+    report: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything but origin and report."""
+        arrays = [getattr(self, name) for name in _ARRAYS]
+        present = [name for name, array in zip(_ARRAYS, arrays, strict=True) if array is not None]
+        return digest(
+            present,
+            self.user_tokens,
+            self.item_tokens,
+            self.item_texts,
+            *(array.view(np.int32) if array.dtype == np.float32 else array
+              for array in arrays if array is not None),
+        )
+
+    def keep(self, mask: NDArray[np.bool_]) -> Interactions:
+        """The interactions under `mask` [M], users and items that lost all of theirs left out."""
+        users, user = np.unique(self.user[mask], return_inverse=True)
+        items, item = np.unique(self.item[mask], return_inverse=True)
+        return replace(
+            self,
+            user=user.astype(np.int32),
+            item=item.astype(np.int32),
+            user_tokens=[self.user_tokens[i] for i in users],
+            item_tokens=[self.item_tokens[i] for i in items],
+            item_texts=[self.item_texts[i] for i in items],
+            **{n: a[mask] for n in _OPTIONAL if (a := getattr(self, n)) is not None},
+        )
+
+
+def canonical(
+    user: Any,
+    item: Any,
+    *,
+    item_texts: dict[str, str],
+    time: NDArray[np.int64] | None = None,
+    position: NDArray[np.int64] | None = None,
+    split: NDArray[np.int8] | None = None,
+    rating: NDArray[np.float32] | None = None,
+    origin: str = "",
+    report: list[str] | None = None,
+) -> Interactions:
+    """Bring interactions of any row order into the canonical one.
+
+    Args:
+        user: M user tokens (any array of strings).
+        item: M item tokens.
+        item_texts: text of each item of the item table; the catalogue is its keys and every item
+            of the interactions.
+        time: int64 [M]; without it, `position` orders each user's interactions.
+        position: int64 [M]; breaks ties of `time`.
+        split: int8 [M], `HISTORY` or an index of `SPLITS`.
+        rating: float32 [M].
+        origin: where the data came from.
+        report: lines about what was read so far.
+
+    Returns:
+        The interactions, exact repetitions (same user, item, time and position) dropped.
+
+    Raises:
+        DataError: no interactions, no order, repetitions that contradict each other, or split
+            labels that put a later interaction of a user into an earlier split.
+    """
+    import pandas as pd
+
+    if len(user) == 0:
+        raise DataError(f"{origin}: no interactions")
+    if time is None and position is None:
+        raise DataError(f"{origin}: neither time nor position orders the interactions")
+    report = list(report or [])
+    user_code, user_tokens = pd.factorize(pd.Series(user, dtype="str"), sort=True)
+    item_code, seen = pd.factorize(pd.Series(item, dtype="str"), sort=True)
+    item_tokens = sorted({*seen, *item_texts})
+    place = {token: index for index, token in enumerate(item_tokens)}
+    item_code = np.array([place[token] for token in seen], dtype=np.int32)[item_code]
+
+    keys = [key for key in (item_code, position, time, user_code) if key is not None]
+    extra = [key for key in (rating, split) if key is not None]
+    order = np.lexsort([*extra, *keys])
+    repeated = np.ones(len(order), dtype=bool)
+    repeated[0] = False
+    for key in keys:
+        ordered = key[order]
+        repeated[1:] &= ordered[1:] == ordered[:-1]
+    if split is not None:
+        ordered = split[order]
+        if (repeated[1:] & (ordered[1:] != ordered[:-1])).any():
+            raise DataError(f"{origin}: one interaction stands twice, with different split labels")
+    if repeated.any():
+        report.append(f"dropped {repeated.sum():,} interactions that repeat another one exactly")
+    order = order[~repeated]
+
+    missing = sum(1 for token in seen if token not in item_texts)
+    if missing:
+        report.append(f"{missing:,} items of the interactions have no text")
+    silent = len(item_tokens) - len(seen)
+    if silent:
+        report.append(f"{silent:,} items of the item table have no interactions (they are ranked)")
+    result = Interactions(
+        user=user_code[order].astype(np.int32),
+        item=item_code[order],
+        time=None if time is None else time[order].astype(np.int64),
+        split=None if split is None else split[order].astype(np.int8),
+        rating=None if rating is None else rating[order].astype(np.float32),
+        user_tokens=[str(token) for token in user_tokens],
+        item_tokens=item_tokens,
+        item_texts=[item_texts.get(token, "") for token in item_tokens],
+        origin=origin,
+        report=report,
+    )
+    _refuse_backward_labels(result)
+    return result
+
+
+def _refuse_backward_labels(data: Interactions) -> None:
+    """A train target after a test target would show the test target in its history."""
+    if data.split is None:
+        return
+    target = np.flatnonzero(data.split != HISTORY)
+    user, split = data.user[target], data.split[target]
+    backward = (user[1:] == user[:-1]) & (split[1:] < split[:-1])
+    if backward.any():
+        first = data.user_tokens[user[1:][backward][0]]
+        raise DataError(
+            f"{data.origin}: split labels go backwards in time for "
+            f"{len(np.unique(user[1:][backward])):,} users (user '{first}' for one): within a user "
+            "train must come before valid, valid before test"
+        )
+
+
+def save(data: Interactions, folder: Path) -> None:
+    """Write interactions into an existing folder."""
+    for name in _ARRAYS:
+        array = getattr(data, name)
+        if array is not None:
+            np.save(folder / f"{name}.npy", array)
+    write_json(folder / "users.json", data.user_tokens)
+    write_json(folder / "items.json", {"tokens": data.item_tokens, "texts": data.item_texts})
+    about = {"origin": data.origin, "report": data.report, "fingerprint": data.fingerprint}
+    write_json(folder / SOURCE_FILE, about)
+
+
+def load(folder: Path) -> Interactions:
+    """Read what `save` wrote, arrays memory-mapped.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    about = read_json(folder / SOURCE_FILE)
+    items = read_json(folder / "items.json")
+    arrays = {name: load_array(folder / f"{name}.npy") for name in ("user", "item")}
+    for name in _OPTIONAL:
+        path = folder / f"{name}.npy"
+        arrays[name] = load_array(path) if path.exists() else None
+    return Interactions(
+        **arrays,
+        user_tokens=read_json(folder / "users.json"),
+        item_tokens=items["tokens"],
+        item_texts=items["texts"],
+        origin=about["origin"],
+        report=about["report"],
+    )
+
+
+def load_array(path: Path) -> Any:
+    """Memory-map one array.
+
+    Raises:
+        DataError: missing or damaged.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; delete its folder") from error

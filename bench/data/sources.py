@@ -1,0 +1,33 @@
+"""Where interactions come from when nothing was imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.data.config import DatasetConfig
+from bench.data.interactions import Interactions
+from bench.errors import DataError
+from bench.paths import Workspace
+
+Progress = Callable[[str], None]
+
+
+def fetch(
+    name: str, config: DatasetConfig, workspace: Workspace, progress: Progress
+) -> Interactions:
+    """Read or download the interactions of a dataset.
+
+    Raises:
+        DataError: they cannot be had; the message says what to do instead.
+    """
+    if config.source == "movielens-100k":
+        from bench.data.movielens import read_movielens
+
+        return read_movielens()
+    if config.source == "amazon-2018":
+        from bench.data.amazon import read_amazon
+
+        return read_amazon(name, config, workspace.datasets / name / "downloads", progress)
+    raise DataError(
+        f"dataset '{name}' has no interactions yet: run 'bench data import {name} PATH'"
+    )

@@ -1,0 +1,152 @@
+"""Prepared data on disk: made once, whole or absent, memory-mapped ever after.
+
+    datasets/<name>/source/     the interactions, in canonical order
+    datasets/<name>/<slug>/     the rows of one protocol: <split>.<array>.npy, data.json, ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data import filters, interactions, sources
+from bench.data.config import DatasetConfig, ProtocolConfig
+from bench.data.files import exclusive, read_json, replace_folder, write_json
+from bench.data.fingerprints import catalogue_fingerprint, data_fingerprint, split_fingerprint
+from bench.data.interactions import SOURCE_FILE, SPLITS, Interactions
+from bench.data.protocols import targets_of
+from bench.data.rows import PreparedData, Rows
+from bench.data.windows import ordinals, rows_at
+from bench.errors import DataError
+from bench.paths import Workspace
+
+Progress = Callable[[str], None]
+
+DATA_FILE = "data.json"
+LAYOUT = 1
+"""Version of the files below a protocol's folder; another one is made anew."""
+
+_TABLE = ("history", "length", "target", "user", "ordinal")
+
+
+def prepare(
+    name: str,
+    config: DatasetConfig,
+    protocol: ProtocolConfig,
+    workspace: Workspace,
+    progress: Progress,
+) -> PreparedData:
+    """The rows of a dataset under a protocol; what is missing or out of date is made first.
+
+    Several processes may call it at once: one makes, the others wait.
+
+    Raises:
+        DataError: the source cannot be had or read, or does not suit the protocol.
+    """
+    home = workspace.datasets / name
+    with exclusive(home):
+        data = source(name, config, workspace, progress)
+        made_from = {
+            "layout": LAYOUT,
+            "source": read_json(home / "source" / SOURCE_FILE)["fingerprint"],
+            "filters": config.filters.model_dump(),
+            "protocol": protocol.model_dump(),
+        }
+        folder = home / protocol.slug
+        if not folder.exists() or read_json(folder / DATA_FILE).get("made_from") != made_from:
+            progress(f"{name}: making the rows of {protocol.slug}")
+            with replace_folder(folder) as temporary:
+                _write(data, config, protocol, made_from, temporary)
+    return load(name, protocol.slug, workspace)
+
+
+def source(
+    name: str, config: DatasetConfig, workspace: Workspace, progress: Progress
+) -> Interactions:
+    """The interactions of a dataset; fetched and stored if they are not there yet.
+
+    Raises:
+        DataError: they cannot be had.
+    """
+    folder = workspace.datasets / name / "source"
+    if not (folder / SOURCE_FILE).exists():
+        data = sources.fetch(name, config, workspace, progress)
+        with replace_folder(folder) as temporary:
+            interactions.save(data, temporary)
+    return interactions.load(folder)
+
+
+def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
+    """Prepared rows, arrays memory-mapped.
+
+    Raises:
+        DataError: not prepared, or a file is missing or damaged.
+    """
+    folder = workspace.datasets / name / protocol_slug
+    if not (folder / DATA_FILE).exists():
+        raise DataError(
+            f"dataset '{name}' is not prepared under '{protocol_slug}' (no {folder / DATA_FILE}): "
+            f"run 'bench data prepare {name}'"
+        )
+    about = read_json(folder / DATA_FILE)
+    items = read_json(folder / "items.json")
+    return PreparedData(
+        dataset=name,
+        protocol=protocol_slug,
+        item_tokens=items["tokens"],
+        item_texts=items["texts"],
+        user_tokens=read_json(folder / "users.json"),
+        **{split: _load_rows(folder, split) for split in SPLITS},
+        catalogue_fingerprint=about["catalogue_fingerprint"],
+        split_fingerprint=about["split_fingerprint"],
+        fingerprint=about["fingerprint"],
+    )
+
+
+def fingerprint(name: str, protocol_slug: str, workspace: Workspace) -> str | None:
+    """Fingerprint of prepared data without loading it; None where it is not prepared."""
+    path = workspace.datasets / name / protocol_slug / DATA_FILE
+    return str(read_json(path)["fingerprint"]) if path.exists() else None
+
+
+def _write(
+    data: Interactions,
+    config: DatasetConfig,
+    protocol: ProtocolConfig,
+    made_from: dict[str, Any],
+    folder: Path,
+) -> None:
+    data = filters.apply(data, config.filters)
+    ordinal, _ = ordinals(data.user)
+    tables = [
+        rows_at(targets, data.user, data.item, ordinal, protocol.history)
+        for targets in targets_of(data, protocol)
+    ]
+    for split, rows in zip(SPLITS, tables, strict=True):
+        for array in _TABLE:
+            np.save(folder / f"{split}.{array}.npy", getattr(rows, array))
+    write_json(folder / "users.json", data.user_tokens)
+    write_json(folder / "items.json", {"tokens": data.item_tokens, "texts": data.item_texts})
+    catalogue = catalogue_fingerprint(data.item_tokens)
+    split_hash = split_fingerprint(data.user_tokens, data.item_tokens, tables)
+    about = {
+        "origin": data.origin,
+        "report": data.report,
+        "users": len(data.user_tokens),
+        "items": len(data.item_tokens),
+        "interactions": len(data),
+        "rows": {split: len(rows) for split, rows in zip(SPLITS, tables, strict=True)},
+        "catalogue_fingerprint": catalogue,
+        "split_fingerprint": split_hash,
+        "fingerprint": data_fingerprint(catalogue, split_hash, tables),
+        "made_from": made_from,
+    }
+    write_json(folder / DATA_FILE, about)
+
+
+def _load_rows(folder: Path, split: str) -> Rows:
+    arrays = {a: interactions.load_array(folder / f"{split}.{a}.npy") for a in _TABLE}
+    return Rows(**arrays)

@@ -1,0 +1,54 @@
+"""History windows over ordered interactions: what a row shows before its target."""
+
+from __future__ import annotations
+
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.rows import Ids, Rows
+
+Index = NDArray[np.int64]
+
+
+def ordinals(user: Ids) -> tuple[Index, Index]:
+    """Position of each interaction in its user's order, and the number its user has.
+
+    Args:
+        user: int [M], not decreasing.
+
+    Returns:
+        Two int64 [M]: the 0-based ordinal and the length n of its user.
+    """
+    starts = np.flatnonzero(np.diff(user, prepend=user[:1] - 1)) if len(user) else np.array([], int)
+    sizes = np.diff(np.append(starts, len(user)))
+    return np.arange(len(user)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
+
+
+def rows_at(
+    targets: Index, user: Ids, item: Ids, ordinal: Index, history: int
+) -> Rows:
+    """The row of each target: its user's items before it, at most the last `history`.
+
+    Args:
+        targets: int64 [R], indices of interactions, none of them the first of its user.
+        user: int32 [M], not decreasing.
+        item: int32 [M], 0..N-1; the rows hold these plus 1.
+        ordinal: int64 [M], as `ordinals` gives it.
+        history: L, the width of the table.
+    """
+    length = np.minimum(ordinal[targets], history)
+    table = np.zeros((len(targets), history), dtype=np.int32)
+    oldest = targets - length
+    for column in range(history):
+        real = column < length
+        table[real, column] = item[oldest[real] + column] + 1
+    return Rows(
+        history=table,
+        length=length.astype(np.int32),
+        target=np.asarray(item[targets] + 1, dtype=np.int32),
+        user=np.asarray(user[targets], dtype=np.int32),
+        ordinal=ordinal[targets].astype(np.int32),
+    )
+
+
