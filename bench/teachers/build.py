@@ -7,14 +7,15 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from bench import __version__
+from bench.config import layers
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError
 from bench.paths import Workspace
@@ -30,7 +31,6 @@ from bench.teachers.manifest import (
 )
 
 Progress = Callable[[str], None]
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def build_teacher(
     workspace: Workspace,
     folder: Path,
     progress: Progress,
+    rebuild: bool = False,
 ) -> Path:
     """Build the teacher into `folder` unless it is there.
 
@@ -99,6 +100,7 @@ def build_teacher(
         workspace: whose `tocf/.cache` keeps encoded texts.
         folder: the teacher's folder, which appears complete or not at all.
         progress: takes one line of text at a time.
+        rebuild: replace what is there.
 
     Returns:
         `folder`.
@@ -109,23 +111,24 @@ def build_teacher(
     """
     where = f"teacher '{name}'"
     if not isinstance(config, TeacherConfig):
-        config = _validated(TeacherConfig, config, where)
+        config = layers.build(TeacherConfig, config, where)
     builder = KINDS.get(config.kind)
-    options = _validated(builder.Options, config.options_for(data.dataset), f"{where} options")
+    options = layers.build(builder.Options, config.options_for(data.dataset), f"{where} options")
     with _lock(folder, progress):
-        if folder.is_dir():
+        if folder.is_dir() and not rebuild:
             _refuse_other_recipe(folder, config.kind, options)
             return folder
-        for leftover in folder.parent.glob(f".{folder.name}.building-*"):  # of a killed process
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove_leftovers(folder)  # of a killed process
         progress(f"building {where} for {data.dataset} ({data.protocol})")
         product = builder.build(options, data, workspace.tocf / ".cache", progress)
         temporary = folder.with_name(f".{folder.name}.building-{uuid.uuid4().hex[:8]}")
         try:
             _write(temporary, name, config.kind, options, data, product)
+            if folder.is_dir():
+                folder.replace(folder.with_name(f"{temporary.name}-old"))
             temporary.replace(folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove_leftovers(folder)
     test = product.metrics.get("test", {})
     progress(f"{where} is in {folder}: its own test NDCG@20 is {test.get('ndcg@20', 0):.4f}")
     return folder
@@ -138,26 +141,27 @@ def ensure_teacher(
     workspace: Workspace,
     progress: Progress,
     default_slug: str | None = None,
+    rebuild: bool = False,
 ) -> Path:
     """The folder of a teacher in the workspace, built if it is missing (see `build_teacher`).
 
     Args:
-        name, config, data, workspace, progress: as for `build_teacher`.
+        name: the teacher's name.
+        config: a `TeacherConfig`, or a mapping of that shape.
+        data: the rows and catalogue to speak of.
+        workspace: whose `tocf/` folder holds the teacher.
+        progress: takes one line of text at a time.
         default_slug: slug of the dataset's default protocol; None if the data follow it.
+        rebuild: replace what is there.
     """
     slug = data.protocol
     folder = teacher_folder(workspace, data.dataset, name, slug, default_slug or slug)
-    return build_teacher(name, config, data, workspace, folder, progress)
+    return build_teacher(name, config, data, workspace, folder, progress, rebuild)
 
 
-def _validated(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        lines = "; ".join(
-            f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors()
-        )
-        raise ConfigError(f"{where}: {lines}. Allowed: {', '.join(model.model_fields)}") from error
+def _remove_leftovers(folder: Path) -> None:
+    for leftover in folder.parent.glob(f".{folder.name}.building-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel) -> None:
@@ -170,8 +174,9 @@ def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel) -> None:
             if built.get(key) != asked.get(key)
         )
         raise ConfigError(
-            f"{folder} was built with other options ({differ}); remove the folder to build it "
-            "anew, or give the variant a name of its own in configs/teachers/"
+            f"{folder} was built with other options ({differ}); replace it with "
+            f"`bench teacher build --force`, or give the variant a name of its own in "
+            "configs/teachers/"
         )
 
 
@@ -213,7 +218,7 @@ def _write(
         catalogue_fingerprint=data.catalogue_fingerprint,
         split_fingerprint=data.split_fingerprint,
         metrics=product.metrics,
-        created_by=f"bench {_version()}",
+        created_by=f"bench {__version__}",
         files={
             file: files.sha256_of(folder / file)
             for file in files.BINARY
@@ -221,13 +226,6 @@ def _write(
         },
     )
     write_manifest(folder, manifest)
-
-
-def _version() -> str:
-    try:
-        return version("bench")
-    except PackageNotFoundError:
-        return "from source"
 
 
 @contextlib.contextmanager

@@ -47,8 +47,7 @@ class TeacherManifest(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Identity of the knowledge in a trial's key: the content of its files and how they are
-        read."""
+        """Identity of the knowledge in a trial's key: its files and how they are read."""
         content = {"files": self.files, "id_base": self.id_base, "signals": sorted(self.signals)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -60,7 +59,8 @@ def teacher_folder(
 
     Args:
         workspace: whose `tocf/` folder.
-        dataset, teacher: names.
+        dataset: name of the dataset.
+        teacher: name of the teacher.
         slug: protocol of the rows.
         default_slug: the dataset's default protocol, whose teachers need no suffix.
     """

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -82,8 +83,8 @@ class TextTeacher:
         return Product(
             embeddings=(points / rms).cpu().numpy(),
             rankings=rankings,
-            distances=distances / rms.item(),
-            truth_distance=truth / rms.item(),
+            distances=distances / np.float32(rms.item()),
+            truth_distance=truth / np.float32(rms.item()),
             test_ranks=test_ranks,
             metrics={
                 "valid": metrics_from_ranks(rank_targets(towers, data.valid)),
@@ -172,7 +173,7 @@ def train_towers(
 
 
 @torch.no_grad()
-def rank_targets(towers: Towers, rows: Rows) -> np.ndarray:
+def rank_targets(towers: Towers, rows: Rows) -> NDArray[np.int32]:
     """Rank of each row's target over the catalogue, int32 [R]; ties count against the target."""
     ranks = []
     points, device = towers.points(), towers.texts.device
@@ -188,7 +189,7 @@ def rank_targets(towers: Towers, rows: Rows) -> np.ndarray:
 @torch.no_grad()
 def ranked_lists(
     towers: Towers, rows: Rows, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """The items closest to each row's query, its history left out (but never its target).
 
     Args:
@@ -209,12 +210,12 @@ def ranked_lists(
         queries = towers.queries(points, history, length)
         logits = functional.pad(towers.logits(points, queries), (1, 0), value=-torch.inf)
         seen = torch.where(history == target[:, None], 0, history)
-        ids = logits.scatter(1, seen, -torch.inf).topk(size).indices
-        distance = (queries[:, None] - points[ids - 1]).norm(dim=2)
+        closest = logits.scatter(1, seen, -torch.inf).topk(size).indices
+        distance = (queries[:, None] - points[closest - 1]).norm(dim=2)
         # Rounding can order near ties otherwise in logits than in distances.
         distance, order = distance.sort(dim=1, stable=True)
         truth = (queries - points[target - 1]).norm(dim=1)
-        parts.append((ids.gather(1, order).int().cpu(), distance.cpu(), truth.cpu()))
+        parts.append((closest.gather(1, order).int().cpu(), distance.cpu(), truth.cpu()))
     ids, distances, truths = (torch.cat(column).numpy() for column in zip(*parts, strict=True))
     return ids, distances, truths
 

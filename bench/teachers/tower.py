@@ -81,7 +81,6 @@ class Towers(nn.Module):
 
     @torch.no_grad()
     def points(self) -> Tensor:
-        """The points z as they are after training (no dropout, no gradient); sets evaluation
-        mode."""
+        """The points z without dropout and gradient; leaves the towers in evaluation mode."""
         self.eval()
         return self.items()

@@ -1,0 +1,182 @@
+"""`bench teacher`: build, check and describe teacher knowledge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from bench.errors import ArtifactError, ConfigError
+from bench.paths import Workspace
+
+if TYPE_CHECKING:
+    from bench.data.rows import PreparedData
+    from bench.teachers.manifest import TeacherManifest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+progress = partial(click.echo, err=True)
+
+
+def _common(function: F) -> F:
+    for option in (
+        click.option("--protocol", help="Protocol of the rows; else the dataset's own."),
+        click.option("--teacher", help="Name of the teacher; `published` for bare files."),
+        click.option("--dataset", help="Name of the dataset."),
+    ):
+        function = option(function)
+    return function
+
+
+_format = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+
+
+@click.group()
+def command() -> None:
+    """Make, check and describe teacher knowledge (tocf)."""
+
+
+@command.command()
+@_common
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="teacher.epochs=3")
+@click.option("--force", is_flag=True, help="Replace a teacher that is there.")
+def build(
+    dataset: str | None,
+    teacher: str | None,
+    protocol: str | None,
+    overrides: tuple[str, ...],
+    force: bool,
+) -> None:
+    """Build a configured teacher on the training rows of a dataset."""
+    from bench.config import layers
+    from bench.config.overrides import Overrides, overlay
+    from bench.teachers.build import ensure_teacher
+    from bench.teachers.config import TeacherConfig
+
+    workspace = Workspace.current()
+    name = teacher or "text"
+    given = Overrides(overrides)
+    mapping = layers.read("teachers", name, workspace)
+    config = layers.build(TeacherConfig, mapping, str(layers.locate("teachers", name, workspace)))
+    taken = given.take("teacher", None)
+    given.refuse_unused()
+    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
+    options = overlay(config.options_for(data.dataset), taken)
+    config = config.model_copy(update={"options": options, "datasets": {}})
+    click.echo(ensure_teacher(name, config, data, workspace, progress, default_slug, force))
+
+
+@command.command()
+@_common
+@_format
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+def check(
+    dataset: str | None, teacher: str | None, protocol: str | None, form: str, path: Path | None
+) -> None:
+    """Check a teacher, by name or by the PATH of its folder, against a dataset's rows."""
+    from bench.teachers.contract import check as check_folder
+    from bench.teachers.summary import summarise
+
+    workspace = Workspace.current()
+    if path is not None and dataset is None and path.is_dir():
+        dataset = _read(path).dataset
+    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
+    folder = path or _folder(workspace, data, _required(teacher, "--teacher"), default_slug)
+    checked = check_folder(folder, data)
+    if checked.problems:
+        raise ArtifactError(str(folder), checked.problems)
+    _show(summarise(checked, data), form)
+
+
+@command.command()
+@_common
+@_format
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+def info(
+    dataset: str | None, teacher: str | None, protocol: str | None, form: str, path: Path | None
+) -> None:
+    """Show a teacher's manifest: recipe, fingerprints, and how good it is by itself."""
+    from bench.data.config import dataset_config
+    from bench.teachers.manifest import teacher_folder
+
+    workspace = Workspace.current()
+    if path is None:
+        name = _required(dataset, "--dataset")
+        config = dataset_config(name, workspace)
+        path = teacher_folder(
+            workspace,
+            name,
+            _required(teacher, "--teacher"),
+            config.protocol_named(protocol).slug,
+            config.protocol.slug,
+        )
+    manifest = _read(path)
+    _show({**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}, form)
+
+
+def _data(dataset: str, protocol: str | None, workspace: Workspace) -> tuple[PreparedData, str]:
+    """The prepared rows, and the slug of the dataset's default protocol."""
+    from bench.data import store
+    from bench.data.config import dataset_config
+
+    config = dataset_config(dataset, workspace)
+    chosen = config.protocol_named(protocol)
+    return store.prepare(dataset, config, chosen, workspace, progress), config.protocol.slug
+
+
+def _folder(workspace: Workspace, data: PreparedData, teacher: str, default_slug: str) -> Path:
+    from bench.teachers.manifest import teacher_folder
+
+    return teacher_folder(workspace, data.dataset, teacher, data.protocol, default_slug)
+
+
+def _read(folder: Path) -> TeacherManifest:
+    from bench.teachers.manifest import read_manifest
+
+    return read_manifest(folder)
+
+
+def _required(value: str | None, option: str) -> str:
+    if value is None:
+        raise ConfigError(f"{option} is missing")
+    return value
+
+
+def _show(content: dict[str, Any], form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps(content, indent=2))
+        return
+    for line in _lines(content):
+        click.echo(line)
+
+
+def _lines(content: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    width = max((len(str(key)) for key in content), default=0)
+    for key, value in content.items():
+        label = f"{indent}{str(key).replace('_', ' '):<{width}}"
+        if isinstance(value, dict) and value:
+            lines += [label.rstrip(), *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and any(
+            isinstance(item, str) and " " in item for item in value
+        ):
+            lines += [label.rstrip(), *(f"{indent}  - {item}" for item in value)]
+        else:
+            lines.append(f"{label}  {_text(value)}")
+    return lines
+
+
+def _text(value: Any) -> str:
+    if value in (None, {}, []):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return str(value)

@@ -1,0 +1,337 @@
+"""Open a teacher's folder: every array checked against the data, all problems told at once.
+
+Two layouts are read. The suite's own: `teacher.json` beside `embeddings.safetensors`,
+`rankings.npy`, `distances.npy`, `truth_distance.npy`, `covered.npy`. And DLLM2Rec's:
+`all_embeddings.pt`, `myrank_train.txt`, `confidence_train.txt`, with a manifest or without. Where
+a folder has both forms of an array, the binary one is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.rows import PreparedData
+from bench.errors import ArtifactError
+from bench.teachers import files
+from bench.teachers.manifest import TeacherManifest, read_manifest
+from bench.teachers.reading import Unreadable, read_npy, read_safetensors, read_tensor, read_text
+from methods.base import Knowledge
+
+Array = NDArray[Any]
+
+CATALOGUE_ORDER = (
+    "this looks like one value per item in catalogue order (an argsort of an argsort), not a "
+    "list from best to worst: order = argsort(distance); ids = order[:, :K]; distances = "
+    "take_along_axis(distance, order, 1)[:, :K]"
+)
+
+
+@dataclass
+class Checked:
+    """The arrays of a folder as far as they can be used, and what is wrong with them.
+
+    Attributes:
+        manifest: what the folder says it is.
+        embeddings: float32 [N, D] or None.
+        rankings: int64 [R, K_T], ids 1..N, or None.
+        distances: float32 [R, K_T] or None.
+        truth_distance: float32 [R] or None.
+        covered: bool [R] or None, False where the teacher is silent.
+        problems: sentences; empty if everything is in order.
+    """
+
+    manifest: TeacherManifest
+    embeddings: Array | None = None
+    rankings: Array | None = None
+    distances: Array | None = None
+    truth_distance: Array | None = None
+    covered: Array | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
+    """The knowledge of a teacher about the rows and items of `data`, on the CPU.
+
+    Args:
+        folder: the teacher's folder.
+        data: N items and R training rows that it must speak of, in their order.
+
+    Returns:
+        Embeddings float32 [N + 1, D] (row 0 is zero), rankings int64 [R, K_T] with ids 1..N,
+        distances float32 [R, K_T], truth_distance float32 [R], covered bool [R]; None for a signal
+        that the teacher does not offer. Rows that are not covered hold harmless filler.
+
+    Raises:
+        ArtifactError: lists everything that breaks the contract.
+    """
+    import torch
+
+    checked = check(folder, data)
+    if checked.problems:
+        raise ArtifactError(str(folder), checked.problems)
+
+    def tensor(array: Array | None) -> torch.Tensor | None:
+        return None if array is None else torch.from_numpy(np.ascontiguousarray(array))
+
+    embeddings = checked.embeddings
+    if embeddings is not None:
+        embeddings = np.concatenate([np.zeros_like(embeddings[:1]), embeddings])
+    return Knowledge(
+        target_counts=torch.from_numpy(data.target_counts().astype(np.float32)),
+        embeddings=tensor(embeddings),
+        rankings=tensor(checked.rankings),
+        distances=tensor(checked.distances),
+        covered=tensor(checked.covered),
+        truth_distance=tensor(checked.truth_distance),
+    )
+
+
+def check(folder: Path, data: PreparedData) -> Checked:
+    """Read and check everything in a folder, without stopping at the first problem.
+
+    Raises:
+        ArtifactError: there is no teacher, or its manifest cannot be understood.
+    """
+    checked = Checked(read_manifest(folder))
+    _Reader(folder, data, checked).read()
+    return checked
+
+
+class _Reader:
+    """One pass over a folder; notes what it finds in `checked`."""
+
+    def __init__(self, folder: Path, data: PreparedData, checked: Checked) -> None:
+        self.folder = folder
+        self.data = data
+        self.checked = checked
+        self.signals = set(checked.manifest.signals)
+
+    def problem(self, text: str) -> None:
+        self.checked.problems.append(text)
+
+    def read(self) -> None:
+        self.fingerprints()
+        self.hashes()
+        if self.has(files.COVERED):
+            self.checked.covered = self.coverage(self.array(lambda: self.npy(files.COVERED)))
+        if "embeddings" in self.signals:
+            self.checked.embeddings = self.embeddings(self.array(self.read_embeddings))
+        rankings = distances = None
+        if "rankings" in self.signals:
+            rankings = self.array(lambda: self.rows(files.RANKINGS, files.PUBLISHED_RANKINGS))
+        if "confidence" in self.signals:
+            distances = self.array(lambda: self.rows(files.DISTANCES, files.PUBLISHED_DISTANCES))
+            if "rankings" not in self.signals:
+                self.problem("the signal 'confidence' needs the signal 'rankings' beside it")
+        self.checked.rankings = self.rankings(rankings)
+        self.checked.distances = self.distances(distances, rankings)
+        if "truth-distance" in self.signals:
+            truth = self.array(lambda: self.npy(files.TRUTH_DISTANCE))
+            self.checked.truth_distance = self.truth_distance(truth)
+
+    def array(self, read: Callable[[], Array]) -> Array | None:
+        try:
+            return read()
+        except Unreadable as error:
+            self.problem(str(error))
+            return None
+
+    def npy(self, name: str) -> Array:
+        return read_npy(self.folder / name)
+
+    def rows(self, binary: str, text: str) -> Array:
+        if self.has(binary):
+            return self.npy(binary)
+        if self.has(text):
+            return read_text(self.folder / text)
+        raise Unreadable(f"{text} (or {binary}) is missing")
+
+    def read_embeddings(self) -> Array:
+        if self.has(files.EMBEDDINGS):
+            return read_safetensors(self.folder / files.EMBEDDINGS, "embeddings")
+        if self.has(files.PUBLISHED_EMBEDDINGS):
+            return read_tensor(self.folder / files.PUBLISHED_EMBEDDINGS)
+        raise Unreadable(f"{files.PUBLISHED_EMBEDDINGS} (or {files.EMBEDDINGS}) is missing")
+
+    def fingerprints(self) -> None:
+        manifest, data = self.checked.manifest, self.data
+        where = f"dataset {data.dataset}, protocol {data.protocol}"
+        if manifest.catalogue_fingerprint not in (None, data.catalogue_fingerprint):
+            self.problem(
+                f"made for another catalogue ({manifest.catalogue_fingerprint}) than that of "
+                f"{where} ({data.catalogue_fingerprint}): the items differ, or their order"
+            )
+        if manifest.split_fingerprint not in (None, data.split_fingerprint):
+            self.problem(
+                f"made for another split ({manifest.split_fingerprint}) than that of {where} "
+                f"({data.split_fingerprint}): its rows are not these rows, and it may have "
+                "seen their targets"
+            )
+
+    def hashes(self) -> None:
+        for name, digest in self.checked.manifest.files.items():
+            if self.has(name) and files.sha256_of(self.folder / name) != digest:
+                self.problem(f"{name} is not the file that {files.MANIFEST} describes (SHA-256)")
+        # Any other file is missed when its signal is read.
+        if files.COVERED in self.checked.manifest.files and not self.has(files.COVERED):
+            self.problem(f"{files.COVERED} is missing, which {files.MANIFEST} lists")
+
+    def has(self, name: str) -> bool:
+        return (self.folder / name).is_file()
+
+    def coverage(self, covered: Array | None) -> Array | None:
+        if covered is None:
+            return None
+        rows = len(self.data.train)
+        if covered.shape != (rows,):
+            self.problem(f"{files.COVERED} has shape {covered.shape}, expected ({rows},)")
+            return None
+        if covered.dtype != np.bool_:
+            self.problem(f"{files.COVERED} holds {covered.dtype}, bool expected")
+            return None
+        if not covered.any():
+            self.problem(f"{files.COVERED} covers no row at all")
+        return covered
+
+    def embeddings(self, table: Array | None) -> Array | None:
+        if table is None:
+            return None
+        n = self.data.n_items
+        if table.ndim != 2 or 0 in table.shape:
+            self.problem(f"the embeddings have shape {table.shape}, expected [{n}, D]")
+            return None
+        if len(table) != n:
+            hint = " (a row for padding must not be stored)" if len(table) == n + 1 else ""
+            self.problem(f"the embeddings have {len(table)} rows, the catalogue {n} items{hint}")
+        self.finite(table, "the embeddings")
+        return table.astype(np.float32, copy=False)
+
+    def rankings(self, listed: Array | None) -> Array | None:
+        if listed is None or not self.is_row_table(listed, "the ranked lists"):
+            return None
+        usable = self.usable(listed)
+        if not np.isfinite(usable).all() or (usable != np.floor(usable)).any():
+            wrong = int((~np.isfinite(usable) | (usable != np.floor(usable))).sum())
+            self.problem(f"the ranked lists hold {wrong} values that are not item ids")
+            return None
+        base, n = self.checked.manifest.id_base, self.data.n_items
+        self.id_range(usable, base, n)
+        self.duplicates(usable)
+        shift = 1 - base
+        ids = listed.astype(np.int64) + shift if usable is listed else self.filled(listed, shift)
+        return ids
+
+    def filled(self, listed: Array, shift: int) -> Array:
+        """Ids with valid filler where the teacher is silent."""
+        covered = self.checked.covered
+        assert covered is not None  # noqa: S101 - only called with one
+        ids = np.broadcast_to(np.arange(1, listed.shape[1] + 1), listed.shape).copy()
+        ids[covered] = listed[covered].astype(np.int64) + shift
+        return ids
+
+    def id_range(self, ids: Array, base: int, n: int) -> None:
+        low, high = base, n - 1 + base
+        outside = (ids < low) | (ids > high)
+        if not outside.any():
+            return
+        row, column = (int(index) for index in np.argwhere(outside)[0])
+        smallest, largest = int(ids.min()), int(ids.max())
+        text = (
+            f"the ranked lists hold {int(outside.sum())} ids outside {low}..{high}, which "
+            f"id_base {base} and {n} items allow (found {smallest}..{largest}, first in covered "
+            f"row {row}, place {column}: {int(ids[row, column])})"
+        )
+        if 1 - base <= smallest and largest <= n - base:
+            text += f"; all of them fit id_base: {1 - base}, which {files.MANIFEST} can declare"
+        self.problem(text)
+
+    def duplicates(self, ids: Array) -> None:
+        ordered = np.sort(ids, axis=1)
+        repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
+        if repeated.any():
+            self.problem(
+                f"{int(repeated.sum())} of {len(ids)} ranked lists name an item twice "
+                f"(first: row {int(np.argmax(repeated))})"
+            )
+
+    def distances(self, table: Array | None, listed: Array | None) -> Array | None:
+        if table is None or not self.is_row_table(table, "the distances"):
+            return None
+        if listed is not None and listed.ndim == 2 and listed.shape != table.shape:
+            self.problem(f"the distances have shape {table.shape}, the ranked lists {listed.shape}")
+        usable = self.usable(table)
+        if not np.issubdtype(table.dtype, np.number):
+            self.problem(f"the distances hold {table.dtype}, numbers expected")
+            return None
+        if self.finite(usable, "the distances"):
+            self.monotone(usable)
+            if (usable < 0).any():
+                self.problem("the distances hold negative values; scores are not distances")
+        distances = table.astype(np.float32)
+        if usable is not table:
+            distances[~self.checked.covered] = 0.0  # type: ignore[operator]
+        return distances
+
+    def monotone(self, distances: Array) -> None:
+        falling = (np.diff(distances, axis=1) < 0).any(axis=1)
+        if not falling.any():
+            return
+        text = (
+            f"the distances fall along {int(falling.sum())} of {len(distances)} lists (first: row "
+            f"{int(np.argmax(falling))}); a list runs from best (smallest) to worst"
+        )
+        if not (np.diff(distances, axis=1) > 0).any():
+            text += "; they fall everywhere, as scores do: distances are wanted"
+        elif falling.mean() > 0.5:
+            text += f"; {CATALOGUE_ORDER}"
+        self.problem(text)
+
+    def truth_distance(self, values: Array | None) -> Array | None:
+        if values is None:
+            return None
+        rows = len(self.data.train)
+        if values.shape != (rows,):
+            self.problem(f"{files.TRUTH_DISTANCE} has shape {values.shape}, expected ({rows},)")
+            return None
+        usable = self.usable(values)
+        if self.finite(usable, files.TRUTH_DISTANCE) and (usable < 0).any():
+            self.problem(f"{files.TRUTH_DISTANCE} holds negative values")
+        result = values.astype(np.float32)
+        if usable is not values:
+            result[~self.checked.covered] = 0.0  # type: ignore[operator]
+        return result
+
+    def is_row_table(self, table: Array, what: str) -> bool:
+        rows = len(self.data.train)
+        if table.ndim != 2 or table.shape[1] == 0:
+            self.problem(f"{what} have shape {table.shape}, expected [{rows}, K]")
+            return False
+        if len(table) != rows:
+            self.problem(
+                f"{what} have {len(table)} rows, the training split of {self.data.dataset} "
+                f"({self.data.protocol}) has {rows}"
+            )
+        return True
+
+    def usable(self, table: Array) -> Array:
+        """The rows of which the teacher speaks."""
+        covered = self.checked.covered
+        if covered is None or len(covered) != len(table) or covered.all():
+            return table
+        return table[covered]
+
+    def finite(self, table: Array, what: str) -> bool:
+        wrong = ~np.isfinite(table)
+        if not wrong.any():
+            return True
+        first = int(np.argwhere(wrong)[0][0])
+        self.problem(
+            f"{what} hold {int(wrong.sum())} values that are NaN or infinite (first in row {first})"
+        )
+        return False

@@ -1,0 +1,144 @@
+"""Read the arrays of a teacher's folder, from text, tensors or binaries, without trusting them.
+
+Every function returns the array or raises `Unreadable` with one sentence; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.teachers.files import replace_file, sha256_of
+
+_POINTER_BYTES = 4096
+_POINTERS = (b"version https://git-lfs", b"/annex/objects/", b"../.git/annex/")
+
+
+class Unreadable(Exception):
+    """A file that does not hold what its name promises."""
+
+
+def read_tensor(path: Path) -> NDArray[Any]:
+    """The tensor of a `.pt` file, as saved by `torch.save`; its pickled part is never executed."""
+    import torch
+
+    _refuse_pointer(path)
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise Unreadable(
+            f"{path.name} holds pickled objects other than a tensor, which are never executed; "
+            "save one [N, D] tensor with torch.save"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        raise Unreadable(
+            f"{path.name} is truncated or no file of torch.save ({_first_line(error)})"
+        ) from error
+    if not isinstance(value, torch.Tensor):
+        raise Unreadable(f"{path.name} holds a {type(value).__name__}, one [N, D] tensor expected")
+    if value.is_sparse or not value.is_floating_point():
+        raise Unreadable(f"{path.name} holds {value.dtype} numbers, dense floats expected")
+    return value.detach().float().numpy()
+
+
+def read_safetensors(path: Path, key: str) -> NDArray[Any]:
+    """The tensor called `key` in a `.safetensors` file."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    _refuse_pointer(path)
+    try:
+        with safe_open(path, framework="pt") as stored:
+            names = list(stored.keys())
+            if key not in names:
+                raise Unreadable(f"{path.name} holds {', '.join(names) or 'nothing'}, not '{key}'")
+            tensor = stored.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise Unreadable(
+            f"{path.name} is truncated or no safetensors file ({_first_line(error)})"
+        ) from error
+    return tensor.to(torch.float32).numpy()
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` file; arrays of objects are refused."""
+    _refuse_pointer(path)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise Unreadable(
+            f"{path.name} is truncated or no plain .npy array ({_first_line(error)})"
+        ) from error
+
+
+def read_text(path: Path) -> NDArray[np.float64]:
+    """A table of numbers, one row a line, separated by blanks; parsed once.
+
+    The parsed table is kept beside the text as `.<name>.<hash of the text>.npy`, if the folder can
+    be written to.
+    """
+    _refuse_pointer(path)
+    kept = path.with_name(f".{path.name}.{sha256_of(path)[:16]}.npy")
+    with contextlib.suppress(OSError, ValueError, EOFError):
+        return np.load(kept, allow_pickle=False)
+    table = _parse(path)
+    with contextlib.suppress(OSError), replace_file(kept) as temporary:
+        for older in path.parent.glob(f".{path.name}.*.npy"):
+            older.unlink(missing_ok=True)
+        with temporary.open("wb") as stream:
+            np.save(stream, table)
+    return table
+
+
+def _parse(path: Path) -> NDArray[np.float64]:
+    import pandas as pd
+
+    try:
+        # The first line alone fixes the number of columns; a longer line is an error below.
+        frame = pd.read_csv(path, sep=r"\s+", header=None, dtype=np.float64, na_filter=True)
+    except pd.errors.EmptyDataError:
+        raise Unreadable(f"{path.name} is empty") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Unreadable(
+            f"{path.name} is no table of numbers with rows of equal length ({_first_line(error)})"
+        ) from error
+    table = frame.to_numpy()
+    short = np.isnan(table[:, -1])
+    if short.any():
+        # A short line and a written "nan" parse alike; the text tells them apart.
+        row = int(np.argmax(short))
+        values = _line(path, row).split()
+        if len(values) < table.shape[1]:
+            raise Unreadable(
+                f"{path.name} is truncated: row {row} has {len(values)} values, "
+                f"the first one {table.shape[1]}"
+            )
+    return table
+
+
+def _line(path: Path, row: int) -> str:
+    with path.open(encoding="utf-8") as stream:
+        filled = (line for line in stream if line.strip())
+        return next(line for index, line in enumerate(filled) if index == row)
+
+
+def _refuse_pointer(path: Path) -> None:
+    """A checkout without its large files leaves a few hundred bytes of text in their place."""
+    if not path.is_file():
+        raise Unreadable(f"{path.name} is missing")
+    with path.open("rb") as stream:
+        head = stream.read(_POINTER_BYTES)
+    if any(mark in head for mark in _POINTERS) and path.stat().st_size <= _POINTER_BYTES:
+        raise Unreadable(
+            f"{path.name} is a pointer of {len(head)} bytes to a large file that was not fetched; "
+            "fetch the file itself (for example `git lfs pull`)"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
