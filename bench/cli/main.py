@@ -1,0 +1,100 @@
+"""`bench`: finds the command that is meant and says what went wrong (imports nothing heavy)."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import traceback
+from typing import Any, NoReturn
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError
+
+USAGE = 2
+DEFECT = 70
+"""`EX_SOFTWARE`: an error of the suite, neither of its user (2) nor of a trial (1)."""
+INTERRUPTED = 130
+
+# The help stands here so that `bench --help` imports none of them.
+COMMANDS = {
+    "run": "Train students under distillation methods; only what is missing runs.",
+    "report": "Leaderboards from the records.",
+    "list": "What there is: methods, datasets, students, teachers, suites, results.",
+    "data": "Prepare, import and inspect datasets.",
+    "teacher": "Build, import, check and inspect teachers.",
+    "doctor": "Versions, devices, what is installed and what is missing.",
+}
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are called, with errors as one clear message.
+
+    `--debug` may stand anywhere on the line.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"bench.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            ctx.fail(f"no command '{args[0]}'.{hint} Commands: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        debug = [arg for arg in args if arg == "--debug"]
+        return super().parse_args(ctx, [*debug[:1], *(arg for arg in args if arg != "--debug")])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            self._stop(ctx, f"Error: {error}", USAGE)
+        except KeyboardInterrupt:
+            self._stop(
+                ctx, "Interrupted. What is finished stays; the same command goes on.", INTERRUPTED
+            )
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            self._stop(ctx, f"Error in the suite: {what} (--debug shows where)", DEFECT)
+
+    def _stop(self, ctx: click.Context, message: str, code: int) -> NoReturn:
+        if ctx.params.get("debug"):
+            click.echo(traceback.format_exc(), err=True, nl=False)
+        click.echo(message, err=True)
+        ctx.exit(code)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="bench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Which way of distilling a large teacher into a small recommender is worth its cost?
+
+    \b
+    First steps:
+      bench run --method none --method dllm2rec --dataset movielens
+      bench report
+
+    Exit codes: 0 all done, 1 some trials failed, 2 wrong usage.
+    """

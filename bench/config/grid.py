@@ -1,0 +1,233 @@
+"""Resolve a selection against the configuration: which trials, on which data and teachers.
+
+Reads YAML and the methods' source text; imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config import files, layers
+from bench.config.method_settings import setting_names
+from bench.config.overrides import Overrides, overlay
+from bench.config.selection import Selection, expand, parse_seeds
+from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
+from bench.errors import ConfigError, UnknownNameError
+from bench.paths import Workspace
+from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial
+from bench.registry import METHODS, MethodEntry
+from bench.students import properties
+from bench.students.config import StudentConfig
+from bench.teachers.config import TeacherConfig
+from bench.teachers.manifest import teacher_folder
+from bench.training.config import TrainingConfig
+
+CONTROLS = ("shuffled",)
+DEFAULTS = Selection(students=["sasrec"], teachers=["text"], seeds="0")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One dataset under one protocol."""
+
+    name: str
+    config: DatasetConfig
+    protocol: ProtocolConfig
+
+
+@dataclass(frozen=True)
+class TeacherSource:
+    """One teacher of one dataset; `config` is None for one that was imported."""
+
+    name: str
+    folder: Path
+    config: TeacherConfig | None
+    default_slug: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Trials whose fingerprints are still open, and what they stand on."""
+
+    trials: list[Trial]
+    data: dict[DataName, DataSource]
+    teachers: dict[TeacherName, TeacherSource]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A method under one variant."""
+
+    entry: MethodEntry
+    variant: str
+    file: files.MethodFile
+
+
+def resolve(selection: Selection, workspace: Workspace) -> Grid:
+    """All trials of a selection.
+
+    Raises:
+        ConfigError: an unknown name or key, a wrong value, an override that concerns nothing.
+    """
+    selection = selection.over(DEFAULTS)
+    if not selection.datasets:
+        known = ", ".join(dataset_names(workspace))
+        raise ConfigError(f"no dataset: give --dataset or --suite. Datasets: {known}")
+    if not selection.methods:
+        known = ", ".join(entry.name for entry in METHODS)
+        raise ConfigError(f"no method: give --method or --suite. Methods: {known}")
+    return _Resolver(selection, workspace).grid()
+
+
+class _Resolver:
+    def __init__(self, selection: Selection, workspace: Workspace) -> None:
+        self.selection = selection
+        self.workspace = workspace
+        self.overrides = Overrides(selection.overrides)
+        self.teachers: dict[TeacherName, TeacherSource] = {}
+
+    def grid(self) -> Grid:
+        students = expand(self.selection.students, layers.names("students", self.workspace))
+        seeds = parse_seeds(self.selection.seeds)
+        choices = self.choices()
+        data = {(name, source.protocol.slug): source for name, source in self.data()}
+        trials = [
+            trial.model_copy(update={"seed": seed})
+            for source in data.values()
+            for student in students
+            for seed in seeds
+            for trial in self.cells(source, student, choices)
+        ]
+        self.overrides.refuse_unused()
+        return Grid(trials, data, self.teachers)
+
+    def choices(self) -> list[_Choice]:
+        texts = expand(self.selection.methods, [entry.name for entry in METHODS])
+        choices = {}
+        for text in texts:
+            name, _, variant = text.partition(":")
+            entry = METHODS.get(name)
+            file = files.read_method(entry, self.workspace)
+            variant = variant or DEFAULT_VARIANT
+            allowed = [DEFAULT_VARIANT, *file.variants]
+            if variant not in allowed:
+                raise UnknownNameError(f"variant of {name}", variant, allowed)
+            choices[name, variant] = _Choice(entry, variant, file)
+        return list(choices.values())
+
+    def data(self) -> Iterator[tuple[str, DataSource]]:
+        for name in expand(self.selection.datasets, dataset_names(self.workspace)):
+            config = dataset_config(name, self.workspace)
+            protocol = config.protocol_named(self.selection.protocol).model_dump()
+            taken = self.overrides.take("protocol", ProtocolConfig.model_fields.keys() - {"name"})
+            built = layers.build(ProtocolConfig, overlay(protocol, taken), "--set protocol")
+            yield name, DataSource(name, config, built)
+
+    def cells(self, source: DataSource, student: str, choices: list[_Choice]) -> Iterator[Trial]:
+        """The trials of one student on one dataset, but for their seeds."""
+        file = files.read_student(student, self.workspace)
+        config, training, taken = self.student(student, file, source.name)
+        protocol = {
+            f"protocol.{key}": value
+            for key, value in self.overrides.take("protocol", ProtocolConfig.model_fields).items()
+        }
+        for choice in choices:
+            settings, changed = self.settings(choice, source.name)
+            for teacher, control in self.teaching(choice.entry, source):
+                yield Trial(
+                    dataset=source.name,
+                    protocol=source.protocol.slug,
+                    student=student,
+                    student_config=config,
+                    training=training,
+                    method=choice.entry.name,
+                    variant=choice.variant,
+                    method_settings=settings,
+                    method_code=choice.entry.code_digest,
+                    teacher=teacher,
+                    control=control,
+                    seed=0,
+                    overrides=protocol | taken | changed | self.teacher_overrides(teacher),
+                )
+
+    def student(
+        self, name: str, file: files.StudentFile, dataset: str
+    ) -> tuple[StudentConfig, TrainingConfig, dict[str, Any]]:
+        where = str(layers.locate("students", name, self.workspace))
+        layer = file.datasets.get(dataset, files.StudentLayer())
+        training = layers.merge(file.training, layer.training)
+        layers.build(TrainingConfig, training, f"{where}: training")
+        parameters = layers.merge(file.parameters, layer.parameters)
+        properties.check(StudentConfig(model=file.model, parameters=parameters))
+        wanted = self.overrides.take("student", properties.defaults(file.model))
+        changed = self.overrides.take("training", TrainingConfig.model_fields)
+        return (
+            StudentConfig(model=file.model, parameters=overlay(parameters, wanted)),
+            layers.build(TrainingConfig, overlay(training, changed), "--set training"),
+            _prefixed("student", wanted) | _prefixed("training", changed),
+        )
+
+    def settings(self, choice: _Choice, dataset: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Settings of a method beyond its class's defaults, and the overrides among them."""
+        file = choice.file
+        taken = self.overrides.take("method", setting_names(choice.entry))
+        mapping = layers.merge(
+            file.settings, file.datasets.get(dataset), file.variants.get(choice.variant)
+        )
+        return overlay(mapping, taken), _prefixed("method", taken)
+
+    def teaching(
+        self, entry: MethodEntry, source: DataSource
+    ) -> list[tuple[str | None, str | None]]:
+        """Teachers and controls of a method; one that needs none has neither."""
+        if not entry.needs:
+            return [(None, None)]
+        for control in self.selection.controls:
+            if control not in CONTROLS:
+                raise UnknownNameError("control", control, CONTROLS)
+        chosen = expand(self.selection.teachers, layers.names("teachers", self.workspace))
+        for teacher in chosen:
+            self.teacher(teacher, source)
+        return [
+            (teacher, control)
+            for teacher in chosen
+            for control in (None, *dict.fromkeys(self.selection.controls))
+        ]
+
+    def teacher(self, name: str, source: DataSource) -> None:
+        """Note a teacher that the grid stands on."""
+        slug, default_slug = source.protocol.slug, source.config.protocol.slug
+        folder = teacher_folder(self.workspace, source.name, name, slug, default_slug)
+        configured = layers.names("teachers", self.workspace)
+        config = None
+        if name in configured:
+            where = str(layers.locate("teachers", name, self.workspace))
+            mapping = layers.read("teachers", name, self.workspace)
+            config = layers.build(TeacherConfig, mapping, where)
+            taken = self.overrides.take("teacher", None)
+            options = overlay(config.options_for(source.name), taken)
+            config = config.model_copy(update={"options": options, "datasets": {}})
+        elif not folder.is_dir():
+            raise UnknownNameError(
+                "teacher", name, {*configured, *_imported(folder.parent)}, f"dataset {source.name}"
+            )
+        self.teachers[source.name, slug, name] = TeacherSource(name, folder, config, default_slug)
+
+    def teacher_overrides(self, teacher: str | None) -> dict[str, Any]:
+        if teacher not in layers.names("teachers", self.workspace):
+            return {}
+        return _prefixed("teacher", self.overrides.take("teacher", None))
+
+
+def _prefixed(section: str, taken: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{section}.{path}": value for path, value in taken.items()}
+
+
+def _imported(folder: Path) -> list[str]:
+    """Names of the teachers that lie in a dataset's folder of teachers."""
+    if not folder.is_dir():
+        return []
+    return [path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]

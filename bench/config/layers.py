@@ -1,0 +1,215 @@
+"""YAML in layers: files by name, overrides on top, models with clear errors at the end.
+
+The user's own `configs/` folder is stronger than the shipped one, file by file. A key written
+twice, an unknown key, a wrong type and an unknown name are errors that say where they are, what is
+allowed there and what was probably meant.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from bench.errors import ConfigError, UnknownNameError
+from bench.paths import Workspace
+
+KINDS = ("datasets", "students", "teachers", "methods", "suites")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def names(kind: str, workspace: Workspace) -> list[str]:
+    """Names of all configured things of one of `KINDS`, sorted."""
+    found = (path.stem for folder in workspace.config_folders for path in _files(folder / kind))
+    return sorted(set(found))
+
+
+def locate(kind: str, name: str, workspace: Workspace) -> Path:
+    """The strongest file that configures `name`.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    for folder in workspace.config_folders:
+        for path in _files(folder / kind):
+            if path.stem == name:
+                return path
+    raise UnknownNameError(kind.removesuffix("s"), name, names(kind, workspace))
+
+
+def read(kind: str, name: str, workspace: Workspace) -> dict[str, Any]:
+    """The content of the file that configures `name`.
+
+    Raises:
+        UnknownNameError: there is none.
+        ConfigError: the file is not a YAML mapping, or writes a key twice.
+    """
+    return load_yaml(locate(kind, name, workspace))
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: unreadable, not YAML, not a mapping with names as keys, or a key twice.
+    """
+    try:
+        content = _parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {_yaml_problem(error)}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"{path}: a mapping of names to values is expected")
+    return content
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `key.path=value`; the value is a YAML scalar or a list of them.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key or not all(key.split(".")):
+        raise ConfigError(f"--set {text}: expected key=value, such as training.learning_rate=0.002")
+    try:
+        parsed = _parse(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: {_yaml_problem(error)}") from error
+    scalars = parsed if isinstance(parsed, list) else [parsed]
+    if any(isinstance(item, dict | list) for item in scalars):
+        raise ConfigError(f"--set {text}: the value must be a scalar or a list of scalars")
+    return key, parsed
+
+
+def apply_overrides(mapping: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A deep copy of `mapping` in which every `a.b=value` has been set; the last one wins.
+
+    Raises:
+        ConfigError: not of that form, or a part of the path is a value and no mapping.
+    """
+    result = copy.deepcopy(dict(mapping))
+    for text in overrides:
+        key, value = parse_override(text)
+        place(result, key, value)
+    return result
+
+
+def place(mapping: dict[str, Any], key: str, value: Any) -> None:
+    """Set the dotted `key` of a nested mapping, making the mappings on the way.
+
+    Raises:
+        ConfigError: a part of the path is a value and no mapping.
+    """
+    *parents, last = key.split(".")
+    for index, parent in enumerate(parents):
+        mapping = mapping.setdefault(parent, {})
+        if not isinstance(mapping, dict):
+            raise ConfigError(f"--set {key}: '{'.'.join(parents[: index + 1])}' holds no settings")
+    mapping[last] = value
+
+
+def merge(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Nested mappings laid over one another, the last the strongest."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in (layer or {}).items():
+            below = result.get(key)
+            nested = isinstance(below, dict) and isinstance(value, Mapping)
+            result[key] = merge(below, value) if nested else copy.deepcopy(value)
+    return result
+
+
+def build(model: type[Model], mapping: Mapping[str, Any], where: str) -> Model:
+    """The validated model of `mapping`.
+
+    Args:
+        model: a pydantic model.
+        mapping: its fields.
+        where: file, override prefix or option that the mapping came from, for the message.
+
+    Raises:
+        ConfigError: names every problem with its key path.
+    """
+    try:
+        return model.model_validate(mapping)
+    except ValidationError as error:
+        problems = [_problem(model, detail) for detail in error.errors()]
+        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from error
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yaml"))
+
+
+def _problem(model: type[BaseModel], detail: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in detail["loc"]) or "content"
+    if detail["type"] == "extra_forbidden":
+        *parents, key = detail["loc"]
+        allowed = _fields(model, parents)
+        close = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.5)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        return f"unknown key '{path}'.{hint} Allowed: {', '.join(allowed) or 'none'}"
+    if detail["type"] == "missing":
+        return f"key '{path}' is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"'{path}': {message} (given: {detail['input']!r})"
+
+
+def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
+    """Names of the fields of the model at `path` below `model`."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            model = next(_models_in(field.annotation), model)
+    return sorted(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models_in(argument)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}: " if mark else ""
+    return f"{place}{getattr(error, 'problem', None) or error}"
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loading that refuses a key written twice and reads `1e-3` as the number it is."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key.value}' is written twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z"),
+    list("-+.0123456789"),
+)

@@ -1,0 +1,80 @@
+"""The `--set section.key=value` of a run, and who took them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from bench.config import layers
+from bench.errors import ConfigError, UnknownNameError
+
+SECTIONS = {
+    "training": "how students are trained",
+    "student": "hyper-parameters of the RecBole model",
+    "method": "settings of the distillation method",
+    "protocol": "options of the protocol",
+    "teacher": "options of the teacher's builder",
+}
+
+
+class Overrides:
+    """Overrides by section. Each concerns those parts of a run that know its key.
+
+    `--set student.num_layers=2` is for the students that have layers; one that nothing in the run
+    has taken is a mistake.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Parse `section.key=value` texts; the last one of a key wins.
+
+        Raises:
+            ConfigError: not of that form, or an unknown section.
+        """
+        self._values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+        self._known: dict[str, set[str]] = {section: set() for section in SECTIONS}
+        self._taken: set[str] = set()
+        for text in texts:
+            key, value = layers.parse_override(text)
+            section, _, path = key.partition(".")
+            if section not in SECTIONS:
+                raise UnknownNameError("section", section, SECTIONS, f"--set {text}")
+            if not path:
+                raise ConfigError(f"--set {text}: expected {section}.key=value")
+            self._values[section][path] = value
+
+    def take(self, section: str, known: Iterable[str] | None) -> dict[str, Any]:
+        """The overrides of a section that concern something with these top-level keys.
+
+        Args:
+            section: one of `SECTIONS`.
+            known: its keys; None where they cannot be told, and every override may concern it.
+
+        Returns:
+            Values by dotted key within the section.
+        """
+        values = self._values[section]
+        if known is not None:
+            self._known[section].update(known)
+            values = {path: v for path, v in values.items() if path.split(".")[0] in set(known)}
+        self._taken.update(f"{section}.{path}" for path in values)
+        return dict(values)
+
+    def refuse_unused(self) -> None:
+        """Raise ConfigError for an override that nothing in the run has taken."""
+        for section, values in self._values.items():
+            for path in values:
+                key = f"{section}.{path}"
+                if key in self._taken:
+                    continue
+                if not self._known[section]:
+                    raise ConfigError(f"--set {key}: concerns nothing in this run (no {section})")
+                allowed = [f"{section}.{name}" for name in self._known[section]]
+                raise UnknownNameError("key", key, allowed, "--set")
+
+
+def overlay(mapping: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `mapping` with taken overrides set in it."""
+    result = layers.merge(mapping)
+    for path, value in taken.items():
+        layers.place(result, path, value)
+    return result

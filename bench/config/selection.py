@@ -1,0 +1,83 @@
+"""What a run is asked for: names, seeds and overrides, from options and from suites."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from bench.config import layers
+from bench.errors import ConfigError
+from bench.paths import Workspace
+
+ALL = "all"
+
+
+class Selection(BaseModel):
+    """The axes of a grid; an empty axis takes the default of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    summary: str = Field("", description="one line for `bench list suites`")
+    methods: list[str] = Field(default_factory=list, description="NAME, NAME:VARIANT or `all`")
+    datasets: list[str] = Field(default_factory=list, description="names or `all`")
+    students: list[str] = Field(default_factory=list, description="names or `all`")
+    teachers: list[str] = Field(default_factory=list, description="names or `all`")
+    controls: list[str] = Field(
+        default_factory=list, description="`shuffled`: repeat every distilled trial under it"
+    )
+    seeds: str = Field("", description="such as `0-4` or `0,2,5`")
+    protocol: str | None = Field(None, description="name; else each dataset's own")
+    overrides: list[str] = Field(default_factory=list, alias="set", description="key=value")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_seed_is_a_selection(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    def over(self, weaker: Selection) -> Selection:
+        """This selection, with the axes that it leaves open taken from `weaker`.
+
+        Overrides add up; the ones of this selection are the stronger.
+        """
+        given = {name: value for name, value in self if value not in ("", None, [])}
+        given["overrides"] = [*weaker.overrides, *self.overrides]
+        return weaker.model_copy(update=given)
+
+
+def read_suite(name: str, workspace: Workspace) -> Selection:
+    """The selection that `configs/suites/<name>.yaml` holds.
+
+    Raises:
+        UnknownNameError: there is no such suite.
+        ConfigError: the file cannot be understood.
+    """
+    where = str(layers.locate("suites", name, workspace))
+    return layers.build(Selection, layers.read("suites", name, workspace), where)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of `0-4`, `0,2,5` or a mixture, sorted, without repetition.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    seeds: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        if match is None:
+            raise ConfigError(f"--seeds {text}: expected such as 0-4 or 0,2,5")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 0 <= last - first < 10_000:
+            raise ConfigError(f"--seeds {text}: '{part.strip()}' is no range of seeds")
+        seeds.update(range(first, last + 1))
+    return sorted(seeds)
+
+
+def expand(chosen: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The chosen names in their order, without repetition; `all` stands for all known ones."""
+    names: list[str] = []
+    for name in chosen:
+        names.extend(sorted(known) if name == ALL else [name])
+    return list(dict.fromkeys(names))

@@ -1,0 +1,99 @@
+"""What a run ran on: versions, device and source, for the record."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from bench import __version__
+from bench.errors import ConfigError
+from bench.paths import SHIPPED
+
+PACKAGES = ("torch", "recbole", "numpy", "pandas", "scipy", "pydantic", "safetensors")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what a result may depend on; None for what is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is the GPU where there is one, else the CPU (imports torch).
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    import torch
+
+    usable = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if len(usable) > 1:
+        usable.insert(1, "cuda")
+    if torch.backends.mps.is_available():
+        usable.append("mps")
+    if name == "auto":
+        return "cuda" if "cuda" in usable else "cpu"
+    if name not in usable:
+        raise ConfigError(
+            f"--device {name}: not available here. Allowed: auto, {', '.join(usable)}"
+        )
+    return name
+
+
+def capture(device: str, threads: int) -> dict[str, Any]:
+    """The environment of a run, as its records keep it (imports torch)."""
+    return {
+        "bench": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": versions(),
+        "cores": available_cores(),
+        "threads": threads,
+        "device": device,
+        "device_name": _device_name(device),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout, with `+changes` if files differ; None outside a checkout."""
+    if not (SHIPPED / ".git").exists():
+        return None
+    try:
+        commit, status = (_git("rev-parse", "HEAD"), _git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{commit}+changes" if status else commit
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(SHIPPED), *arguments]
+    done = subprocess.run(  # noqa: S603 - fixed arguments
+        command, capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(torch.device(device))
+    return platform.processor() or platform.machine()

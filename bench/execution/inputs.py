@@ -1,0 +1,114 @@
+"""What trials stand on: prepared data and teacher knowledge, made if missing, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import plan
+from bench.config.grid import Grid
+from bench.data import store as data_store
+from bench.data.rows import PreparedData
+from bench.paths import Workspace
+from bench.plan import DataName, TeacherName, Trial
+from bench.teachers.manifest import TeacherManifest, read_manifest
+
+if TYPE_CHECKING:
+    from methods.base import Knowledge
+
+Progress = Callable[[str], None]
+
+
+def identify(grid: Grid, workspace: Workspace) -> list[Trial]:
+    """The trials of a grid with the fingerprints of what is there already (cheap, no torch).
+
+    Raises:
+        ArtifactError: a teacher's manifest cannot be understood.
+    """
+    data = {(name, slug): data_store.fingerprint(name, slug, workspace) for name, slug in grid.data}
+    teachers = {
+        name: read_manifest(source.folder).fingerprint
+        for name, source in grid.teachers.items()
+        if source.folder.is_dir()
+    }
+    return plan.identify(grid.trials, data, teachers)
+
+
+class Inputs:
+    """The data and teachers of a grid; the last ones used stay loaded."""
+
+    def __init__(self, grid: Grid, workspace: Workspace, progress: Progress) -> None:
+        self._grid = grid
+        self.workspace = workspace
+        self._progress = progress
+        # Trials come cell by cell, so a few loaded inputs serve a grid of any size.
+        self.data = lru_cache(maxsize=2)(self._data)
+        self.knowledge = lru_cache(maxsize=4)(self._knowledge)
+
+    def manifest(self, name: TeacherName) -> TeacherManifest:
+        """The manifest of a teacher that is built."""
+        return read_manifest(self._grid.teachers[name].folder)
+
+    def teacher_folder(self, name: TeacherName) -> Path:
+        """Where a teacher lies."""
+        return self._grid.teachers[name].folder
+
+    def taught(self, trial: Trial) -> Knowledge | None:
+        """What the method of a trial is told, its control applied; None without a teacher."""
+        from bench.teachers.controls import apply_control
+
+        name = teacher_of(trial)
+        if name is None:
+            return None
+        knowledge = self.knowledge(name)
+        if trial.control is None:
+            return knowledge
+        return apply_control(knowledge, trial.control, plan.derive_seed(trial, "control"))
+
+    def ensure(self, trials: list[Trial]) -> None:
+        """Prepare the data and build the teachers that `trials` stand on.
+
+        Raises:
+            DataError, ConfigError, ArtifactError: they cannot be had, or not with the options
+                that were asked for.
+        """
+        for name in dict.fromkeys((trial.dataset, trial.protocol) for trial in trials):
+            self.data(name)
+        for teacher in dict.fromkeys(map(teacher_of, trials)):
+            if teacher is not None:
+                self._ensure_teacher(teacher)
+
+    def _data(self, name: DataName) -> PreparedData:
+        source = self._grid.data[name]
+        return data_store.prepare(
+            source.name, source.config, source.protocol, self.workspace, self._progress
+        )
+
+    def _ensure_teacher(self, name: TeacherName) -> None:
+        from bench.teachers.build import ensure_teacher
+
+        dataset, slug, _ = name
+        source = self._grid.teachers[name]
+        if source.config is None:
+            return
+        ensure_teacher(
+            source.name,
+            source.config,
+            self.data((dataset, slug)),
+            self.workspace,
+            self._progress,
+            source.default_slug,
+        )
+
+    def _knowledge(self, name: TeacherName) -> Knowledge:
+        from bench.teachers.contract import load_knowledge
+
+        dataset, slug, _ = name
+        return load_knowledge(self._grid.teachers[name].folder, self.data((dataset, slug)))
+
+
+def teacher_of(trial: Trial) -> TeacherName | None:
+    """Which teacher a trial learns from."""
+    return None if trial.teacher is None else (trial.dataset, trial.protocol, trial.teacher)

@@ -1,0 +1,103 @@
+"""All that can be refused before hours of training, refused before."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.config import layers
+from bench.errors import ArtifactError, BenchError, ConfigError
+from bench.evaluation.metrics import parse_metric
+from bench.execution.inputs import Inputs, teacher_of
+from bench.paths import Workspace
+from bench.plan import DEFAULT_VARIANT, Trial
+from bench.registry import METHODS
+from bench.students import properties
+from bench.teachers.manifest import TeacherManifest, read_manifest
+
+
+def check_settings(trials: Iterable[Trial]) -> None:
+    """Students, training and method settings; needs neither data nor teachers (imports torch).
+
+    Raises:
+        ConfigError: an unknown key, a wrong value, an unknown metric.
+    """
+    for trial in trials:
+        properties.check(trial.student_config)
+        parse_metric(trial.training.select)
+        method_config(trial)
+
+
+def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
+    """Every teacher is whole and offers what its methods need.
+
+    Raises:
+        ConfigError: a signal is missing.
+        ArtifactError: the knowledge breaks the contract.
+    """
+    checked = set()
+    for trial in trials:
+        name = teacher_of(trial)
+        if name is None:
+            continue
+        manifest = inputs.manifest(name)
+        missing = load_method(trial).signals(method_config(trial)) - set(manifest.signals)
+        if missing:
+            raise ConfigError(_missing_signals(trial, missing, manifest, inputs.workspace))
+        if name not in checked:
+            checked.add(name)
+            inputs.knowledge(name)
+
+
+def load_method(trial: Trial) -> Any:
+    """The class of a trial's method.
+
+    Raises:
+        ConfigError: its file cannot be imported.
+    """
+    entry = METHODS.get(trial.method)
+    try:
+        return entry.load()
+    except BenchError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"method '{trial.method}' cannot be imported from {entry.path}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def method_config(trial: Trial) -> Any:
+    """The method's settings with its class's defaults filled in.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value.
+    """
+    variant = "" if trial.variant == DEFAULT_VARIANT else f":{trial.variant}"
+    where = f"settings of method {trial.method}{variant}"
+    return layers.build(load_method(trial).Config, trial.method_settings, where)
+
+
+def _missing_signals(
+    trial: Trial, missing: set[str], manifest: TeacherManifest, workspace: Workspace
+) -> str:
+    offering = [
+        folder.name
+        for folder, signals in _built_teachers(workspace.tocf / trial.dataset)
+        if missing <= signals
+    ]
+    return (
+        f"{trial.label}: teacher '{trial.teacher}' does not offer {', '.join(sorted(missing))} "
+        f"(it offers {', '.join(sorted(manifest.signals))}). "
+        f"Built teachers of {trial.dataset} that do: {', '.join(sorted(offering)) or 'none'}"
+    )
+
+
+def _built_teachers(folder: Path) -> Iterator[tuple[Path, set[str]]]:
+    for path in folder.glob("[!.]*"):
+        # A teacher that is broken is no offer; it is refused when it is asked for.
+        with contextlib.suppress(ArtifactError):
+            if path.is_dir():
+                yield path, set(read_manifest(path).signals)

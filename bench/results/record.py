@@ -1,0 +1,160 @@
+"""The record of one trial: what ran, what came out, where and how long (imports no torch)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from bench.data.rows import Ids
+from bench.errors import Diverged
+from bench.plan import Reference, Trial
+
+Status = Literal["done", "diverged", "out-of-memory", "error"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished trial hands back.
+
+    Attributes:
+        metrics: value by metric name (`ndcg@20`), by split (`valid`, `test`).
+        segments: of the test rows, by name: number of `rows` and metrics.
+        ranks: int32 [R_test], 1-based rank of each target over the full catalogue, ties against
+            the target.
+        curve: one mapping per epoch: losses and validation metrics.
+        log: events of the run, one mapping each.
+        state: the folded student's tensors, by RecBole's names.
+        best_epoch: the epoch that was kept, counted from 1.
+        epochs: how many were trained.
+        steps: how many optimiser steps were taken.
+        timings: seconds by name, such as `train_seconds`.
+        parameters: counts, `training` and `inference`.
+        latency: what one prediction costs, by name.
+        settings: the method's settings with all defaults filled in.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    segments: dict[str, dict[str, float]]
+    ranks: Ids
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    state: dict[str, NDArray[Any]] = field(default_factory=dict)
+    best_epoch: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, int] = field(default_factory=dict)
+    latency: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Record(BaseModel):
+    """One trial or reference row as `record.json` keeps it.
+
+    A record whose status is not `done` has an `error` and no metrics.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    kind: Literal["trial", "reference"]
+    status: Status
+    error: str | None = None
+    trial: Trial | None = None
+    reference: Reference | None = None
+    metrics: dict[str, dict[str, FiniteFloat]] = Field(default_factory=dict)
+    segments: dict[str, dict[str, float | None]] = Field(default_factory=dict)
+    best_epoch: int | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    timings: dict[str, float | None] = Field(default_factory=dict)
+    parameters: dict[str, int] = Field(default_factory=dict)
+    latency: dict[str, float | None] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+    created: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat())
+
+    @model_validator(mode="after")
+    def _subject_fits(self) -> Record:
+        subject = self.trial if self.kind == "trial" else self.reference
+        if subject is None:
+            raise ValueError(f"a record of a {self.kind} must hold it")
+        if self.status == "done" and not self.metrics:
+            raise ValueError("a record that is done must hold metrics")
+        if self.status != "done" and self.error is None:
+            raise ValueError("a failure must say what went wrong")
+        return self
+
+    @property
+    def is_done(self) -> bool:
+        return self.status == "done"
+
+
+def finished(
+    subject: Trial | Reference, outcome: Outcome, environment: dict[str, Any] | None = None
+) -> Record:
+    """The record of a success.
+
+    Raises:
+        Diverged: a metric is NaN or infinite, or a rank is below 1; that is no result.
+    """
+    for split, values in outcome.metrics.items():
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise Diverged(f"{split} {name} is {value}")
+    if len(outcome.ranks) and outcome.ranks.min() < 1:
+        raise Diverged(f"a test target has rank {outcome.ranks.min()}; ranks count from 1")
+    return Record.model_validate(
+        {
+            **_identity(subject),
+            "status": "done",
+            "metrics": outcome.metrics,
+            "segments": without_nan(outcome.segments),
+            "best_epoch": outcome.best_epoch,
+            "epochs": outcome.epochs,
+            "steps": outcome.steps,
+            "timings": without_nan(outcome.timings),
+            "parameters": outcome.parameters,
+            "latency": without_nan(outcome.latency),
+            "settings": without_nan(outcome.settings),
+            "environment": environment or {},
+        }
+    )
+
+
+def failed(
+    trial: Trial, status: Status, error: str, environment: dict[str, Any] | None = None
+) -> Record:
+    """The record of a trial that ended without a result."""
+    return Record.model_validate(
+        {
+            **_identity(trial),
+            "status": status,
+            "error": error,
+            "environment": environment or {},
+        }
+    )
+
+
+def without_nan(value: Any) -> Any:
+    """The value in plain Python, every NaN and infinity in it replaced by None: JSON has none."""
+    if isinstance(value, dict):
+        return {str(key): without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _identity(subject: Trial | Reference) -> dict[str, Any]:
+    kind = "trial" if isinstance(subject, Trial) else "reference"
+    return {"key": subject.key, "kind": kind, kind: subject}

@@ -1,0 +1,201 @@
+"""The records of one results folder; whole or absent, whoever writes and whenever it is killed.
+
+A record is the folder `<results>/<key>/`, written under a temporary name and renamed. Processes
+that share a folder agree through locks that die with their holder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.data.rows import Ids
+from bench.errors import ConfigError, DataError
+from bench.results.record import Outcome, Record, without_nan
+
+RECORD = "record.json"
+RANKS = "ranks.npy"
+CURVE = "curve.csv"
+STUDENT = "student.safetensors"
+LOG = "log.jsonl"
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_logger = logging.getLogger(__name__)
+
+
+class ResultStore:
+    """Records by key.
+
+    A record that cannot be read is reported once and counts as absent, so that its trial runs
+    again and replaces it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._reported: set[str] = set()
+
+    def get(self, key: str) -> Record | None:
+        """The record called `key`, or None if there is none that can be read."""
+        path = self.folder / key / RECORD
+        try:
+            record = Record.model_validate_json(path.read_bytes())
+            if record.key != key:
+                raise ValueError(f"it is the record of {record.key}")
+        except FileNotFoundError:
+            if path.parent.is_dir():
+                self._report(path.parent, f"{RECORD} is missing")
+            return None
+        except NotADirectoryError:
+            return None
+        except (OSError, ValueError) as error:
+            self._report(path.parent, f"{RECORD}: {str(error).splitlines()[0]}")
+            return None
+        return record
+
+    def records(self) -> list[Record]:
+        """All records that can be read, ordered by key."""
+        if not self.folder.is_dir():
+            return []
+        keys = sorted(path.name for path in self.folder.iterdir() if _KEY.fullmatch(path.name))
+        return [record for record in map(self.get, keys) if record is not None]
+
+    def ranks(self, key: str) -> Ids:
+        """The target's rank for every test row, int32 [R_test].
+
+        Raises:
+            DataError: the record has no ranks, or they cannot be read.
+        """
+        path = self.folder / key / RANKS
+        try:
+            ranks: Ids = np.load(path, allow_pickle=False)
+        except FileNotFoundError as error:
+            raise DataError(f"{path}: this record has no ranks") from error
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+        return ranks
+
+    def write(self, record: Record, outcome: Outcome | None = None) -> None:
+        """Keep a record, with the arrays and logs of its outcome.
+
+        A success is never replaced: a second writer of the same key has computed the same. A
+        failure, or a folder that cannot be read, is.
+        """
+        temporary = self.folder / f".{record.key}.{uuid.uuid4().hex[:8]}"
+        try:
+            temporary.mkdir(parents=True)
+            if outcome is not None:
+                _write_outcome(temporary, outcome)
+            text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
+            (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
+            self._publish(temporary, record.key)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Try to be the only process that works on `key`; yields whether that is granted.
+
+        Never waits. The claim ends with the block or with the process, however that dies. What a
+        killed writer of the key left behind is removed.
+        """
+        path = self.folder / ".claims" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            # A holder removes the file when it is done: a lock on a removed file protects nothing.
+            if not _is_same_file(handle, path):
+                yield False
+                return
+            try:
+                for leftover in self.folder.glob(f".{key}.*"):
+                    shutil.rmtree(leftover, ignore_errors=True)
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+    def check_writable(self) -> None:
+        """Try to write; called before hours of training rather than after.
+
+        Raises:
+            ConfigError: the folder cannot be made or written to.
+        """
+        probe = self.folder / f".probe.{uuid.uuid4().hex[:8]}"
+        try:
+            probe.mkdir(parents=True)
+            (probe / "file").write_bytes(b"")
+        except OSError as error:
+            raise ConfigError(
+                f"results folder {self.folder} cannot be written to: {error.strerror}"
+            ) from error
+        finally:
+            shutil.rmtree(probe, ignore_errors=True)
+
+    def _publish(self, temporary: Path, key: str) -> None:
+        target = self.folder / key
+        while True:
+            try:
+                temporary.rename(target)
+                return
+            except OSError:
+                if not target.exists():
+                    raise
+            existing = self.get(key)
+            if existing is not None and existing.is_done:
+                return
+            aside = self.folder / f".{key}.{uuid.uuid4().hex[:8]}"
+            with contextlib.suppress(FileNotFoundError):
+                target.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def _report(self, folder: Path, problem: str) -> None:
+        if folder.name not in self._reported:
+            self._reported.add(folder.name)
+            _logger.warning("ignored the record in %s: %s", folder, problem)
+
+
+def _is_same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _write_outcome(folder: Path, outcome: Outcome) -> None:
+    np.save(folder / RANKS, np.asarray(outcome.ranks, dtype=np.int32))
+    if outcome.curve:
+        columns = list(dict.fromkeys(key for row in outcome.curve for key in row))
+        with (folder / CURVE).open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, columns)
+            writer.writeheader()
+            writer.writerows(outcome.curve)
+    if outcome.log:
+        lines = (json.dumps(without_nan(line), allow_nan=False) for line in outcome.log)
+        (folder / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if outcome.state:
+        _save_state(folder / STUDENT, outcome.state)
+
+
+def _save_state(path: Path, state: dict[str, Any]) -> None:
+    from safetensors.numpy import save
+
+    # `save_file` would make a file that its owner alone may read.
+    path.write_bytes(save({name: np.ascontiguousarray(value) for name, value in state.items()}))
