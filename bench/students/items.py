@@ -43,13 +43,15 @@ class ItemTable(nn.Module):
     def tables(self) -> tuple[Tensor, Tensor]:
         """Input and output table, computed once a step (once an evaluation)."""
         if self._tables is None:
-            head = self.offset if self.head is None else self.head
             lookup = self.offset
+            head = self.offset if self.head is None else self.head
             for fusion, output in self._fusions:
                 # Row 0 stays zero whatever a projector's bias makes of it.
                 term = F.pad(fusion()[1:], (0, 0, 1, 0))
-                head = head + term if output else head
-                lookup = head if output and head is not lookup else lookup + term
+                tied = head is lookup
+                lookup = lookup + term
+                if output:
+                    head = lookup if tied else head + term
             self._tables = (lookup, head)
         return self._tables
 

@@ -93,6 +93,8 @@ class _LogNormaliser(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, table = ctx.saved_tensors
-        # d lse / d s = softmax(s): scaled in place, since the exponentials are read only here.
-        weights = ctx.exponentials.mul_(grads[0].unsqueeze(1) / ctx.mass)
-        return weights @ table, weights.T @ hidden, None, None
+        # d lse / d s = softmax(s) = exponentials / mass: rows are scaled on the narrow side, so
+        # that the wide block is only read.
+        scale = grads[0].unsqueeze(1) / ctx.mass
+        exponentials = ctx.exponentials
+        return (exponentials @ table) * scale, exponentials.T @ (hidden * scale), None, None

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from methods.base import Knowledge
+from methods.embedding_only import EmbeddingOnly, normalised, principal_components
+
+from .conftest import N_ITEMS, TEACHER_DIM, make_batch, make_student
+
+
+def attached(knowledge: Knowledge, **settings: object) -> tuple[EmbeddingOnly, object]:
+    student = make_student().eval()
+    torch.manual_seed(5)
+    method = EmbeddingOnly(EmbeddingOnly.Config(**settings))
+    method.attach(student, knowledge)
+    return method, student
+
+
+def test_the_item_table_is_offset_plus_projection(knowledge: Knowledge) -> None:
+    method, student = attached(knowledge, weight=0.3, normalise="none")
+    linear = method.projector
+    z = knowledge.embeddings[1:]
+    expected = student.item_offset[1:] + 0.3 * (z @ linear.weight.T + linear.bias)
+    torch.testing.assert_close(student.item_table()[1:], expected)
+    assert torch.equal(student.item_table()[0], torch.zeros(student.width))
+
+
+def test_input_side_alone_leaves_the_head_to_the_student(knowledge: Knowledge) -> None:
+    _, student = attached(knowledge, inject="input")
+    hidden = torch.randn(3, student.width)
+    other = dataclasses.replace(knowledge, embeddings=knowledge.embeddings.flip(0))
+    _, changed = attached(other, inject="input")
+    assert torch.equal(student.logits(hidden), changed.logits(hidden))
+    batch = make_batch()
+    encoded = [s.encode(batch.history, batch.length, batch.user) for s in (student, changed)]
+    assert not torch.allclose(*encoded)
+
+
+def test_standardised_vectors_are_of_order_one_over_root_d(knowledge: Knowledge) -> None:
+    z = normalised(knowledge.embeddings[1:] * 50 + 7, "standardise")
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros(TEACHER_DIM), atol=1e-5, rtol=0)
+    torch.testing.assert_close(z.std(dim=0), torch.full((TEACHER_DIM,), TEACHER_DIM**-0.5))
+    unit = normalised(knowledge.embeddings[1:], "l2")
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(N_ITEMS))
+
+
+def test_a_constant_dimension_does_not_divide_by_zero(knowledge: Knowledge) -> None:
+    z = knowledge.embeddings[1:].clone()
+    z[:, 0] = 4.0
+    assert torch.isfinite(normalised(z, "standardise")).all()
+
+
+def test_principal_components_keep_distances_at_full_rank(knowledge: Knowledge) -> None:
+    z = knowledge.embeddings[1:]
+    reduced = principal_components(z, TEACHER_DIM)
+    torch.testing.assert_close(torch.cdist(reduced, reduced), torch.cdist(z, z), atol=1e-2, rtol=0)
+    assert principal_components(z, 4).shape == (N_ITEMS, 4)
+
+
+@pytest.mark.parametrize("projector", ["linear", "mlp"])
+def test_gradients_reach_offset_and_projector_but_not_the_teacher(
+    knowledge: Knowledge, projector: str
+) -> None:
+    method, student = attached(knowledge, projector=projector)
+    student.train()
+    batch = make_batch()
+    hidden = student.encode(batch.history, batch.length, batch.user)
+    student.logits(hidden)[:, 1:].square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.parameters())
+    assert student.item_offset.grad[1:].abs().sum() > 0
+    assert torch.equal(student.item_offset.grad[0], torch.zeros(student.width))
+    assert not method.teacher.requires_grad

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.errors import ConfigError
+from bench.students import properties
+from bench.students.config import StudentConfig
+from bench.students.recbole import RecBoleStudent
+
+N_ITEMS, HISTORY, N_USERS = 50, 10, 7
+
+
+def make(model: str, **parameters: object) -> RecBoleStudent:
+    torch.manual_seed(0)
+    return RecBoleStudent(
+        StudentConfig(model=model, parameters=parameters),
+        n_items=N_ITEMS,
+        history=HISTORY,
+        known_users=torch.arange(N_USERS) != 3,
+        objective="ce",
+    )
+
+
+def rows(count: int = 32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    history = torch.randint(1, N_ITEMS + 1, (count, HISTORY), generator=generator)
+    length = torch.randint(1, HISTORY + 1, (count,), generator=generator)
+    history[torch.arange(HISTORY) >= length.unsqueeze(1)] = 0
+    return history, length, torch.randint(0, N_USERS, (count,), generator=generator)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_fast_sasrec_equals_recbole_forward(layers: int, activation: str) -> None:
+    student = make("SASRec", n_layers=layers, hidden_act=activation).eval()
+    history, length, user = rows()
+    expected = student.model.forward(history, length)
+    torch.testing.assert_close(student.encode(history, length, user), expected, atol=2e-6, rtol=0)
+
+
+def test_fast_sasrec_has_the_gradients_of_recbole_forward() -> None:
+    student = make("SASRec", hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+    history, length, user = rows()
+    gradients = []
+    for encode in (student.encode, lambda h, n, _: student.model.forward(h, n)):
+        student.zero_grad()
+        student.items.forget()
+        encode(history, length, user).square().sum().backward()
+        gradients.append([p.grad.clone() for p in student.parameters() if p.grad is not None])
+    for fast, plain in zip(*gradients, strict=True):
+        torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-4)
+
+
+def test_gru4rec_and_caser_run_recbole_forward_itself() -> None:
+    history, length, user = rows()
+    gru = make("GRU4Rec").eval()
+    assert torch.equal(gru.encode(history, length, user), gru.model.forward(history, length))
+    caser = make("Caser").eval()
+    known = torch.where(user == 3, 0, user + 1)
+    assert torch.equal(caser.encode(history, length, user), caser.model.forward(known, history))
+
+
+def test_a_user_without_training_rows_is_a_zero_vector() -> None:
+    caser = make("Caser").eval()
+    history, length, _ = rows(2)
+    same = history[:1].expand(2, -1)
+    hidden = caser.encode(same, length[:1].expand(2), torch.tensor([3, 4]))
+    assert not torch.equal(hidden[0], hidden[1])
+    assert torch.equal(caser.model.user_embedding.weight[0], torch.zeros(caser.width))
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
+def test_padding_is_zero_and_never_scored(model: str) -> None:
+    student = make(model).eval()
+    assert torch.equal(student.item_table()[0], torch.zeros(student.width))
+    scores = student.logits(student.encode(*rows()))
+    assert torch.isinf(scores[:, 0]).all()
+    assert torch.isfinite(scores[:, 1:]).all()
+
+
+def test_what_follows_the_history_does_not_change_its_encoding() -> None:
+    student = make("SASRec").eval()
+    history, length, user = rows()
+    garbage = history.clone()
+    garbage[history == 0] = 5
+    # RecBole masks by `item_seq != 0`; causality keeps later positions out even so.
+    torch.testing.assert_close(
+        student.encode(history, length, user),
+        student.encode(garbage, length, user),
+        atol=2e-6,
+        rtol=0,
+    )
+
+
+def test_fusion_reaches_lookup_and_head_and_folds_away() -> None:
+    for output in (True, False):
+        student = make("SASRec").eval()
+        plain = student.encode(*rows())
+        own = student.item_table().clone()
+        shift = torch.full((N_ITEMS + 1, student.width), 0.05)
+        student.fuse(lambda shift=shift: shift, output=output)
+        fused = student.encode(*rows())
+        table = student.item_table().clone()
+        assert not torch.allclose(fused, plain)
+        assert torch.equal(table, own) is not output
+        assert torch.equal(table[0], torch.zeros(student.width))
+        student.items.fold()
+        student.eval()
+        assert torch.equal(student.encode(*rows()), fused)
+        assert torch.equal(student.item_table(), table)
+
+
+def test_several_fusions_on_different_sides_all_count() -> None:
+    student = make("SASRec").eval()
+    own = student.item_offset.detach().clone()
+    ones = torch.ones(N_ITEMS + 1, student.width)
+    student.fuse(lambda: ones, output=True)
+    student.fuse(lambda: 2 * ones, output=False)
+    student.fuse(lambda: 4 * ones, output=True)
+    lookup, head = student.items.tables()
+    torch.testing.assert_close(lookup[1:], own[1:] + 7)
+    torch.testing.assert_close(head[1:], own[1:] + 5)
+
+
+@pytest.mark.parametrize("output", [True, False])
+def test_exported_state_reloads_to_the_same_student(output: bool) -> None:
+    student = make("GRU4Rec").eval()
+    student.fuse(lambda: torch.full((N_ITEMS + 1, student.width), 0.1), output=output)
+    student.items.fold()
+    student.eval()
+    state = student.export_state()
+    assert ("head" in state) is not output
+    fresh = make("GRU4Rec", dropout_prob=0.1).eval()
+    fresh.import_state(state)
+    hidden = student.encode(*rows())
+    assert torch.equal(fresh.encode(*rows()), hidden)
+    assert torch.equal(fresh.logits(hidden), student.logits(hidden))
+
+
+def test_a_folded_student_loads_into_plain_recbole() -> None:
+    student = make("SASRec").eval()
+    student.fuse(lambda: torch.full((N_ITEMS + 1, student.width), 0.1))
+    student.items.fold()
+    plain = make("SASRec").model
+    plain.item_embedding = torch.nn.Embedding(N_ITEMS + 1, student.width, padding_idx=0)
+    plain.load_state_dict(student.export_state())
+    history, length, user = rows()
+    scores = plain.eval().full_sort_predict({"item_id_list": history, "item_length": length})
+    student.eval()
+    expected = student.logits(student.encode(history, length, user))
+    torch.testing.assert_close(scores[:, 1:], expected[:, 1:], atol=1e-4, rtol=1e-5)
+
+
+def test_any_sequential_model_of_recbole_is_only_a_name() -> None:
+    hidden = make("NARM").eval().encode(*rows())
+    assert hidden.shape[0] == 32
+    assert torch.isfinite(hidden).all()
+
+
+def test_scientific_notation_in_recbole_files_is_read_as_numbers() -> None:
+    assert properties.defaults("SASRec")["layer_norm_eps"] == 1e-12
+    assert properties.defaults("Caser")["reg_weight"] == 1e-4
+
+
+def test_unknown_model_and_parameter_name_their_nearest_match() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'SASRec'"):
+        properties.check(StudentConfig(model="SASRek"))
+    with pytest.raises(ConfigError, match="student.hidden_sise.*Did you mean 'hidden_size'"):
+        properties.check(StudentConfig(model="SASRec", parameters={"hidden_sise": 3}))
+    with pytest.raises(ConfigError, match="loss_type"):
+        properties.check(StudentConfig(model="SASRec", parameters={"loss_type": "BPR"}))
+
+
+def test_importing_recbole_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, torch\n"
+        "from bench.students.config import StudentConfig\n"
+        "from bench.students.recbole import RecBoleStudent\n"
+        "sys.argv = ['bench', '--hidden_size=9', '--epochs=7']\n"
+        "s = RecBoleStudent(StudentConfig(model='SASRec'), n_items=5, history=4,\n"
+        "    known_users=torch.ones(2, dtype=torch.bool), objective='ce')\n"
+        "assert s.width == 64, s.width\n"
+        "assert not torch.is_anomaly_enabled()\n"
+        "assert 'ray' not in sys.modules\n"
+        "assert os.listdir('.') == [], os.listdir('.')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

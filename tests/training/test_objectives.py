@@ -1,0 +1,152 @@
+"""Objectives and robust losses against float64 brute force, and gradients by finite differences."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import logsumexp
+
+from bench.training.config import TrainingConfig
+from bench.training.objectives import make_objective
+from bench.training.output import BlockBuffers, StepOutput
+from methods.base import Batch
+from methods.losses import covered_mean, popularity_exponents, robust_loss
+
+B, N, D, L = 6, 23, 5, 4
+
+
+def problem(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> tuple[Batch, StepOutput]:
+    generator = torch.Generator().manual_seed(3)
+    hidden = (scale * torch.randn(B, D, generator=generator, dtype=dtype)).requires_grad_()
+    table = torch.randn(N + 1, D, generator=generator, dtype=dtype)
+    table[0] = 0
+    batch = Batch(
+        row_id=torch.arange(B),
+        history=torch.randint(1, N + 1, (B, L), generator=generator),
+        length=torch.full((B,), L),
+        target=torch.randint(1, N + 1, (B,), generator=generator),
+        user=torch.arange(B),
+        negative=torch.randint(1, N + 1, (B,), generator=generator),
+        generator=generator,
+    )
+    return batch, StepOutput(hidden, table.requires_grad_(), BlockBuffers())
+
+
+def dense(output: StepOutput) -> np.ndarray:
+    """Float64 scores [B, N + 1] as NumPy computes them; column 0 must not be used."""
+    return (output.hidden.detach().double() @ output._table.detach().double().T).numpy()
+
+
+COUNTS = torch.cat([torch.zeros(1), torch.arange(N, dtype=torch.float32)])
+
+
+def softplus(x: float) -> float:
+    return math.log1p(math.exp(-abs(x))) + max(x, 0.0)
+
+
+def expected_loss(name: str, batch: Batch, scores: np.ndarray) -> float:
+    total = 0.0
+    for row in range(B):
+        s, y, n = scores[row], int(batch.target[row]), int(batch.negative[row])
+        bce = 0.5 * (softplus(-s[y]) + softplus(s[n]))
+        if name == "ce":
+            total += logsumexp(s[1:]) - s[y]
+        elif name == "bpr":
+            total += softplus(s[n] - s[y])
+        elif name == "bce":
+            total += bce
+        else:
+            total += bce + 0.5 * brute_robust(s, y)
+    return total / B
+
+
+def brute_robust(s: np.ndarray, y: int, beta: float = 1.0) -> float:
+    n = COUNTS.double().numpy() + 1
+    ps = (n / n[1:].sum()) ** 0.05
+    terms = [ps[i] * (s[i] - (1 if i == y else 0)) ** 2 / beta for i in range(1, N + 1)]
+    return float(logsumexp(terms))
+
+
+@pytest.mark.parametrize("name", ["ce", "bpr", "bce", "dros"])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
+def test_objective_equals_brute_force(name: str, scale: float) -> None:
+    batch, output = problem(scale)
+    objective = make_objective(TrainingConfig(objective=name), COUNTS)
+    expected = expected_loss(name, batch, dense(output))
+    assert float(objective(batch, output)) == pytest.approx(expected, rel=2e-5)
+
+
+@pytest.mark.parametrize("name", ["ce", "bpr", "bce", "dros"])
+def test_gradients_equal_finite_differences(name: str) -> None:
+    batch, output = problem(dtype=torch.float64)
+    objective = make_objective(TrainingConfig(objective=name), COUNTS.double())
+
+    def loss(hidden: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return objective(batch, StepOutput(hidden, table, BlockBuffers()))
+
+    assert torch.autograd.gradcheck(loss, (output.hidden, output._table))
+
+
+def test_log_probs_equal_log_softmax_without_padding() -> None:
+    batch, output = problem(3.0)
+    ids = torch.randint(1, N + 1, (B, 7))
+    expected = torch.log_softmax(output.logits[:, 1:], dim=1).gather(1, ids - 1)
+    torch.testing.assert_close(output.log_probs(ids), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_fused_normaliser_serves_several_terms_at_once() -> None:
+    batch, output = problem()
+    ids = torch.randint(1, N + 1, (B, 3))
+    (output.log_probs(ids).sum() + 2 * output.log_probs(batch.target.unsqueeze(1)).sum()).backward()
+    fused = output.hidden.grad.clone()
+    output.hidden.grad = None
+    log = torch.log_softmax(output.logits[:, 1:], dim=1)
+    (log.gather(1, ids - 1).sum() + 2 * log.gather(1, batch.target.unsqueeze(1) - 1).sum()).backward()
+    torch.testing.assert_close(fused, output.hidden.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_top_k_is_the_students_order_without_padding() -> None:
+    _, output = problem()
+    order = np.argsort(-dense(output)[:, 1:], axis=1) + 1
+    assert output.top_k(5).tolist() == order[:, :5].tolist()
+    assert output.top_k(10 * N).shape == (B, N)
+    assert (output.top_k(10 * N) > 0).all()
+
+
+def test_buffers_are_reused_and_do_not_leak_between_steps() -> None:
+    buffers = BlockBuffers()
+    results = []
+    for seed in (1, 2, 1):
+        torch.manual_seed(seed)
+        output = StepOutput(torch.randn(B, D), torch.randn(N + 1, D), buffers)
+        results.append((output.log_probs(torch.ones(B, 1, dtype=torch.long)), output.top_k(4)))
+    assert torch.equal(results[0][0], results[2][0])
+    assert torch.equal(results[0][1], results[2][1])
+    assert not torch.equal(results[0][0], results[1][0])
+
+
+@pytest.mark.parametrize("size", [1.0, 12.0, 50.0])
+def test_robust_loss_is_finite_and_exact_where_the_literal_form_overflows(size: float) -> None:
+    generator = torch.Generator().manual_seed(5)
+    logits = size * (2 * torch.rand(B, N + 1, generator=generator) - 1)
+    logits[:, 0] = -torch.inf
+    target = torch.arange(1, B + 1)
+    values = robust_loss(logits, target, popularity_exponents(COUNTS))
+    expected = [brute_robust(logits[r].double().numpy(), int(target[r])) for r in range(B)]
+    np.testing.assert_allclose(values.numpy(), expected, rtol=1e-5)
+
+
+def test_robust_loss_stays_precise_when_the_target_dominates() -> None:
+    logits = torch.zeros(1, N + 1)
+    logits[0, 4] = -30.0
+    value = robust_loss(logits, torch.tensor([4]), popularity_exponents(COUNTS))
+    assert float(value) == pytest.approx(brute_robust(logits[0].double().numpy(), 4), rel=1e-6)
+
+
+def test_covered_mean_ignores_rows_without_teacher() -> None:
+    values = torch.tensor([1.0, 5.0, 9.0])
+    assert float(covered_mean(values, torch.tensor([True, False, True]))) == 5.0
+    assert float(covered_mean(values, torch.zeros(3, dtype=torch.bool))) == 0.0
