@@ -87,8 +87,10 @@ class MethodEntry:
 
     @property
     def code_digest(self) -> str:
-        """SHA-256 of what the method computes: its code and that of the `methods` modules it
-        imports, comments, docstrings and layout apart."""
+        """SHA-256 of what the method computes, comments, docstrings and layout apart.
+
+        Covers its file and those of the `methods` modules that it imports.
+        """
         return _code_digest(self.path)
 
     def load(self) -> Any:
@@ -197,20 +199,48 @@ def _code_digest(path: Path) -> str:
     pending, seen = [path], {path}
     while pending:
         tree = ast.parse(pending.pop().read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                body[0] = ast.Pass()
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("methods."):
-                imported = SHIPPED / f"{(node.module or '').replace('.', '/')}.py"
-                if imported not in seen:
-                    seen.add(imported)
-                    pending.append(imported)
-        digest.update(ast.dump(tree).encode())
+        for imported in _imported_methods(tree):
+            if imported not in seen:
+                seen.add(imported)
+                pending.append(imported)
+        digest.update(_shape(tree).encode())
     return digest.hexdigest()
 
 
-def _is_docstring(node: ast.AST) -> bool:
+def _imported_methods(tree: ast.AST) -> Iterator[Path]:
+    """Files of the `methods` package that a module imports from."""
+    for node in ast.walk(tree):
+        modules: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        for module in modules:
+            path = SHIPPED / f"{module.replace('.', '/')}.py"
+            if module.startswith("methods.") and path.is_file():
+                yield path
+
+
+def _shape(node: object) -> str:
+    """What a syntax tree says, the same on every Python, which `ast.dump` is not.
+
+    Left out are docstrings, fields that are empty, and the empty strings that some releases find
+    in an f-string.
+    """
+    if isinstance(node, list):
+        return f"[{','.join(_shape(item) for item in node if not _is_docstring(item))}]"
+    if isinstance(node, ast.JoinedStr):
+        parts = [part for part in node.values if getattr(part, "value", None) != ""]
+        return f"JoinedStr({_shape(parts)})"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    inner = ",".join(f"{name}={_shape(value)}" for name, value in fields if name != "kind")
+    return f"{type(node).__name__}({inner})"
+
+
+def _is_docstring(node: object) -> bool:
+    """Whether a statement is a bare string, which computes nothing."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)

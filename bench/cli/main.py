@@ -89,7 +89,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Which way of distilling a large teacher into a small recommender is worth its cost?
+    r"""Which way of distilling a large teacher into a small recommender is worth its cost?
 
     \b
     First steps:

@@ -46,13 +46,16 @@ class _Source:
     @classmethod
     @lru_cache
     def of(cls, path: Path) -> _Source:
-        classes, methods, imports = {}, {}, {}
+        classes: dict[str, ast.ClassDef] = {}
+        methods: dict[str, ast.ClassDef] = {}
+        imports: dict[str, str] = {}
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 classes[node.name] = node
-                methods |= {name: node for name in _registered_names(node)}
+                methods |= dict.fromkeys(_registered_names(node), node)
             elif isinstance(node, ast.ImportFrom):
-                imports |= {alias.asname or alias.name: node.module or "" for alias in node.names}
+                # `from methods.x import A as B` is not followed: the name it declares is not B.
+                imports |= {a.name: node.module or "" for a in node.names if not a.asname}
         return cls(classes, methods, imports)
 
     def method(self, name: str) -> _Class:

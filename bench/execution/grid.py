@@ -12,7 +12,7 @@ from bench.execution import preflight, reference_rows
 from bench.execution.inputs import Inputs, Progress, identify
 from bench.paths import Workspace
 from bench.plan import Trial, references
-from bench.results.record import Outcome, Record, Status, failed, finished
+from bench.results.record import Outcome, Record, failed, finished
 from bench.results.store import ResultStore
 
 POLL_SECONDS = 1.0
@@ -151,7 +151,7 @@ class _Runner:
         return run_trial(trial, data, self.inputs.taught(trial), method, self.device, self.progress)
 
 
-def _failure(error: Exception) -> tuple[Status, str]:
+def _failure(error: Exception) -> tuple[str, str]:
     """What a record says of a trial that raised."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, TrialFailure):

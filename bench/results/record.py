@@ -129,9 +129,9 @@ def finished(
 
 
 def failed(
-    trial: Trial, status: Status, error: str, environment: dict[str, Any] | None = None
+    trial: Trial, status: str, error: str, environment: dict[str, Any] | None = None
 ) -> Record:
-    """The record of a trial that ended without a result."""
+    """The record of a trial that ended without a result; `status` is one of `Status`."""
     return Record.model_validate(
         {
             **_identity(trial),

