@@ -45,24 +45,36 @@ def run_grid(
     Raises:
         BenchError: something is wrong with the request, its data or its teachers; no trial ran.
     """
-    trials = identify(grid, workspace)
-    missing = [trial for trial in trials if _is_missing(trial, store, retry_failed)]
     inputs = Inputs(grid, workspace, progress)
+    _, missing = _look(grid, store, workspace, retry_failed)
     if missing:
+        # What can be refused before data and teachers are made is refused before.
         store.check_writable()
         preflight.check_settings(missing)
         device, threads = _set_up(device, threads)
-    # A teacher that exists but was built with other options is refused, even if all trials are
+    # Data of another source or configuration than now are made anew, and their trials are new.
+    inputs.ensure_data()
+    trials, missing = _look(grid, store, workspace, retry_failed)
+    # A teacher that exists but was built with other options is refused even if all trials are
     # done: their records do not answer the question.
-    inputs.ensure([*missing, *filter(_changes_teacher, trials)])
+    inputs.ensure_teachers([*missing, *filter(_changes_teacher, trials)])
+    trials, missing = _look(grid, store, workspace, retry_failed)
     if missing:
-        trials = identify(grid, workspace)
-        missing = [trial for trial in trials if _is_missing(trial, store, retry_failed)]
+        preflight.check_settings(missing)
         preflight.check_teachers(missing, inputs)
     reference_rows.write_missing(references(trials), store, inputs)
     if missing:
-        _Runner(store, inputs, device, threads or 1, progress).run(missing)
+        device, threads = _set_up(device, threads)
+        _Runner(store, inputs, device, threads, progress).run(missing)
     return [record for trial in trials if (record := store.get(trial.key)) is not None]
+
+
+def _look(
+    grid: Grid, store: ResultStore, workspace: Workspace, retry_failed: bool
+) -> tuple[list[Trial], list[Trial]]:
+    """The trials as far as their data and teachers are there, and those that have to run."""
+    trials = identify(grid, workspace)
+    return trials, [trial for trial in trials if _is_missing(trial, store, retry_failed)]
 
 
 def _is_missing(trial: Trial, store: ResultStore, retry_failed: bool) -> bool:

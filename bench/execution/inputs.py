@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,15 +67,21 @@ class Inputs:
             return knowledge
         return apply_control(knowledge, trial.control, plan.derive_seed(trial, "control"))
 
-    def ensure(self, trials: list[Trial]) -> None:
-        """Prepare the data and build the teachers that `trials` stand on.
+    def ensure_data(self) -> None:
+        """Prepare the data of the grid.
 
         Raises:
-            DataError, ConfigError, ArtifactError: they cannot be had, or not with the options
-                that were asked for.
+            DataError: they cannot be had.
         """
-        for name in dict.fromkeys((trial.dataset, trial.protocol) for trial in trials):
+        for name in self._grid.data:
             self.data(name)
+
+    def ensure_teachers(self, trials: Iterable[Trial]) -> None:
+        """Build the teachers that `trials` learn from.
+
+        Raises:
+            ConfigError: a wrong option, or a teacher that was built with other options.
+        """
         for teacher in dict.fromkeys(map(teacher_of, trials)):
             if teacher is not None:
                 self._ensure_teacher(teacher)
