@@ -115,10 +115,12 @@ class DatasetConfig(BaseModel):
         """The dataset's own protocol for its name or None, else the named one with its defaults.
 
         Raises:
-            ConfigError: no protocol has this name.
+            UnknownNameError: no protocol has this name.
         """
         if name in (None, self.protocol.name):
             return self.protocol
+        if name not in FIRST_TARGET:
+            raise UnknownNameError("protocol", str(name), FIRST_TARGET)
         return layers.build(ProtocolConfig, {"name": name}, "--protocol")
 
 

@@ -37,23 +37,39 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """A temporary sibling to fill; it takes the place of `folder` if all went well.
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """An empty folder in `parent` (made if missing), removed at the end.
 
-    Call it under `exclusive(folder.parent)`: what a killed process left there is removed.
+    Call it under a lock on `parent`: what a killed process left there is removed as well.
     """
-    for left in folder.parent.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    temporary = folder.parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+    _remove_leftovers(parent)
     temporary.mkdir()
     try:
         yield temporary
-        if folder.exists():
-            folder.rename(folder.parent / f"{TEMPORARY}old-{uuid.uuid4().hex[:8]}")
-        temporary.rename(folder)
     finally:
-        for left in folder.parent.glob(f"{TEMPORARY}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        _remove_leftovers(parent)
+
+
+@contextlib.contextmanager
+def replace_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; it takes the place of `folder` if all went well.
+
+    Call it under a lock on `folder.parent`.
+    """
+    with scratch_folder(folder.parent) as scratch:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(scratch / "old")
+        new.rename(folder)
+
+
+def _remove_leftovers(parent: Path) -> None:
+    for left in parent.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -49,4 +49,3 @@ def row_keys(rows: Rows, user_tokens: Sequence[str]) -> list[tuple[str, int]]:
     """The key of each row: (user token, 0-based position of the target in the user's order)."""
     pairs = zip(rows.user.tolist(), rows.ordinal.tolist(), strict=True)
     return [(user_tokens[user], ordinal) for user, ordinal in pairs]
-

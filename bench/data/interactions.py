@@ -68,8 +68,11 @@ class Interactions:
             self.user_tokens,
             self.item_tokens,
             self.item_texts,
-            *(array.view(np.int32) if array.dtype == np.float32 else array
-              for array in arrays if array is not None),
+            *(
+                array.view(np.int32) if array.dtype == np.float32 else array
+                for array in arrays
+                if array is not None
+            ),
         )
 
     def keep(self, mask: NDArray[np.bool_]) -> Interactions:

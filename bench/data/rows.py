@@ -48,7 +48,7 @@ class PreparedData:
         user_tokens: the U user tokens.
         catalogue_fingerprint: hash of the ordered item tokens.
         split_fingerprint: hash of the row keys and targets of the three tables.
-        fingerprint: hash of the two, and the identity of the data in a trial's key.
+        fingerprint: hash of the two and of the histories; identity of the data in a trial's key.
     """
 
     dataset: str

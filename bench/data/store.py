@@ -1,7 +1,7 @@
 """Prepared data on disk: made once, whole or absent, memory-mapped ever after.
 
-    datasets/<name>/source/     the interactions, in canonical order
-    datasets/<name>/<slug>/     the rows of one protocol: <split>.<array>.npy, data.json, ...
+`datasets/<name>/source/` holds the interactions in canonical order, `datasets/<name>/<slug>/` the
+rows of one protocol: `<split>.<array>.npy`, `users.json`, `items.json` and `data.json`.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def prepare(
             "protocol": protocol.model_dump(),
         }
         folder = home / protocol.slug
-        if not folder.exists() or read_json(folder / DATA_FILE).get("made_from") != made_from:
+        if (_current(folder) or {}).get("made_from") != made_from:
             progress(f"{name}: making the rows of {protocol.slug}")
             with replace_folder(folder) as temporary:
                 _write(data, config, protocol, made_from, temporary)
-    return load(name, protocol.slug, workspace)
+        return load(name, protocol.slug, workspace)
 
 
 def source(
@@ -83,15 +83,15 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
     """Prepared rows, arrays memory-mapped.
 
     Raises:
-        DataError: not prepared, or a file is missing or damaged.
+        DataError: not prepared (or only from another source), or a file is missing or damaged.
     """
     folder = workspace.datasets / name / protocol_slug
-    if not (folder / DATA_FILE).exists():
+    found = _current(folder)
+    if found is None:
         raise DataError(
-            f"dataset '{name}' is not prepared under '{protocol_slug}' (no {folder / DATA_FILE}): "
+            f"dataset '{name}' is not prepared under '{protocol_slug}' ({folder}): "
             f"run 'bench data prepare {name}'"
         )
-    about = read_json(folder / DATA_FILE)
     items = read_json(folder / "items.json")
     return PreparedData(
         dataset=name,
@@ -100,16 +100,41 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
         item_texts=items["texts"],
         user_tokens=read_json(folder / "users.json"),
         **{split: _load_rows(folder, split) for split in SPLITS},
-        catalogue_fingerprint=about["catalogue_fingerprint"],
-        split_fingerprint=about["split_fingerprint"],
-        fingerprint=about["fingerprint"],
+        catalogue_fingerprint=found["catalogue_fingerprint"],
+        split_fingerprint=found["split_fingerprint"],
+        fingerprint=found["fingerprint"],
     )
 
 
 def fingerprint(name: str, protocol_slug: str, workspace: Workspace) -> str | None:
     """Fingerprint of prepared data without loading it; None where it is not prepared."""
-    path = workspace.datasets / name / protocol_slug / DATA_FILE
-    return str(read_json(path)["fingerprint"]) if path.exists() else None
+    found = _current(workspace.datasets / name / protocol_slug)
+    return None if found is None else str(found["fingerprint"])
+
+
+def about(name: str, protocol_slug: str, workspace: Workspace) -> dict[str, Any]:
+    """Counts, origin and report of prepared data.
+
+    Raises:
+        DataError: not prepared, or damaged.
+    """
+    found: dict[str, Any] = read_json(workspace.datasets / name / protocol_slug / DATA_FILE)
+    return found
+
+
+def _current(folder: Path) -> dict[str, Any] | None:
+    """What `data.json` says; None where there is none, or the source is another by now."""
+    if not (folder / DATA_FILE).exists():
+        return None
+    found: dict[str, Any] = read_json(folder / DATA_FILE)
+    source_file = folder.parent / "source" / SOURCE_FILE
+    made_from = found["made_from"]
+    current = (
+        source_file.exists()
+        and made_from["source"] == read_json(source_file)["fingerprint"]
+        and made_from["layout"] == LAYOUT
+    )
+    return found if current else None
 
 
 def _write(
@@ -132,7 +157,7 @@ def _write(
     write_json(folder / "items.json", {"tokens": data.item_tokens, "texts": data.item_texts})
     catalogue = catalogue_fingerprint(data.item_tokens)
     split_hash = split_fingerprint(data.user_tokens, data.item_tokens, tables)
-    about = {
+    summary = {
         "origin": data.origin,
         "report": data.report,
         "users": len(data.user_tokens),
@@ -144,7 +169,7 @@ def _write(
         "fingerprint": data_fingerprint(catalogue, split_hash, tables),
         "made_from": made_from,
     }
-    write_json(folder / DATA_FILE, about)
+    write_json(folder / DATA_FILE, summary)
 
 
 def _load_rows(folder: Path, split: str) -> Rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,9 +24,7 @@ def ordinals(user: Ids) -> tuple[Index, Index]:
     return np.arange(len(user)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
 
 
-def rows_at(
-    targets: Index, user: Ids, item: Ids, ordinal: Index, history: int
-) -> Rows:
+def rows_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: int) -> Rows:
     """The row of each target: its user's items before it, at most the last `history`.
 
     Args:
@@ -50,5 +47,3 @@ def rows_at(
         user=np.asarray(user[targets], dtype=np.int32),
         ordinal=ordinal[targets].astype(np.int32),
     )
-
-

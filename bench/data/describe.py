@@ -1,0 +1,82 @@
+"""What `bench data info` says about prepared data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.data.config import DatasetConfig
+from bench.data.interactions import SPLITS
+from bench.data.rows import PreparedData
+from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks
+
+COUNTS = ("users", "items", "interactions", *SPLITS)
+
+
+def describe(data: PreparedData, config: DatasetConfig, about: dict[str, Any]) -> dict[str, Any]:
+    """Counts, fingerprints, published counts and shares of cold, rare and warm test targets.
+
+    Args:
+        data: the prepared rows.
+        config: the dataset's configuration.
+        about: what `store.about` says of the preparation.
+
+    Returns:
+        JSON-ready. `published` holds `{count: {"published": n, "difference_percent": x}}` and is
+        empty where nothing is published, or the protocol is not the dataset's own.
+    """
+    counts = {name: about[name] for name in ("users", "items", "interactions")} | about["rows"]
+    masks = segment_masks(data)
+    return {
+        "dataset": data.dataset,
+        "protocol": data.protocol,
+        "origin": about["origin"],
+        "counts": counts,
+        "test_targets": {name: float(masks[name].mean()) for name in TARGET_SEGMENTS},
+        "published": _compare(counts, data, config),
+        "published_source": config.published.source if config.published else None,
+        "catalogue_fingerprint": data.catalogue_fingerprint,
+        "split_fingerprint": data.split_fingerprint,
+        "fingerprint": data.fingerprint,
+        "report": about["report"],
+        "licence": config.licence,
+        "citation": config.citation,
+    }
+
+
+def as_text(description: dict[str, Any]) -> str:
+    """The description for a terminal."""
+    published = description["published"]
+    lines = [f"{description['dataset']} under {description['protocol']} ({description['origin']})"]
+    lines += [f"  {line}" for line in description["report"]]
+    for name, count in description["counts"].items():
+        line = f"  {name:<13}{count:>12,}"
+        if name in published:
+            known = published[name]
+            line += f"   published {known['published']:>12,} ({known['difference_percent']:+.2f} %)"
+        lines.append(line)
+    if published:
+        lines.append(f"  published by {description['published_source']}")
+    shares = (f"{name} {share:.1%}" for name, share in description["test_targets"].items())
+    lines.append(f"  test targets: {', '.join(shares)} (trained on 0, 1-4, 5 times or more)")
+    lines.append(f"  fingerprint {description['fingerprint']}")
+    return "\n".join(lines)
+
+
+def _compare(
+    counts: dict[str, int], data: PreparedData, config: DatasetConfig
+) -> dict[str, dict[str, float]]:
+    if config.published is None:
+        return {}
+    own = data.protocol == config.protocol.slug
+    known = {
+        name: value
+        for name in (COUNTS if own else COUNTS[:3])
+        if (value := getattr(config.published, name)) is not None
+    }
+    return {
+        name: {
+            "published": value,
+            "difference_percent": round(100 * (counts[name] - value) / value, 4),
+        }
+        for name, value in known.items()
+    }

@@ -1,0 +1,191 @@
+"""Tables that users bring: files of several formats, columns under several names, all as text."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = {"tsv": "\t", "txt": "\t", "inter": "\t", "item": "\t", "csv": ","}
+FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz), .parquet"
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "user": ("user_id", "user", "userid", "uid", "reviewerid", "session_id"),
+    "item": ("item_id", "item", "itemid", "iid", "asin", "parent_asin", "movie_id", "movieid"),
+    "time": ("timestamp", "time", "unixreviewtime", "datetime", "date", "ts"),
+    "position": ("position", "order", "ordinal"),
+    "rating": ("rating", "overall", "score", "stars"),
+    "split": ("split", "subset"),
+    "title": ("title", "name", "movie_title", "item_name", "item_title", "text"),
+}
+"""Names under which a column is found, the first the strongest; case does not matter."""
+
+
+def table_format(path: Path) -> str | None:
+    """`tsv`, `csv`, `parquet`, ...: the extension without `.gz`, or None if it is not one."""
+    suffixes = [suffix.lower().lstrip(".") for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == "gz":
+        suffixes.pop()
+    found = suffixes[-1] if suffixes else ""
+    return found if found in SEPARATORS or found == "parquet" else None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """All columns as text, missing values as empty text; RecBole's `:type` suffixes removed.
+
+    Raises:
+        DataError: unknown format, unreadable, damaged or without rows.
+    """
+    import pandas as pd
+
+    kind = table_format(path)
+    if kind is None:
+        raise DataError(f"{path}: unknown kind of table; known are {FORMATS}")
+    try:
+        frame = _read_parquet(path) if kind == "parquet" else _read_text(path, SEPARATORS[kind])
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged or cut off: {error}") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path}: is empty") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    frame.columns = [str(name).partition(":")[0].strip() for name in frame.columns]
+    if not frame.columns.is_unique:
+        twice = sorted(frame.columns[frame.columns.duplicated()])
+        raise DataError(f"{path}: column '{twice[0]}' stands twice")
+    if frame.empty:
+        raise DataError(f"{path}: has a header but no rows")
+    return frame
+
+
+def find_column(frame: pd.DataFrame, role: str, given: str | None, path: Path) -> str | None:
+    """The column of a role: the one that was given, else one with a common name, else None.
+
+    Raises:
+        DataError: the given column does not exist.
+    """
+    if given is not None:
+        if given not in frame.columns:
+            raise DataError(f"{path}: no column '{given}'. Columns: {', '.join(frame.columns)}")
+        return given
+    by_name = {name.lower(): name for name in reversed(list(frame.columns))}
+    return next((by_name[name] for name in COLUMNS[role] if name in by_name), None)
+
+
+def need_column(frame: pd.DataFrame, role: str, given: str | None, path: Path) -> str:
+    """As `find_column`, for a role that must be there.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    name = find_column(frame, role, given, path)
+    if name is None:
+        raise DataError(
+            f"{path}: no column for the {role}: none is called {', '.join(COLUMNS[role])}. "
+            f"Name one with --{role}-column. Columns: {', '.join(frame.columns)}"
+        )
+    return name
+
+
+def parse_numbers(values: pd.Series, path: Path) -> NDArray[np.float64] | NDArray[np.int64]:
+    """Finite numbers, int64 where all are integers.
+
+    Raises:
+        DataError: names the first value that is no number.
+    """
+    import pandas as pd
+
+    numbers = pd.to_numeric(values, errors="coerce")
+    bad = ~np.isfinite(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
+    if bad.any():
+        raise _unreadable(values, bad, "a number", path)
+    array = numbers.to_numpy()
+    if array.dtype.kind == "f" and (array == np.round(array)).all() and abs(array).max() < 2**53:
+        array = array.astype(np.int64)
+    return array
+
+
+def parse_times(values: pd.Series, path: Path) -> NDArray[np.int64]:
+    """Integers that order as the times do: integers as they are, else microseconds.
+
+    Accepts numbers (of any unit and epoch) or ISO 8601 dates; a date without a zone is UTC.
+
+    Raises:
+        DataError: names the first value that is no time.
+    """
+    import pandas as pd
+
+    dates = values.str.contains(r"\d[-/T:]\d", regex=True).to_numpy(dtype=bool)
+    if not dates.any():
+        numbers = parse_numbers(values, path)
+        if numbers.dtype.kind == "f":
+            numbers = np.round(numbers * 1e6)
+        return numbers.astype(np.int64)
+    times = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601")
+    bad = times.isna().to_numpy()
+    if bad.any():
+        raise _unreadable(values, bad, "an ISO 8601 time", path)
+    whole: NDArray[np.int64] = times.dt.as_unit("us").astype("int64").to_numpy()
+    return whole
+
+
+def _unreadable(values: pd.Series, bad: NDArray[np.bool_], kind: str, path: Path) -> DataError:
+    row = int(np.flatnonzero(bad)[0])
+    return DataError(
+        f"{path}: column '{values.name}', row {row + 1}: {str(values.iloc[row])!r} is not {kind} "
+        f"({bad.sum():,} such rows)"
+    )
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        dtype=str,
+        keep_default_na=False,
+        na_filter=False,
+        index_col=False,
+        quoting=3 if separator == "\t" else 0,
+        encoding="utf-8-sig",
+    ).fillna("")
+    return frame.apply(_unquote) if separator == "\t" else frame
+
+
+def _unquote(column: pd.Series) -> pd.Series:
+    """Undo the quotes that spreadsheet programs write around a field of tab-separated text.
+
+    Stray quotes, frequent in titles, are no quoting: a field must be quoted on both sides, and
+    hold quotes in pairs only.
+    """
+    quoted = column.str.startswith('"') & column.str.endswith('"')
+    if not quoted.any():
+        return column
+    return column.where(~quoted, column.map(_unquoted))
+
+
+def _unquoted(text: str) -> str:
+    whole = re.fullmatch(r'"((?:[^"]|"")*)"', text)
+    return whole[1].replace('""', '"') if whole else text
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except ImportError as error:
+        raise DataError(f"{path}: reading parquet needs the package pyarrow") from error
+    return frame.convert_dtypes().astype("string").fillna("").astype(str)
