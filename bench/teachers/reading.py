@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def read_tensor(path: Path) -> NDArray[Any]:
 
     _refuse_pointer(path)
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickle protocols, for files that are refused
+            warnings.simplefilter("ignore")
+            value = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise Unreadable(
             f"{path.name} holds pickled objects other than a tensor, which are never executed; "

@@ -51,7 +51,7 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
             f"top_{k}": float(hit[:, :k].any(1).mean()) for k in sorted({1, min(10, size), size})
         }
         result["different_items_listed"] = len(np.unique(lists))
-        if checked.embeddings is not None:
+        if checked.embeddings is not None and size > 2:
             result["agreement_of_order_and_embeddings"] = list_agreement(lists, checked.embeddings)
     if checked.distances is not None:
         result["distance"] = _distance_figures(checked.distances[covered])
@@ -73,11 +73,9 @@ def list_agreement(lists: Array, embeddings: Array) -> float:
     are addressed alike agree; about 0 hints at ids of another catalogue or another base.
 
     Args:
-        lists: ids 1..N [R, K_T].
+        lists: ids 1..N [R, K_T], K_T >= 3.
         embeddings: float32 [N, D].
     """
-    if lists.shape[1] < 3:
-        return float("nan")
     sample = lists[:: max(1, len(lists) // SAMPLE_ROWS)][:SAMPLE_ROWS]
     points = embeddings[sample - 1]
     distance = np.linalg.norm(points[:, 1:] - points[:, :1], axis=2)

@@ -1,0 +1,56 @@
+"""A small dataset with a planted order: item i leads to item i + 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from bench.data.rows import PreparedData, Rows
+
+N_ITEMS, N_ROWS, LENGTH = 30, 240, 4
+
+
+def make_rows(n: int, seed: int, users: int = 20) -> Rows:
+    """Rows whose target follows the last item: item i leads to i + 1 (and N to 1)."""
+    random = np.random.default_rng(seed)
+    length = random.integers(1, LENGTH + 1, n)
+    history = random.integers(1, N_ITEMS + 1, (n, LENGTH))
+    history[np.arange(LENGTH) >= length[:, None]] = 0
+    last = history[np.arange(n), length - 1]
+    return Rows(
+        history=history.astype(np.int32),
+        length=length.astype(np.int32),
+        target=(last % N_ITEMS + 1).astype(np.int32),
+        user=(np.arange(n) % users).astype(np.int32),
+        ordinal=(np.arange(n) // users + LENGTH).astype(np.int32),
+    )
+
+
+def _make_data(**changes: object) -> PreparedData:
+    fields = {
+        "dataset": "toy",
+        "protocol": "temporal-4",
+        "item_tokens": [f"i{index}" for index in range(N_ITEMS)],
+        "item_texts": [f"Thing number {index}" for index in range(N_ITEMS)],
+        "user_tokens": [f"u{index}" for index in range(20)],
+        "train": make_rows(N_ROWS, 0),
+        "valid": make_rows(60, 1),
+        "test": make_rows(60, 2),
+        "catalogue_fingerprint": "catalogue-a",
+        "split_fingerprint": "split-a",
+        "fingerprint": "data-a",
+    }
+    return PreparedData(**{**fields, **changes})
+
+
+@pytest.fixture
+def data() -> PreparedData:
+    return _make_data()
+
+
+@pytest.fixture
+def make_data() -> Callable[..., PreparedData]:
+    """The same data with some fields changed."""
+    return _make_data

@@ -1,0 +1,187 @@
+"""A teacher is built once, whole or not at all, and never silently another one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from bench.data.rows import PreparedData
+from bench.errors import ArtifactError, ConfigError, UnknownNameError
+from bench.paths import Workspace
+from bench.teachers.build import KINDS, Product, ensure_teacher
+from bench.teachers.contract import load_knowledge
+from bench.teachers.manifest import read_manifest
+
+RAW = {"summary": "", "kind": "counting"}
+
+
+class Counting:
+    """A kind that counts how often it was asked, and can fail."""
+
+    calls: ClassVar[list[str]] = []
+    fail: ClassVar[bool] = False
+    started: ClassVar[threading.Event]
+    go_on: ClassVar[threading.Event]
+
+    class Options(BaseModel):
+        model_config = ConfigDict(frozen=True, extra="forbid")
+        size: int = 3
+
+    @staticmethod
+    def build(
+        options: Any, data: PreparedData, cache: Path, progress: Callable[[str], None]
+    ) -> Product:
+        Counting.calls.append(data.protocol)
+        Counting.started.set()
+        assert Counting.go_on.wait(10)
+        if Counting.fail:
+            raise RuntimeError("power cut")
+        random = np.random.default_rng(len(Counting.calls))
+        lists = random.random((len(data.train), data.n_items)).argsort(axis=1)[:, : options.size]
+        return Product(
+            embeddings=random.random((data.n_items, 4)).astype(np.float32),
+            metrics={"test": {"ndcg@20": 0.5}},
+            test_ranks=np.ones(len(data.test), dtype=np.int32),
+            recipe={},
+            rankings=(lists + 1).astype(np.int32),
+        )
+
+
+KINDS.register("counting", Counting)
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    Counting.calls.clear()
+    Counting.fail = False
+    Counting.started, Counting.go_on = threading.Event(), threading.Event()
+    Counting.go_on.set()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
+
+
+def quiet(line: str) -> None:
+    """Progress that nobody reads."""
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_what_is_built_can_be_read(workspace: Workspace, data: PreparedData) -> None:
+    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    assert folder == workspace.tocf / "toy" / "mine"
+    knowledge = load_knowledge(folder, data)
+    assert knowledge.rankings.shape == (len(data.train), 3)
+    manifest = read_manifest(folder)
+    assert manifest.signals == ["embeddings", "rankings"] and manifest.id_base == 1
+    assert manifest.recipe["options"] == {"size": 3}
+    assert manifest.split_fingerprint == data.split_fingerprint
+    assert np.load(folder / "test_ranks.npy").shape == (len(data.test),)
+
+
+def test_a_second_call_builds_nothing(workspace: Workspace, data: PreparedData) -> None:
+    ensure_teacher("mine", RAW, data, workspace, quiet)
+    ensure_teacher("mine", RAW, data, workspace, quiet)
+    assert len(Counting.calls) == 1
+
+
+def test_two_at_a_time_build_it_once(workspace: Workspace, data: PreparedData) -> None:
+    Counting.go_on.clear()
+    lines: list[str] = []
+    first = threading.Thread(target=ensure_teacher, args=("mine", RAW, data, workspace, quiet))
+    first.start()
+    assert Counting.started.wait(10)
+    waiting = threading.Event()
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        waiting.set()
+
+    second = threading.Thread(target=ensure_teacher, args=("mine", RAW, data, workspace, hear))
+    second.start()
+    assert waiting.wait(10)
+    Counting.go_on.set()
+    first.join(10)
+    second.join(10)
+    assert len(Counting.calls) == 1
+    assert len(lines) == 1 and "another process is building" in lines[0]
+
+
+def test_a_failed_build_leaves_nothing(workspace: Workspace, data: PreparedData) -> None:
+    Counting.fail = True
+    with pytest.raises(RuntimeError, match="power cut"):
+        ensure_teacher("mine", RAW, data, workspace, quiet)
+    assert visible(workspace.tocf / "toy") == []
+    Counting.fail = False
+    load_knowledge(ensure_teacher("mine", RAW, data, workspace, quiet), data)
+
+
+def test_leftovers_of_a_killed_build_are_swept(workspace: Workspace, data: PreparedData) -> None:
+    leftover = workspace.tocf / "toy" / ".mine.building-0"
+    leftover.mkdir(parents=True)
+    ensure_teacher("mine", RAW, data, workspace, quiet)
+    assert visible(workspace.tocf / "toy") == ["mine"]
+
+
+def test_another_protocol_has_a_folder_of_its_own(
+    workspace: Workspace, make_data: Callable[..., PreparedData]
+) -> None:
+    data = make_data(protocol="leave-one-out-4")
+    folder = ensure_teacher("mine", RAW, data, workspace, quiet, "temporal-4")
+    assert folder.name == "mine.leave-one-out-4"
+
+
+def test_other_options_are_refused_and_force_replaces(
+    workspace: Workspace, data: PreparedData
+) -> None:
+    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    before = read_manifest(folder).fingerprint
+    other = {**RAW, "options": {"size": 4}}
+    with pytest.raises(ConfigError, match="size is 3 there and 4 here"):
+        ensure_teacher("mine", other, data, workspace, quiet)
+    ensure_teacher("mine", other, data, workspace, quiet, rebuild=True)
+    assert load_knowledge(folder, data).rankings.shape[1] == 4
+    assert read_manifest(folder).fingerprint != before
+    assert visible(workspace.tocf / "toy") == ["mine"]
+
+
+def test_options_of_one_dataset(workspace: Workspace, data: PreparedData) -> None:
+    config = {**RAW, "options": {"size": 4}, "datasets": {"toy": {"size": 5}, "other": {"size": 6}}}
+    folder = ensure_teacher("mine", config, data, workspace, quiet)
+    assert load_knowledge(folder, data).rankings.shape[1] == 5
+
+
+def test_a_teacher_of_other_data_is_refused(
+    workspace: Workspace, data: PreparedData, make_data: Callable[..., PreparedData]
+) -> None:
+    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    with pytest.raises(ArtifactError, match="another split"):
+        load_knowledge(folder, make_data(split_fingerprint="split-b"))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"kind": "countin"}, "Did you mean 'counting'"),
+        ({"kind": "counting", "options": {"sise": 3}}, "Did you mean 'size'"),
+        ({"kind": "counting", "options": {"size": "many"}}, "'size'"),
+        ({"kind": "text", "options": {"learning_rate": -1}}, "'learning_rate'"),
+        ({"kind": "counting", "option": {}}, "Did you mean 'options'"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_built(
+    config: dict[str, Any], message: str, workspace: Workspace, data: PreparedData
+) -> None:
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        ensure_teacher("mine", config, data, workspace, quiet)
+    assert not Counting.calls and not workspace.tocf.exists()

@@ -1,0 +1,440 @@
+"""What is read is what was written; what breaks the contract is refused, all of it at once."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data.rows import PreparedData
+from bench.errors import ArtifactError
+from bench.teachers.contract import load_knowledge
+from bench.teachers.manifest import read_manifest
+
+N_ITEMS, N_ROWS, K, WIDTH = 30, 240, 5, 6  # the data of conftest.py and a list of 5
+
+POINTER = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+    "size 142606336\n"
+)
+
+
+class Folder:
+    """A teacher's folder that tests spoil piece by piece.
+
+    Attributes:
+        ids: 1-based lists [R, K]; `distances`, `embeddings` and `truth` go with them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        random = np.random.default_rng(3)
+        self.path = path
+        self.ids = np.argsort(random.random((N_ROWS, N_ITEMS)), axis=1)[:, :K] + 1
+        self.distances = np.sort(random.random((N_ROWS, K)) * 9, axis=1).astype(np.float32)
+        self.embeddings = random.normal(size=(N_ITEMS, WIDTH)).astype(np.float32)
+        self.truth = random.random(N_ROWS).astype(np.float32)
+
+    def published(self, dtype: torch.dtype = torch.float32, base: int = 0) -> Path:
+        """Write DLLM2Rec's three files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        torch.save(torch.from_numpy(self.embeddings).to(dtype), self.path / "all_embeddings.pt")
+        np.savetxt(self.path / "myrank_train.txt", self.ids - 1 + base)
+        np.savetxt(self.path / "confidence_train.txt", self.distances)
+        return self.path
+
+    def binary(self, **manifest: object) -> Path:
+        """Write the suite's own layout, 1-based."""
+        from safetensors.numpy import save_file
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_file({"embeddings": self.embeddings}, self.path / "embeddings.safetensors")
+        np.save(self.path / "rankings.npy", self.ids.astype(np.int32))
+        np.save(self.path / "distances.npy", self.distances)
+        np.save(self.path / "truth_distance.npy", self.truth)
+        self.declare(
+            **{
+                "signals": ["embeddings", "rankings", "confidence", "truth-distance"],
+                "id_base": 1,
+                **manifest,
+            }
+        )
+        return self.path
+
+    def declare(self, **manifest: object) -> None:
+        """Write `teacher.json`."""
+        content = {"name": "t", "dataset": "toy", **manifest}
+        (self.path / "teacher.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "tocf" / "toy" / "t")
+
+
+def refusal(folder: Path, data: PreparedData) -> list[str]:
+    with pytest.raises(ArtifactError) as caught:
+        load_knowledge(folder, data)
+    assert str(folder) in str(caught.value)
+    return caught.value.problems
+
+
+def only_problem(folder: Path, data: PreparedData) -> str:
+    problems = refusal(folder, data)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+def test_published_layout_reads_as_it_was_written(folder: Folder, data: PreparedData) -> None:
+    knowledge = load_knowledge(folder.published(), data)
+    assert knowledge.rankings is not None and knowledge.rankings.dtype == torch.int64
+    np.testing.assert_array_equal(knowledge.rankings.numpy(), folder.ids)
+    np.testing.assert_array_equal(knowledge.distances.numpy(), folder.distances)
+    assert knowledge.embeddings.shape == (N_ITEMS + 1, WIDTH)
+    np.testing.assert_array_equal(knowledge.embeddings[1:].numpy(), folder.embeddings)
+    assert not knowledge.embeddings[0].any()
+    assert knowledge.covered is None and knowledge.truth_distance is None
+    counts = knowledge.target_counts
+    assert counts.dtype == torch.float32 and counts.shape == (N_ITEMS + 1,)
+    assert counts[0] == 0 and counts.sum() == N_ROWS
+
+
+def test_own_layout_reads_as_it_was_written(folder: Folder, data: PreparedData) -> None:
+    knowledge = load_knowledge(folder.binary(), data)
+    np.testing.assert_array_equal(knowledge.rankings.numpy(), folder.ids)
+    np.testing.assert_array_equal(knowledge.truth_distance.numpy(), folder.truth)
+    np.testing.assert_array_equal(knowledge.embeddings[1:].numpy(), folder.embeddings)
+
+
+def test_published_files_take_the_base_that_a_manifest_declares(
+    folder: Folder, data: PreparedData
+) -> None:
+    path = folder.published(base=1)
+    folder.declare(signals=["embeddings", "rankings", "confidence"], id_base=1)
+    np.testing.assert_array_equal(load_knowledge(path, data).rankings.numpy(), folder.ids)
+
+
+def test_half_precision_embeddings_are_cast(folder: Folder, data: PreparedData) -> None:
+    table = load_knowledge(folder.published(torch.float16), data).embeddings
+    assert table.dtype == torch.float32
+    np.testing.assert_array_equal(
+        table[1:].numpy(), folder.embeddings.astype(np.float16).astype(np.float32)
+    )
+
+
+def test_text_is_parsed_once_and_again_when_it_changes(folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    load_knowledge(path, data)
+    (kept,) = path.glob(".myrank_train.txt.*.npy")
+    lists = np.load(kept)
+    lists[0] = lists[0][::-1]
+    np.save(kept, lists)
+    again = load_knowledge(path, data).rankings.numpy()
+    np.testing.assert_array_equal(again[0], folder.ids[0][::-1])  # the kept table was read
+
+    folder.ids = np.roll(folder.ids, 1, axis=0)
+    changed = load_knowledge(folder.published(), data).rankings.numpy()
+    np.testing.assert_array_equal(changed, folder.ids)
+    assert len(list(path.glob(".myrank_train.txt.*.npy"))) == 1
+
+
+def test_rows_without_a_word_are_filler(folder: Folder, data: PreparedData) -> None:
+    covered = np.ones(N_ROWS, dtype=bool)
+    covered[[3, 50]] = False
+    folder.ids[3], folder.distances[3], folder.truth[3] = -7, np.nan, np.inf
+    path = folder.binary()
+    np.save(path / "covered.npy", covered)
+    knowledge = load_knowledge(path, data)
+    np.testing.assert_array_equal(knowledge.covered.numpy(), covered)
+    assert knowledge.rankings.min() >= 1 and knowledge.rankings.max() <= N_ITEMS
+    assert torch.isfinite(knowledge.distances).all()
+    assert torch.isfinite(knowledge.truth_distance).all()
+    np.testing.assert_array_equal(knowledge.rankings.numpy()[covered], folder.ids[covered])
+
+
+def test_a_signal_that_is_not_declared_is_not_read(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary(signals=["embeddings"])
+    (path / "rankings.npy").write_bytes(b"rubbish")
+    knowledge = load_knowledge(path, data)
+    assert knowledge.rankings is None and knowledge.distances is None
+
+
+def test_the_identity_is_that_of_the_content(folder: Folder) -> None:
+    path = folder.binary()
+    before = read_manifest(path).fingerprint
+    folder.declare(
+        signals=["truth-distance", "confidence", "rankings", "embeddings"], id_base=1, notes=["x"]
+    )
+    assert read_manifest(path).fingerprint == before
+    folder.ids[0] = folder.ids[0][::-1]
+    folder.binary()
+    assert read_manifest(path).fingerprint != before
+
+
+# -- what is refused ---------------------------------------------------------------------------
+
+
+def test_no_teacher(tmp_path: Path, data: PreparedData) -> None:
+    assert only_problem(tmp_path / "nowhere", data) == "no such folder"
+    assert "no teacher is there" in only_problem(tmp_path, data)
+
+
+@pytest.mark.parametrize("name", ["all_embeddings.pt", "myrank_train.txt", "confidence_train.txt"])
+def test_missing_published_file(name: str, folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    (path / name).unlink()
+    problem = only_problem(path, data)
+    assert name in problem and "is missing" in problem
+
+
+@pytest.mark.parametrize(
+    "name", ["embeddings.safetensors", "rankings.npy", "distances.npy", "truth_distance.npy"]
+)
+def test_missing_file_of_a_declared_signal(name: str, folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    (path / name).unlink()
+    problem = only_problem(path, data)
+    assert name in problem and "is missing" in problem
+
+
+def test_one_based_ids_where_zero_based_ones_are_declared(
+    folder: Folder, data: PreparedData
+) -> None:
+    problem = only_problem(folder.published(base=1), data)
+    assert f"outside 0..{N_ITEMS - 1}" in problem
+    assert "all of them fit id_base: 1" in problem
+
+
+def test_zero_based_ids_where_one_based_ones_are_declared(
+    folder: Folder, data: PreparedData
+) -> None:
+    folder.ids -= 1
+    problem = only_problem(folder.binary(), data)
+    assert f"outside 1..{N_ITEMS}" in problem
+    assert "all of them fit id_base: 0" in problem
+
+
+def test_an_id_one_too_large(folder: Folder, data: PreparedData) -> None:
+    folder.ids[0, 0], folder.ids[1, 0] = N_ITEMS + 1, 1
+    folder.ids[1, 1:] = np.arange(2, K + 1)
+    problem = only_problem(folder.binary(), data)
+    assert f"hold 1 ids outside 1..{N_ITEMS}" in problem and f": {N_ITEMS + 1})" in problem
+    assert "fit id_base" not in problem  # an id of 1 would be fine under 0 as well, 31 is not
+
+
+def test_ids_that_fit_no_base(folder: Folder, data: PreparedData) -> None:
+    folder.ids[5, 2] = 4000
+    problem = only_problem(folder.published(), data)
+    assert "3999" in problem and "fit id_base" not in problem
+
+
+def test_ids_that_are_no_whole_numbers(folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    np.savetxt(path / "myrank_train.txt", folder.ids - 0.5)
+    assert "that are not item ids" in only_problem(path, data)
+
+
+def test_an_item_twice_in_a_list(folder: Folder, data: PreparedData) -> None:
+    folder.ids[7, 4] = folder.ids[7, 0]
+    problem = only_problem(folder.binary(), data)
+    assert "1 of 240 ranked lists name an item twice (first: row 7)" in problem
+
+
+def test_distances_that_fall(folder: Folder, data: PreparedData) -> None:
+    folder.distances[9] = folder.distances[9][::-1]
+    problem = only_problem(folder.binary(), data)
+    assert "fall along 1 of 240 lists (first: row 9)" in problem
+    assert "catalogue order" not in problem
+
+
+def test_values_in_catalogue_order(folder: Folder, data: PreparedData) -> None:
+    random = np.random.default_rng(0)
+    folder.distances = random.random((N_ROWS, N_ITEMS)).astype(np.float32)
+    folder.ids = folder.distances.argsort(axis=1).argsort(axis=1) + 1
+    problem = only_problem(folder.published(), data)
+    assert "catalogue order" in problem and "argsort of an argsort" in problem
+
+
+def test_scores_in_place_of_distances(folder: Folder, data: PreparedData) -> None:
+    folder.distances = folder.distances[:, ::-1].copy()
+    problem = only_problem(folder.binary(), data)
+    assert "as scores do" in problem
+
+
+def test_wrong_number_of_rows(folder: Folder, data: PreparedData) -> None:
+    folder.ids, folder.distances = folder.ids[:-1], folder.distances[:-1]
+    problems = refusal(folder.published(), data)
+    assert len(problems) == 2
+    assert all("239 rows, the training split of toy (temporal-4) has 240" in p for p in problems)
+
+
+@pytest.mark.parametrize(("items", "hint"), [(N_ITEMS + 1, "padding"), (N_ITEMS - 2, "28 rows")])
+def test_wrong_number_of_items(items: int, hint: str, folder: Folder, data: PreparedData) -> None:
+    folder.embeddings = np.ones((items, WIDTH), dtype=np.float32)
+    problem = only_problem(folder.published(), data)
+    assert f"{items} rows, the catalogue {N_ITEMS} items" in problem and hint in problem
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("array", ["embeddings", "distances", "truth"])
+def test_values_that_are_not_finite(
+    value: float, array: str, folder: Folder, data: PreparedData
+) -> None:
+    getattr(folder, array)[4] = value
+    problem = only_problem(folder.binary(), data)
+    assert "NaN or infinite (first in row 4)" in problem
+
+
+def test_a_nan_written_as_text(folder: Folder, data: PreparedData) -> None:
+    folder.distances[11, K - 1] = np.nan
+    assert "1 values that are NaN or infinite" in only_problem(folder.published(), data)
+
+
+def test_lists_and_distances_of_different_length(folder: Folder, data: PreparedData) -> None:
+    folder.distances = folder.distances[:, :-1]
+    problem = only_problem(folder.binary(), data)
+    assert "(240, 4), the ranked lists (240, 5)" in problem
+
+
+def test_a_vector_in_place_of_a_table(folder: Folder, data: PreparedData) -> None:
+    folder.embeddings = folder.embeddings[:, 0]
+    assert "shape (30,), expected [30, D]" in only_problem(folder.binary(), data)
+
+
+@pytest.mark.parametrize(
+    "name", ["all_embeddings.pt", "embeddings.safetensors", "rankings.npy", "truth_distance.npy"]
+)
+def test_a_truncated_file(name: str, folder: Folder, data: PreparedData) -> None:
+    path = folder.published() if name.endswith(".pt") else folder.binary()
+    content = (path / name).read_bytes()
+    (path / name).write_bytes(content[: len(content) // 2])
+    problem = only_problem(path, data)
+    assert problem.startswith(f"{name} is truncated")
+
+
+def test_a_truncated_text(folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    text = path / "confidence_train.txt"
+    lines = text.read_text().splitlines()
+    text.write_text("\n".join([*lines[:100], " ".join(lines[100].split()[:2])]))
+    problem = only_problem(path, data)
+    assert problem == "confidence_train.txt is truncated: row 100 has 2 values, the first one 5"
+
+
+@pytest.mark.parametrize("content", ["", "item rank\nnone at all\n", "1 2 3\n1 2 3 4\n"])
+def test_a_text_that_is_no_table(content: str, folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    (path / "myrank_train.txt").write_text(content)
+    assert only_problem(path, data).startswith("myrank_train.txt is ")
+
+
+@pytest.mark.parametrize("name", ["all_embeddings.pt", "myrank_train.txt", "rankings.npy"])
+def test_a_pointer_in_place_of_a_file(name: str, folder: Folder, data: PreparedData) -> None:
+    path = folder.binary() if name.endswith(".npy") else folder.published()
+    (path / name).write_text(POINTER)
+    problem = only_problem(path, data)
+    assert problem.startswith(f"{name} is a pointer of {len(POINTER)} bytes")
+
+
+class Trap:
+    """Leaves a mark if it is ever unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+def _plain(trap: Trap) -> bytes:
+    return pickle.dumps(trap)
+
+
+def _in_torch_archive(trap: Trap) -> bytes:
+    stream = io.BytesIO()
+    torch.save({"embeddings": trap}, stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("saved", [_plain, _in_torch_archive])
+def test_a_pickle_is_refused_and_never_executed(
+    saved, folder: Folder, data: PreparedData, tmp_path: Path
+) -> None:
+    mark = tmp_path / "executed"
+    content = saved(Trap(mark))
+    path = folder.published()
+    (path / "all_embeddings.pt").write_bytes(content)
+    problem = only_problem(path, data)
+    assert "all_embeddings.pt" in problem and "never executed" in problem
+    assert not mark.exists()
+    if saved is _plain:
+        pickle.loads(content)  # noqa: S301
+        assert mark.exists()  # the trap does work
+
+
+def test_an_array_of_objects_is_refused(folder: Folder, data: PreparedData, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    path = folder.binary()
+    np.save(path / "rankings.npy", np.array([Trap(mark)], dtype=object), allow_pickle=True)
+    assert "rankings.npy" in only_problem(path, data)
+    assert not mark.exists()
+
+
+def test_a_dictionary_in_place_of_a_tensor(folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    torch.save({"weight": torch.ones(2, 2)}, path / "all_embeddings.pt")
+    assert "holds a dict" in only_problem(path, data)
+
+
+def test_fingerprints_of_other_data(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary(catalogue_fingerprint="catalogue-a", split_fingerprint="split-a")
+    load_knowledge(path, data)
+    folder.binary(catalogue_fingerprint="catalogue-b", split_fingerprint="split-b")
+    catalogue, split = refusal(path, data)
+    assert "another catalogue (catalogue-b)" in catalogue and "catalogue-a" in catalogue
+    assert "another split (split-b)" in split
+
+
+def test_a_file_that_its_manifest_does_not_describe(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    hashes = read_manifest(path).files
+    folder.truth += 1
+    folder.binary(files=hashes)
+    assert "truth_distance.npy is not the file" in only_problem(path, data)
+
+
+def test_a_manifest_with_a_mistake(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary(id_base=2, signal=["embeddings"])
+    problems = refusal(path, data)
+    assert any(p.startswith("id_base") for p in problems)
+    assert any(p.startswith("signal:") for p in problems)
+
+
+def test_an_id_base_is_never_guessed(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    folder.declare(signals=["embeddings", "rankings"])
+    assert only_problem(path, data).startswith("id_base: Field required")
+
+
+def test_coverage_of_the_wrong_shape(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    np.save(path / "covered.npy", np.ones(7, dtype=bool))
+    assert "covered.npy has shape (7,), expected (240,)" in only_problem(path, data)
+
+
+def test_all_problems_are_told_at_once(folder: Folder, data: PreparedData) -> None:
+    folder.ids[0, 0] = 999
+    folder.ids[1, 1] = folder.ids[1, 0]
+    folder.distances[2] = folder.distances[2][::-1]
+    folder.embeddings[3, 3] = np.nan
+    path = folder.binary(split_fingerprint="split-b")
+    (path / "truth_distance.npy").unlink()
+    problems = refusal(path, data)
+    for text in ("999", "twice", "fall", "NaN", "another split", "truth_distance.npy is missing"):
+        assert any(text in problem for problem in problems), text
+    assert len(problems) == 6
