@@ -118,4 +118,3 @@ def _t_comparison(mean: float, error: float, degrees: int) -> Comparison:
     p = 2.0 * float(stdtr(degrees, -abs(mean) / error))
     margin = float(stdtrit(degrees, 0.5 + CONFIDENCE / 2)) * error
     return Comparison(mean, mean - margin, mean + margin, p)
-

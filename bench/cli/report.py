@@ -1,0 +1,92 @@
+"""`bench report`: the leaderboards of a results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--format",
+    "format_name",
+    default="markdown",
+    show_default=True,
+    help="markdown, json, csv, latex or html.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME@K",
+    help="hr@K, ndcg@K or mrr@K, any K; the first is sorted by and tested.  [ndcg@20, hr@20]",
+)
+@click.option("--dataset", "-d", "datasets", multiple=True, help="Show this dataset only.")
+@click.option("--method", "-m", "methods", multiple=True, help="Show this method only.")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to a file instead of the terminal.",
+)
+def command(
+    format_name: str,
+    metrics: tuple[str, ...],
+    datasets: tuple[str, ...],
+    methods: tuple[str, ...],
+    results: Path | None,
+    output: Path | None,
+) -> None:
+    r"""Leaderboards from the records: mean and deviation over seeds, against `none`.
+
+    JSON and CSV hold everything that is known about a row, all metrics included.
+
+    \b
+      bench report --dataset game --metric ndcg@10
+      bench report --format html --output report.html
+    """
+    from bench.paths import Workspace
+    from bench.reporting.render import render
+    from bench.results.store import ResultStore
+
+    store = ResultStore(results or Workspace.current().results)
+    text = render(store, format_name, metrics, datasets=datasets, methods=methods)
+    if output is None:
+        click.echo(text)
+    else:
+        _write(output, text + "\n")
+        click.echo(f"written to {output}", err=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is whole or unchanged.
+
+    Raises:
+        ConfigError: the folder does not exist or cannot be written to.
+    """
+    import os
+    import tempfile
+
+    from bench.errors import ConfigError
+
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output {path}: {error.strerror}") from error
+
+
+def _umask() -> int:
+    import os
+
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

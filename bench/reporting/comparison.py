@@ -1,0 +1,143 @@
+"""A row against `none` of its cell, row by row of the test split, and against its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.rows import Ids
+from bench.errors import DataError
+from bench.evaluation.metrics import Metric
+from bench.evaluation.significance import Comparison, compare_by_seed, compare_by_user, holm
+from bench.reporting.rows import Row, Significance
+from bench.results.store import ResultStore
+from bench.results.users import load_users
+
+
+class Ranks:
+    """The stored ranks of trials and the users they belong to, read at most once."""
+
+    def __init__(self, store: ResultStore) -> None:
+        self._store = store
+        self._ranks: dict[str, Ids | None] = {}
+        self._users: dict[str, Ids | None] = {}
+
+    def of(self, key: str) -> Ids | None:
+        """Ranks of a record, int32 [R_test], or None where it has none."""
+        if key not in self._ranks:
+            try:
+                self._ranks[key] = self._store.ranks(key)
+            except DataError:
+                self._ranks[key] = None
+        return self._ranks[key]
+
+    def count(self, key: str) -> int | None:
+        ranks = self.of(key)
+        return None if ranks is None else len(ranks)
+
+    def mean(self, key: str, metric: Metric) -> float | None:
+        """A metric that the record does not hold, from its ranks."""
+        ranks = self.of(key)
+        return None if ranks is None else float(metric.per_row(ranks).mean())
+
+    def users(self, data_fingerprint: str | None) -> Ids | None:
+        if data_fingerprint is None:
+            return None
+        if data_fingerprint not in self._users:
+            self._users[data_fingerprint] = load_users(self._store.folder, data_fingerprint)
+        return self._users[data_fingerprint]
+
+
+def compared(
+    rows: list[Row], references: list[Row], metrics: Sequence[Metric], ranks: Ranks
+) -> list[Row]:
+    """The rows of one table with `vs_none`, `significance` and `gap_closed` filled in."""
+    baselines: dict[str, Row] = {}
+    # Where `none` ran under two versions of the code, the one with more seeds counts.
+    for row in sorted(rows, key=lambda row: (len(row.seeds), row.created)):
+        if row.is_baseline:
+            baselines[row.cell] = row
+    teachers = {row.teacher_fingerprint: row for row in references if row.teacher}
+    against = [
+        _against_none(row, baselines[row.cell], _teacher_of(row, teachers), metrics, ranks)
+        if row.kind == "trial" and not row.is_baseline and row.cell in baselines
+        else row
+        for row in rows
+    ]
+    return _corrected(against, metrics)
+
+
+def _teacher_of(row: Row, teachers: dict[str | None, Row]) -> Row | None:
+    return None if row.control else teachers.get(row.teacher_fingerprint)
+
+
+def _against_none(
+    row: Row, none: Row, teacher: Row | None, metrics: Sequence[Metric], ranks: Ranks
+) -> Row:
+    shared = sorted(set(row.seeds) & set(none.seeds))
+    if not shared:
+        return row
+    vs_none, significance, gap_closed = {}, {}, {}
+    users = ranks.users(row.data_fingerprint)
+    for metric in metrics:
+        ours, theirs = _per_row(row, shared, metric, ranks), _per_row(none, shared, metric, ranks)
+        if ours is None or theirs is None or ours.shape != theirs.shape:
+            continue
+        name, base = str(metric), float(theirs.mean())
+        gain = float(ours.mean()) - base
+        if base > 0:
+            vs_none[name] = 100 * gain / base
+        if teacher is not None and name in teacher.metrics:
+            lead = teacher.metrics[name].mean - base
+            if lead > 0:
+                gap_closed[name] = 100 * gain / lead
+        test = None
+        if users is not None and users.shape == ours.shape[1:]:
+            test = compare_by_user(ours, theirs, users)
+        if users is not None and test is not None:
+            by_seed = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
+            significance[name] = _significance(test, by_seed, len(np.unique(users)))
+    return row.model_copy(
+        update={
+            "compared_seeds": shared,
+            "vs_none": vs_none,
+            "significance": significance,
+            "gap_closed": gap_closed,
+        }
+    )
+
+
+def _per_row(
+    row: Row, seeds: list[int], metric: Metric, ranks: Ranks
+) -> NDArray[np.float64] | None:
+    key_of = dict(zip(row.seeds, row.keys, strict=True))
+    stored = [ranks.of(key_of[seed]) for seed in seeds]
+    values = [metric.per_row(part) for part in stored if part is not None]
+    complete = len(values) == len(seeds) and len({len(part) for part in values}) == 1
+    return np.stack(values) if complete else None
+
+
+def _significance(test: Comparison, by_seed: Comparison | None, users: int) -> Significance:
+    return Significance(
+        difference=test.difference,
+        low=test.low,
+        high=test.high,
+        p=test.p,
+        p_holm=test.p,
+        p_seeds=by_seed.p if by_seed else None,
+        users=users,
+    )
+
+
+def _corrected(rows: list[Row], metrics: Sequence[Metric]) -> list[Row]:
+    tests = [dict(row.significance) for row in rows]
+    for name in map(str, metrics):
+        corrected = holm([test[name].p if name in test else None for test in tests])
+        for test, p in zip(tests, corrected, strict=True):
+            if p is not None:
+                test[name] = test[name].model_copy(update={"p_holm": p})
+    return [
+        row.model_copy(update={"significance": test}) for row, test in zip(rows, tests, strict=True)
+    ]

@@ -1,0 +1,235 @@
+"""Records to leaderboard rows: group by everything but the seed, average, compare with `none`.
+
+Rows are put together only if nothing but the seed differs, so records of an older code, teacher
+or data never blend into newer ones; where two such rows would read the same, both carry a tag.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.evaluation.metrics import Metric, metric_names, parse_metric
+from bench.plan import Reference, Trial, digest
+from bench.reporting.comparison import Ranks, compared
+from bench.reporting.rows import Failure, Row, Segment, Spread
+from bench.results.record import Record
+from bench.results.store import ResultStore
+
+ALL_METRICS = [parse_metric(name) for name in metric_names()]
+SORTED_BY = parse_metric("ndcg@20")
+
+
+def leaderboard(
+    store: ResultStore,
+    metrics: Sequence[Metric] | None = None,
+    *,
+    keys: Collection[str] | None = None,
+    datasets: Collection[str] | None = None,
+    methods: Collection[str] | None = None,
+) -> list[Row]:
+    """Every comparable group of records as a row.
+
+    The filters choose what is shown, never what it is compared with: a row has the same numbers,
+    corrections included, in every selection of rows.
+
+    Args:
+        store: where the records are.
+        metrics: what to compute; by default HR, NDCG and MRR at 1, 5, 10 and 20. Rows are sorted
+            by the first.
+        keys: show the rows these records belong to, with their `none` and references.
+        datasets: show these only.
+        methods: show these methods only (with any variant), beside the references.
+
+    Returns:
+        Table by table; within one the references, then per cell `none` and the methods, best first.
+    """
+    by = metrics[0] if metrics else SORTED_BY
+    ranks = Ranks(store)
+    tables: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
+    for identity, group in _groups(store.records()).items():
+        row = _row(identity, group, metrics or ALL_METRICS, ranks)
+        if not datasets or row.dataset in datasets:
+            tables[row.table].append(row)
+    shown: list[Row] = []
+    for table in sorted(tables, key=lambda t: (t[0], t[1], t[3] != "validation", t[2])):
+        rows = tables[table]
+        if keys is not None and not any(_holds(row, keys) for row in rows):
+            continue
+        honest = tables.get((*table[:3], "validation"), [])
+        references = [row for row in honest if row.kind == "reference"]
+        rows = compared(rows, references, metrics or ALL_METRICS, ranks)
+        rows = _tagged(_sorted(rows, str(by)))
+        shown += [row for row in rows if _is_shown(row, rows, keys, methods)]
+    return shown
+
+
+def _groups(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records by their identity without the seed, ordered by seed."""
+    by_seed: dict[str, dict[int, Record]] = defaultdict(dict)
+    for record in sorted(records, key=lambda record: record.created):
+        by_seed[_identity(record)][record.trial.seed if record.trial else 0] = record
+    return {
+        identity: [group[seed] for seed in sorted(group)] for identity, group in by_seed.items()
+    }
+
+
+def _identity(record: Record) -> str:
+    subject = _subject(record)
+    content = subject.model_dump(mode="json", exclude={"seed", "overrides"})
+    # An older suite gave the same content another key; its numbers are not today's.
+    return digest({"current": subject.key == record.key, **content})
+
+
+def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: Ranks) -> Row:
+    done = [record for record in group if record.is_done]
+    first = (done or group)[0]
+    return Row(
+        **_coordinates(first),
+        tag=identity[:6],
+        seeds=[record.trial.seed for record in done if record.trial],
+        metrics=_metrics(done, metrics, ranks),
+        segments=_segments(done, metrics),
+        train_seconds=_spread([r.timings.get("train_seconds") for r in done]),
+        epochs=_spread([r.epochs for r in done]),
+        parameters=first.parameters,
+        latency=_means([r.latency for r in done]),
+        test_rows=ranks.count(first.key),
+        failures=[
+            Failure(
+                key=record.key,
+                seed=record.trial.seed if record.trial else None,
+                status=record.status,
+                error=record.error,
+            )
+            for record in group
+            if not record.is_done
+        ],
+        created=max(record.created for record in group),
+        keys=[record.key for record in done],
+    )
+
+
+def _subject(record: Record) -> Trial | Reference:
+    subject = record.trial or record.reference
+    assert subject is not None  # noqa: S101 - a record validates that it has one
+    return subject
+
+
+def _coordinates(record: Record) -> dict[str, Any]:
+    subject = _subject(record)
+    shared = {
+        "dataset": subject.dataset,
+        "protocol": subject.protocol,
+        "data_fingerprint": subject.data_fingerprint,
+        "teacher_fingerprint": subject.teacher_fingerprint,
+        "kind": record.kind,
+    }
+    own = _of_trial(subject) if isinstance(subject, Trial) else _of_reference(subject)
+    return shared | own
+
+
+def _of_reference(reference: Reference) -> dict[str, Any]:
+    method, _, teacher = reference.name.partition(":")
+    return {"selection": "validation", "method": method, "teacher": teacher or None, "cell": ""}
+
+
+def _of_trial(trial: Trial) -> dict[str, Any]:
+    config, training = trial.student_config.model_dump(), trial.training.model_dump()
+    return {
+        "selection": trial.training.selection,
+        "student": trial.student,
+        "objective": trial.training.objective,
+        "method": trial.method_name,
+        "variant": trial.variant,
+        "teacher": f"{trial.teacher} ({trial.control})" if trial.control else trial.teacher,
+        "control": trial.control,
+        "overrides": trial.overrides,
+        "cell": digest([trial.student, config, training]),
+    }
+
+
+def _metrics(done: list[Record], metrics: Sequence[Metric], ranks: Ranks) -> dict[str, Spread]:
+    result = {}
+    for metric in metrics:
+        name = str(metric)
+        values = []
+        for record in done:
+            stored = record.metrics.get("test", {}).get(name)
+            values.append(ranks.mean(record.key, metric) if stored is None else stored)
+        spread = _spread(values)
+        if spread is not None:
+            result[name] = spread
+    return result
+
+
+def _segments(done: list[Record], metrics: Sequence[Metric]) -> dict[str, Segment]:
+    if not done:
+        return {}
+    result = {}
+    for segment, first in done[0].segments.items():
+        parts = [record.segments.get(segment, {}) for record in done]
+        spreads = {str(m): _spread([part.get(str(m)) for part in parts]) for m in metrics}
+        result[segment] = Segment(
+            rows=int(first["rows"] or 0),
+            metrics={k: v for k, v in spreads.items() if v is not None},
+        )
+    return result
+
+
+def _spread(values: Iterable[float | None]) -> Spread | None:
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    if known.size == 0:
+        return None
+    std = float(known.std(ddof=1)) if known.size > 1 else None
+    return Spread(mean=float(known.mean()), std=std)
+
+
+def _means(parts: list[dict[str, float | None]]) -> dict[str, float]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    spreads = {name: _spread([part.get(name) for part in parts]) for name in names}
+    return {name: spread.mean for name, spread in spreads.items() if spread is not None}
+
+
+def _sorted(rows: list[Row], by: str) -> list[Row]:
+    def order(row: Row) -> tuple[Any, ...]:
+        score = row.metrics[by].mean if by in row.metrics else -1.0
+        if row.kind == "reference":
+            return (0, row.method != "popularity", -score, row.teacher or "")
+        cell = (row.student, row.objective, row.cell)
+        return (1, *cell, not row.is_baseline, -score, row.method_label, row.teacher or "")
+
+    return sorted(rows, key=order)
+
+
+def _tagged(rows: list[Row]) -> list[Row]:
+    """The rows with their tags taken off where they read differently without."""
+    plain = [row.model_copy(update={"tag": None}) for row in rows]
+
+    def reads_as(row: Row) -> tuple[str | None, ...]:
+        return (row.student, row.objective, row.method_label, row.teacher)
+
+    times = Counter(map(reads_as, plain))
+    return [
+        tagged if times[reads_as(untagged)] > 1 else untagged
+        for tagged, untagged in zip(rows, plain, strict=True)
+    ]
+
+
+def _is_shown(
+    row: Row, rows: list[Row], keys: Collection[str] | None, methods: Collection[str] | None
+) -> bool:
+    if row.kind == "reference":
+        return True
+    if methods and row.method not in methods and row.method.partition(":")[0] not in methods:
+        return False
+    if keys is None or _holds(row, keys):
+        return True
+    return row.is_baseline and any(other.cell == row.cell for other in rows if _holds(other, keys))
+
+
+def _holds(row: Row, keys: Collection[str]) -> bool:
+    return any(key in keys for key in row.keys + [failure.key for failure in row.failures])

@@ -1,0 +1,124 @@
+"""What one line of a leaderboard says, as data; the JSON report is a list of these."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spread(_Frozen):
+    """Mean and sample standard deviation over seeds; `std` is None for a single value."""
+
+    mean: float
+    std: float | None
+
+
+class Significance(_Frozen):
+    """Paired test of one metric against `none`, on the seeds that both ran.
+
+    Attributes:
+        difference: mean difference, in units of the metric.
+        low: lower end of its 95 % interval over users.
+        high: upper end.
+        p: two-sided p-value, rows clustered by user, uncorrected.
+        p_holm: the same, Holm-corrected over all comparisons of the metric in the table.
+        p_seeds: p-value of the paired t-test over seeds, uncorrected: another question.
+        users: number of users the test rests on.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    p_seeds: float | None
+    users: int
+
+
+class Segment(_Frozen):
+    """Metrics on a part of the test rows; no metrics where the part is empty."""
+
+    rows: int
+    metrics: dict[str, Spread]
+
+
+class Failure(_Frozen):
+    """A trial that ended without a result."""
+
+    key: str
+    seed: int | None
+    status: str
+    error: str | None
+
+
+class Row(_Frozen):
+    """One method (or reference) of one cell, over its seeds.
+
+    Attributes:
+        selection: split that chose the epochs: `validation`, or `oracle` for the test split.
+        method: as named on the command line, with its variant: `dllm2rec:paper`. References are
+            `popularity` and `teacher`.
+        teacher: name and control: `text`, `text (shuffled)`; None where none is used.
+        tag: tells apart rows that would otherwise read the same (other code, data or YAML).
+        seeds: the seeds with a result, of which `metrics` are mean and deviation.
+        vs_none: difference to `none` of the same cell, in percent, over `compared_seeds`.
+        gap_closed: share of the teacher's lead over `none` that the method gains, in percent;
+            absent where the teacher has no lead.
+        cell: identity of what is compared: student, training and data, all but the method.
+        keys: the records behind the numbers.
+    """
+
+    dataset: str
+    protocol: str
+    kind: Literal["reference", "trial"]
+    selection: str
+    student: str | None = None
+    objective: str | None = None
+    method: str
+    variant: str | None = None
+    teacher: str | None
+    control: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    tag: str | None = None
+    seeds: list[int]
+    metrics: dict[str, Spread]
+    vs_none: dict[str, float] = Field(default_factory=dict)
+    significance: dict[str, Significance] = Field(default_factory=dict)
+    compared_seeds: list[int] = Field(default_factory=list)
+    gap_closed: dict[str, float] = Field(default_factory=dict)
+    segments: dict[str, Segment]
+    train_seconds: Spread | None
+    epochs: Spread | None
+    parameters: dict[str, int]
+    latency: dict[str, float]
+    test_rows: int | None
+    failures: list[Failure]
+    data_fingerprint: str | None
+    teacher_fingerprint: str | None
+    cell: str
+    created: str
+    keys: list[str]
+
+    @property
+    def table(self) -> tuple[str, str, str, str]:
+        """Rows are comparable only within one of these."""
+        return (self.dataset, self.protocol, self.data_fingerprint or "", self.selection)
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.kind == "trial" and self.method == "none"
+
+    @property
+    def method_label(self) -> str:
+        """The method with everything that makes this row differ from its neighbours."""
+        changes = ", ".join(
+            f"{key.removeprefix('method.')}={value}"
+            for key, value in sorted(self.overrides.items())
+        )
+        label = f"{self.method} [{changes}]" if changes else self.method
+        return f"{label} #{self.tag}" if self.tag else label

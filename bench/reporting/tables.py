@@ -1,0 +1,260 @@
+"""Rows to tables of text, the common form that markdown, LaTeX and HTML print.
+
+Every dataset, protocol and selection rule has its own section: the results, the same by kind of
+target, and what a method costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from bench.evaluation.metrics import Metric, parse_metric
+from bench.evaluation.segments import TARGET_SEGMENTS
+from bench.reporting.rows import Row, Spread
+
+DEFAULT_METRICS = (parse_metric("ndcg@20"), parse_metric("hr@20"))
+"""What tables show unless told otherwise; the first is the one that is sorted by and tested."""
+
+SIGNIFICANT = 0.05
+MISSING = "–"  # noqa: RUF001 - the dash of tables
+
+_OF_THE_ROW = ("Student", "Objective", "Method", "Teacher")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text under headings.
+
+    Attributes:
+        caption: what the table shows; empty for the first of a section.
+        columns: the headings.
+        text_columns: how many columns, from the left, hold text rather than numbers.
+        blocks: rows of cells; a block is what belongs together, such as one cell of the grid.
+        notes: how to read the table, a sentence each.
+    """
+
+    caption: str
+    columns: list[str]
+    text_columns: int
+    blocks: list[list[list[str]]]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Section:
+    """The tables of rows that may be compared with each other."""
+
+    title: str
+    intro: str
+    tables: list[Table]
+    failures: list[str]
+
+
+def sections(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> list[Section]:
+    """The sections of a report.
+
+    Args:
+        rows: as `leaderboard` orders them.
+        metrics: columns, NDCG@20 and HR@20 by default; the first is compared and tested.
+    """
+    metrics = metrics or DEFAULT_METRICS
+    grouped = [list(group) for _, group in groupby(rows, key=lambda row: row.table)]
+    titles = [_title(group[0]) for group in grouped]
+    return [
+        Section(
+            title=f"{title} · data {group[0].table[2][:8]}" if titles.count(title) > 1 else title,
+            intro=_intro(group),
+            tables=[
+                table
+                for table in (
+                    _results(group, metrics),
+                    _by_target(group, metrics[0]),
+                    _price(group, metrics[0]),
+                )
+                if table.blocks
+            ],
+            failures=_failures(group),
+        )
+        for title, group in zip(titles, grouped, strict=True)
+    ]
+
+
+def _title(row: Row) -> str:
+    place = f"{row.dataset} · {row.protocol}"
+    return place if row.selection == "validation" else f"{place} · oracle (chosen on test)"
+
+
+def _intro(rows: list[Row]) -> str:
+    size = next((f"{row.test_rows:,} test rows, " for row in rows if row.test_rows), "")
+    rule = (
+        "epochs chosen on validation"
+        if rows[0].selection == "validation"
+        else "epochs chosen on the test split itself, so these numbers are upper bounds: "
+        "compare them with nothing outside this section"
+    )
+    return f"{size}ranked over the full catalogue; {rule}. Mean ± standard deviation over seeds."
+
+
+def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
+    tested = metrics[0]
+    headings = [metric.label for metric in metrics]
+    return Table(
+        caption="",
+        columns=[*_OF_THE_ROW, "Seeds", *headings, "vs none", "p"],
+        text_columns=len(_OF_THE_ROW),
+        blocks=_blocks(
+            rows,
+            lambda row: [
+                _seeds(row),
+                *(_spread(row.metrics.get(str(metric))) for metric in metrics),
+                _percent(row.vs_none.get(str(tested)), signed=True),
+                _p_value(row, tested),
+            ],
+        ),
+        notes=_test_notes(rows, tested),
+    )
+
+
+def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
+    compared = [row for row in rows if str(metric) in row.vs_none]
+    tests = [row.significance[str(metric)] for row in rows if str(metric) in row.significance]
+    notes = []
+    if compared:
+        notes.append(
+            f"vs none: {metric.label} against the method none with the same student, objective and "
+            "training, on the seeds both ran."
+        )
+    if tests:
+        notes.append(
+            f"p: two-sided paired t-test of {metric.label} over test rows, clustered by user "
+            f"({tests[0].users:,} users), Holm-corrected over all comparisons with none on this "
+            f"data; * below {SIGNIFICANT}. It speaks for other users, not for other seeds."
+        )
+    fewer = [row for row in compared if row.compared_seeds != row.seeds]
+    notes += [
+        f"{_name(row)} is compared on {len(row.compared_seeds)} of its {len(row.seeds)} seeds."
+        for row in fewer
+    ]
+    return notes
+
+
+def _by_target(rows: list[Row], metric: Metric) -> Table:
+    known = [row for row in rows if all(name in row.segments for name in TARGET_SEGMENTS)]
+    sizes = {name: known[0].segments[name].rows for name in TARGET_SEGMENTS} if known else {}
+    return Table(
+        caption=f"{metric.label} by how often the target was a training target",
+        columns=[*_OF_THE_ROW, *(f"{name} ({size:,} rows)" for name, size in sizes.items())],
+        text_columns=len(_OF_THE_ROW),
+        blocks=_blocks(
+            known,
+            lambda row: [
+                _spread(row.segments[name].metrics.get(str(metric))) for name in TARGET_SEGMENTS
+            ],
+        ),
+        notes=["cold: never; rare: 1 to 4 times; warm: 5 times or more."],
+    )
+
+
+def _price(rows: list[Row], metric: Metric) -> Table:
+    return Table(
+        caption="What it costs, and what it gains of the teacher's lead",
+        columns=[*_OF_THE_ROW, "Gap closed", "Training", "Parameters", "Latency"],
+        text_columns=len(_OF_THE_ROW),
+        blocks=_blocks(
+            [row for row in rows if row.kind == "trial"],
+            lambda row: [
+                _percent(row.gap_closed.get(str(metric))),
+                _duration(row.train_seconds),
+                _parameters(row.parameters),
+                f"{row.latency['ms_p50']:.2f} ms" if "ms_p50" in row.latency else MISSING,
+            ],
+        ),
+        notes=[
+            f"Gap closed: share of the teacher's lead over none in {metric.label} that the student "
+            f"gains, {MISSING} where the teacher does not lead. Training: mean over seeds. "
+            "Parameters: of the finished student, and what only training needs on top. Latency: "
+            "median of one request."
+        ],
+    )
+
+
+def _blocks(rows: list[Row], numbers: Callable[[Row], list[str]]) -> list[list[list[str]]]:
+    return [
+        [_described(row) + numbers(row) for row in block]
+        for _, block in groupby(rows, key=lambda row: (row.kind, row.cell))
+    ]
+
+
+def _described(row: Row) -> list[str]:
+    return [
+        row.student or MISSING,
+        row.objective or MISSING,
+        row.method_label,
+        row.teacher or MISSING,
+    ]
+
+
+def _failures(rows: list[Row]) -> list[str]:
+    return [
+        f"{_name(row)}, seed {failure.seed}: {failure.status}: {_last_line(failure.error)}"
+        for row in rows
+        for failure in row.failures
+    ]
+
+
+def _name(row: Row) -> str:
+    cell = f"{row.student} ({row.objective}) " if row.student else ""
+    return f"{cell}{row.method_label}" + (f", teacher {row.teacher}" if row.teacher else "")
+
+
+def _last_line(text: str | None) -> str:
+    return (text or "no message").strip().splitlines()[-1]
+
+
+def _seeds(row: Row) -> str:
+    if row.kind == "reference":
+        return MISSING
+    done, failed = len(row.seeds), len(row.failures)
+    return f"{done} of {done + failed}" if failed else str(done)
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return MISSING
+    return f"{spread.mean:.4f}" + ("" if spread.std is None else f" ± {spread.std:.4f}")
+
+
+def _percent(value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:+.1f} %" if signed else f"{value:.0f} %"
+
+
+def _p_value(row: Row, metric: Metric) -> str:
+    test = row.significance.get(str(metric))
+    if test is None:
+        return MISSING
+    text = "<0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
+    return f"{text} *" if test.p_holm < SIGNIFICANT else text
+
+
+def _duration(seconds: Spread | None) -> str:
+    if seconds is None:
+        return MISSING
+    return f"{seconds.mean:.0f} s" if seconds.mean < 120 else f"{seconds.mean / 60:.1f} min"
+
+
+def _parameters(counts: dict[str, int]) -> str:
+    if "inference" not in counts:
+        return MISSING
+    extra = counts.get("training", 0) - counts["inference"]
+    return _short(counts["inference"]) + (f" + {_short(extra)}" if extra > 0 else "")
+
+
+def _short(count: int) -> str:
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return str(count)

@@ -1,0 +1,169 @@
+"""The texts that are printed, and the command that prints them."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli.main import main
+from bench.reporting.formats import FORMATS
+from bench.reporting.render import render
+
+
+@pytest.fixture
+def filled(bench):
+    bench.references()
+    bench.done("none")
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("dllm2rec", skill=0.2, control="shuffled")
+    bench.done("dllm2rec", skill=0.5, selection="oracle")
+    bench.fail("ranking-only", 1, error="Traceback\nloss is NaN | step 3")
+    return bench
+
+
+def report(bench, *options):
+    return CliRunner().invoke(main, ["report", "--results", str(bench.store.folder), *options])
+
+
+def table_lines(text):
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def test_markdown_is_aligned_and_says_which_test(filled):
+    text = render(filled.store)
+    main_table = text.split("\n\n")[2].splitlines()
+    assert len({len(line) for line in main_table}) == 1
+    assert re.search(r"\| none +\| – +\| +3 \| \d\.\d{4} ± \d\.\d{4} \|", text)  # noqa: RUF001
+    assert re.search(r"\| dllm2rec +\| text +\|.* \+\d+\.\d % \| <0\.001 \* \|", text)
+    assert "text (shuffled)" in text
+    assert "clustered by user" in text and "Holm" in text
+    assert "cold (" in text and "warm (" in text
+
+
+def test_oracle_rows_stand_under_their_own_heading(filled):
+    honest, oracle = render(filled.store).split("## toy · temporal-10 · oracle")
+    assert len([line for line in table_lines(oracle) if "dllm2rec" in line]) == 3
+    assert "popularity" in honest and "popularity" not in oracle
+
+
+def test_failed_trials_are_named(filled):
+    text = render(filled.store)
+    assert "Trials that failed: 1" in text
+    assert "ranking-only, teacher text, seed 1: diverged: loss is NaN" in text
+    assert "0 of 1" in text
+
+
+def test_a_cell_cannot_break_its_table(bench):
+    bench.done("a|b", seeds=1)
+    bench.done("<script>", seeds=1)
+    lines = table_lines(render(bench.store))
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines[:4]}) == 1
+    assert "\\<script>" in "\n".join(lines)
+
+
+def test_json_has_the_promised_shape(filled):
+    rows = json.loads(report(filled, "--format", "json").stdout)
+    row = next(r for r in rows if r["method"] == "dllm2rec" and r["teacher"] == "text")
+    assert {"dataset": "toy", "protocol": "temporal-10", "student": "sasrec"}.items() <= row.items()
+    assert row["seeds"] == [0, 1, 2]
+    assert set(row["metrics"]) == {
+        f"{m}@{k}" for m in ("hr", "ndcg", "mrr") for k in (1, 5, 10, 20)
+    }
+    assert set(row["metrics"]["ndcg@20"]) == {"mean", "std"}
+    assert row["vs_none"]["ndcg@20"] > 0
+    assert row["objective"] == "ce"
+    assert {r["selection"] for r in rows} == {"validation", "oracle"}
+
+
+def test_csv_has_one_line_per_row(filled):
+    rows = list(csv.DictReader(io.StringIO(render(filled.store, "csv"))))
+    data = json.loads(render(filled.store, "json"))
+    assert [row["method"] for row in rows] == [row["method"] for row in data]
+    assert float(rows[3]["ndcg@20 mean"]) == data[3]["metrics"]["ndcg@20"]["mean"]
+    assert float(rows[3]["ndcg@20 p"]) == data[3]["significance"]["ndcg@20"]["p_holm"]
+
+
+def test_latex_escapes_and_has_equal_rows(bench):
+    bench.done("none")
+    bench.done("a_b&c#50%", skill=0.4)
+    text = render(bench.store, "latex")
+    assert r"a\_b\&c\#50\%" in text
+    for body in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.S):
+        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+
+def test_html_escapes_all_it_shows_and_loads_nothing(bench):
+    bad = '"><script>alert(1)</script>'
+    bench.done("none")
+    bench.done(bad, teacher=bad, overrides={bad: bad}, skill=0.4)
+    bench.fail(bad, 0, error=f"<img src=x onerror=1>{bad}")
+    page = Tags(render(bench.store, "html"))
+    assert "script" not in page.tags and "img" not in page.tags
+    assert not {"src", "href", "onerror"} & {name for name, _ in page.attributes}
+    assert "alert(1)" in render(bench.store, "html")
+
+
+def test_an_empty_folder_is_no_error(bench):
+    result = report(bench)
+    assert (result.exit_code, "No results yet" in result.stdout) == (0, True)
+    assert json.loads(report(bench, "--format", "json").stdout) == []
+    for name in FORMATS.names():
+        assert report(bench, "--format", name).exit_code == 0
+
+
+def test_filters_that_match_nothing_say_what_there_is(filled):
+    result = report(filled, "--dataset", "gmae")
+    assert result.exit_code == 0
+    assert "toy" in result.stdout and "dllm2rec" in result.stdout
+
+
+def test_a_method_is_shown_with_the_references(filled):
+    rows = json.loads(report(filled, "--format", "json", "--method", "none").stdout)
+    assert [row["method"] for row in rows] == ["popularity", "teacher", "none"]
+
+
+def test_chosen_metrics_are_the_columns_and_the_first_is_tested(filled):
+    text = report(filled, "--metric", "hr@3", "--metric", "mrr@10").stdout
+    assert re.search(r"\| +HR@3 \| +MRR@10 \| vs none \|", text)
+    assert "paired t-test of HR@3" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--format", "markdwn"], "Did you mean 'markdown'"),
+        (["--metric", "ndgc@20"], "Did you mean 'ndcg'"),
+        (["--output", "missing/folder/report.md"], "--output missing/folder/report.md"),
+    ],
+)
+def test_mistakes_are_one_message(filled, options, message):
+    result = report(filled, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_output_replaces_a_file_as_a_whole(filled, tmp_path):
+    target = tmp_path / "report.json"
+    target.write_text("old")
+    result = report(filled, "--format", "json", "--output", str(target))
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert target.read_text() == render(filled.store, "json") + "\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "results"}

@@ -1,0 +1,229 @@
+"""What a leaderboard says about a results folder."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.evaluation.metrics import parse_metric
+from bench.reporting.leaderboard import leaderboard
+
+
+def rows_of(bench, *metrics, **options):
+    wanted = [parse_metric(name) for name in metrics or ("ndcg@20", "hr@20")]
+    return leaderboard(bench.store, wanted, **options)
+
+
+def the_row(rows, method, teacher="text", **matching):
+    found = [row for row in rows if row.method == method and row.teacher == teacher]
+    found = [row for row in found if all(getattr(row, k) == v for k, v in matching.items())]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_seeds_become_mean_and_sample_deviation(bench):
+    keys = bench.done("none", seeds=[0, 1, 4])
+    (row,) = rows_of(bench)
+    values = [bench.store.get(key).metrics["test"]["hr@20"] for key in keys]
+    assert row.seeds == [0, 1, 4]
+    assert row.metrics["hr@20"].mean == pytest.approx(np.mean(values))
+    assert row.metrics["hr@20"].std == pytest.approx(np.std(values, ddof=1))
+    assert row.keys == keys
+    assert row.vs_none == {}
+
+
+def test_one_seed_has_no_deviation(bench):
+    bench.done("none", seeds=1)
+    assert rows_of(bench)[0].metrics["ndcg@20"].std is None
+
+
+def test_a_metric_that_no_record_holds_comes_from_the_ranks(bench):
+    (key,) = bench.done("none", seeds=1)
+    (row,) = rows_of(bench, "hr@7", "mrr@50")
+    ranks = bench.store.ranks(key)
+    assert row.metrics["hr@7"].mean == pytest.approx((ranks <= 7).mean())
+    assert row.metrics["mrr@50"].mean == pytest.approx(np.where(ranks <= 50, 1 / ranks, 0).mean())
+
+
+def test_references_then_none_then_methods_best_first(bench):
+    bench.done("none", skill=0.3)
+    bench.done("ranking-only", skill=0.35)
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("embedding-only", skill=0.2)
+    bench.references()
+    assert [row.method for row in rows_of(bench)] == [
+        "popularity",
+        "teacher",
+        "none",
+        "dllm2rec",
+        "ranking-only",
+        "embedding-only",
+    ]
+
+
+def test_difference_to_none_is_over_the_seeds_both_ran(bench):
+    none = bench.done("none", seeds=[0, 1])
+    ours = bench.done("dllm2rec", seeds=[0, 1, 2], skill=0.4)
+    row = the_row(rows_of(bench), "dllm2rec")
+
+    def mean(keys):
+        return np.mean([bench.store.get(key).metrics["test"]["ndcg@20"] for key in keys])
+
+    assert row.compared_seeds == [0, 1]
+    assert row.vs_none["ndcg@20"] == pytest.approx(100 * (mean(ours[:2]) / mean(none) - 1))
+
+
+def test_the_test_is_paired_by_row_and_clustered_by_user(bench):
+    none, ours = bench.done("none"), bench.done("dllm2rec", skill=0.33)
+    test = the_row(rows_of(bench), "dllm2rec").significance["hr@20"]
+    difference = np.mean(
+        [
+            (bench.store.ranks(a) <= 20).astype(float) - (bench.store.ranks(b) <= 20)
+            for a, b in zip(ours, none, strict=True)
+        ],
+        axis=0,
+    )
+    users = bench.data.test.user
+    residual = [np.sum(difference[users == u] - difference.mean()) for u in np.unique(users)]
+    n = len(residual)
+    error = np.sqrt(n / (n - 1) * np.sum(np.square(residual))) / len(users)
+    assert test.users == n
+    assert test.difference == pytest.approx(difference.mean())
+    assert test.p == pytest.approx(2 * stats.t.sf(difference.mean() / error, n - 1))
+
+
+def test_p_values_are_corrected_over_the_table_whatever_is_shown(bench):
+    bench.done("none")
+    bench.done("ranking-only", skill=0.30001)
+    key = bench.done("dllm2rec", skill=0.31)[0]
+    rows = rows_of(bench, "hr@1")
+    tests = [row.significance["hr@1"] for row in rows if row.significance]
+    smaller, larger = sorted(tests, key=lambda test: test.p)
+    assert smaller.p_holm == pytest.approx(min(1, 2 * smaller.p))
+    assert larger.p_holm == pytest.approx(max(smaller.p_holm, larger.p))
+    alone = the_row(rows_of(bench, "hr@1", methods=["dllm2rec"]), "dllm2rec")
+    ran = the_row(rows_of(bench, "hr@1", keys=[key]), "dllm2rec")
+    assert alone == ran == the_row(rows, "dllm2rec")
+
+
+def test_only_the_same_objective_and_training_are_compared(bench):
+    bench.done("none", objective="bce", skill=0.1)
+    bench.done("none", learning_rate=0.01, skill=0.2)
+    bench.done("dllm2rec", skill=0.4)
+    row = the_row(rows_of(bench), "dllm2rec")
+    assert (row.vs_none, row.significance, row.gap_closed) == ({}, {}, {})
+    bench.done("none", skill=0.3)
+    assert the_row(rows_of(bench), "dllm2rec").vs_none["ndcg@20"] > 0
+    assert len([row for row in rows_of(bench) if row.method == "none"]) == 3
+
+
+def test_oracle_and_honest_rows_are_apart(bench):
+    bench.references()
+    bench.done("none", selection="oracle", skill=0.2)
+    bench.done("dllm2rec", selection="oracle", skill=0.5)
+    bench.done("dllm2rec", skill=0.4)
+    rows = rows_of(bench)
+    assert [(row.selection, row.method) for row in rows] == [
+        ("validation", "popularity"),
+        ("validation", "teacher"),
+        ("validation", "dllm2rec"),
+        ("oracle", "none"),
+        ("oracle", "dllm2rec"),
+    ]
+    assert the_row(rows, "dllm2rec", selection="validation").vs_none == {}
+    assert the_row(rows, "dllm2rec", selection="oracle").vs_none["ndcg@20"] > 0
+
+
+def test_failures_are_counted_and_named(bench):
+    bench.done("none")
+    bench.done("dllm2rec", seeds=2)
+    bench.fail("dllm2rec", seed=2, status="diverged", error="the loss is NaN")
+    bench.fail("ranking-only", seed=0, status="out-of-memory", error="too big")
+    partly, wholly = the_row(rows_of(bench), "dllm2rec"), the_row(rows_of(bench), "ranking-only")
+    assert partly.seeds == [0, 1]
+    assert [(f.seed, f.status, f.error) for f in partly.failures] == [
+        (2, "diverged", "the loss is NaN")
+    ]
+    assert (wholly.seeds, wholly.metrics) == ([], {})
+    assert wholly.failures[0].status == "out-of-memory"
+
+
+def test_controls_and_variants_are_rows_of_their_own(bench):
+    bench.done("none")
+    bench.done("dllm2rec")
+    bench.done("dllm2rec", control="shuffled", skill=0.2)
+    bench.done("dllm2rec", teacher="raw-text")
+    bench.done("dllm2rec", variant="paper")
+    rows = rows_of(bench)
+    assert the_row(rows, "dllm2rec", "text (shuffled)").vs_none["ndcg@20"] < 0
+    assert the_row(rows, "dllm2rec", "raw-text").seeds == [0, 1, 2]
+    assert the_row(rows, "dllm2rec:paper").variant == "paper"
+    assert all(row.tag is None for row in rows)
+
+
+def test_the_gap_is_that_of_the_rows_own_teacher(bench):
+    bench.done("none")
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("dllm2rec", skill=0.4, control="shuffled")
+    bench.done("dllm2rec", skill=0.4, teacher="raw-text")
+    bench.references(teacher_skill=0.6)
+    rows = rows_of(bench)
+    none, teacher = the_row(rows, "none", None), the_row(rows, "teacher")
+    ours = the_row(rows, "dllm2rec")
+
+    def value(row):
+        return row.metrics["ndcg@20"].mean
+
+    share = (value(ours) - value(none)) / (value(teacher) - value(none))
+    assert ours.gap_closed["ndcg@20"] == pytest.approx(100 * share)
+    assert the_row(rows, "dllm2rec", "raw-text").gap_closed == {}
+    assert the_row(rows, "dllm2rec", "text (shuffled)").gap_closed == {}
+
+
+def test_no_gap_where_the_teacher_does_not_lead(bench):
+    bench.done("none", skill=0.5)
+    bench.done("dllm2rec", skill=0.6)
+    bench.references(teacher_skill=0.1)
+    assert the_row(rows_of(bench), "dllm2rec").gap_closed == {}
+
+
+def test_results_of_other_code_are_told_apart(bench):
+    bench.done("dllm2rec", seeds=2)
+    bench.done("dllm2rec", seeds=1, method_code="1" * 64)
+    rows = rows_of(bench)
+    assert sorted(len(row.seeds) for row in rows) == [1, 2]
+    assert len({row.method_label for row in rows}) == 2
+    assert all("#" in row.method_label for row in rows)
+
+
+def test_segments_keep_their_sizes(bench):
+    bench.done("none")
+    (row,) = rows_of(bench)
+    assert sum(row.segments[name].rows for name in ("cold", "rare", "warm")) == row.test_rows
+    assert row.segments["warm"].metrics["ndcg@20"].std > 0
+
+
+def test_what_was_run_is_shown_with_its_none_and_references(bench):
+    bench.references()
+    bench.done("none")
+    bench.done("none", objective="bce")
+    bench.done("ranking-only")
+    key = bench.done("dllm2rec")[0]
+    shown = [(row.method, row.objective) for row in rows_of(bench, keys=[key])]
+    assert shown == [("popularity", None), ("teacher", None), ("none", "ce"), ("dllm2rec", "ce")]
+
+
+def test_without_users_there_is_a_difference_but_no_test(bench):
+    (bench.store.folder / "users" / f"{bench.data.fingerprint}.npy").unlink()
+    bench.done("none")
+    bench.done("dllm2rec", skill=0.4)
+    row = the_row(rows_of(bench), "dllm2rec")
+    assert row.vs_none["ndcg@20"] > 0
+    assert row.significance == {}
+
+
+def test_a_method_equal_to_none_is_not_significant(bench):
+    bench.done("none", skill=0.3)
+    bench.done("dllm2rec", skill=0.3)
+    row = the_row(rows_of(bench), "dllm2rec")
+    assert row.vs_none["ndcg@20"] == 0
+    assert row.significance["ndcg@20"].p_holm == 1
