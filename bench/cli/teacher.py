@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bench.errors import ArtifactError, ConfigError
+from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ progress = partial(click.echo, err=True)
 def _common(function: F) -> F:
     for option in (
         click.option("--protocol", help="Protocol of the rows; else the dataset's own."),
-        click.option("--teacher", help="Name of the teacher; `published` for bare files."),
+        click.option(
+            "--teacher",
+            default="text",
+            show_default=True,
+            help="Name of the teacher; `published` for bare files in the dataset's folder.",
+        ),
         click.option("--dataset", help="Name of the dataset."),
     ):
         function = option(function)
@@ -48,7 +53,7 @@ def command() -> None:
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
 def build(
     dataset: str | None,
-    teacher: str | None,
+    teacher: str,
     protocol: str | None,
     overrides: tuple[str, ...],
     force: bool,
@@ -60,16 +65,17 @@ def build(
     from bench.teachers.config import TeacherConfig
 
     workspace = Workspace.current()
-    name = teacher or "text"
     given = Overrides(overrides)
-    mapping = layers.read("teachers", name, workspace)
-    config = layers.build(TeacherConfig, mapping, str(layers.locate("teachers", name, workspace)))
+    mapping = layers.read("teachers", teacher, workspace)
+    config = layers.build(
+        TeacherConfig, mapping, str(layers.locate("teachers", teacher, workspace))
+    )
     taken = given.take("teacher", None)
     given.refuse_unused()
     data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
     options = overlay(config.options_for(data.dataset), taken)
     config = config.model_copy(update={"options": options, "datasets": {}})
-    click.echo(ensure_teacher(name, config, data, workspace, progress, default_slug, force))
+    click.echo(ensure_teacher(teacher, config, data, workspace, progress, default_slug, force))
 
 
 @command.command()
@@ -77,7 +83,7 @@ def build(
 @_format
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def check(
-    dataset: str | None, teacher: str | None, protocol: str | None, form: str, path: Path | None
+    dataset: str | None, teacher: str, protocol: str | None, form: str, path: Path | None
 ) -> None:
     """Check a teacher, by name or by the PATH of its folder, against a dataset's rows."""
     from bench.teachers.contract import check as check_folder
@@ -87,7 +93,7 @@ def check(
     if path is not None and dataset is None and path.is_dir():
         dataset = _read(path).dataset
     data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
-    folder = path or _folder(workspace, data, _required(teacher, "--teacher"), default_slug)
+    folder = path or _folder(workspace, data.dataset, teacher, data.protocol, default_slug)
     checked = check_folder(folder, data)
     if checked.problems:
         raise ArtifactError(str(folder), checked.problems)
@@ -99,23 +105,17 @@ def check(
 @_format
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def info(
-    dataset: str | None, teacher: str | None, protocol: str | None, form: str, path: Path | None
+    dataset: str | None, teacher: str, protocol: str | None, form: str, path: Path | None
 ) -> None:
     """Show a teacher's manifest: recipe, fingerprints, and how good it is by itself."""
     from bench.data.config import dataset_config
-    from bench.teachers.manifest import teacher_folder
 
     workspace = Workspace.current()
     if path is None:
         name = _required(dataset, "--dataset")
         config = dataset_config(name, workspace)
-        path = teacher_folder(
-            workspace,
-            name,
-            _required(teacher, "--teacher"),
-            config.protocol_named(protocol).slug,
-            config.protocol.slug,
-        )
+        slug, default_slug = config.protocol_named(protocol).slug, config.protocol.slug
+        path = _folder(workspace, name, teacher, slug, default_slug)
     manifest = _read(path)
     _show({**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}, form)
 
@@ -130,10 +130,17 @@ def _data(dataset: str, protocol: str | None, workspace: Workspace) -> tuple[Pre
     return store.prepare(dataset, config, chosen, workspace, progress), config.protocol.slug
 
 
-def _folder(workspace: Workspace, data: PreparedData, teacher: str, default_slug: str) -> Path:
+def _folder(workspace: Workspace, dataset: str, teacher: str, slug: str, default_slug: str) -> Path:
+    """The folder of a teacher that is there."""
     from bench.teachers.manifest import teacher_folder
 
-    return teacher_folder(workspace, data.dataset, teacher, data.protocol, default_slug)
+    folder = teacher_folder(workspace, dataset, teacher, slug, default_slug)
+    if not folder.is_dir():
+        there = [path.name for path in folder.parent.glob("[!.]*") if path.is_dir()]
+        raise UnknownNameError(
+            "teacher", folder.name, there, f"{folder.parent} (`bench teacher build` makes one)"
+        )
+    return folder
 
 
 def _read(folder: Path) -> TeacherManifest:

@@ -16,29 +16,6 @@ pytest.importorskip("transformers", reason="needs the extra 'text'")
 TEXTS = ["a b c", "c", "a a b", "", "b c d e f g h"]
 
 
-@pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A one-layer encoder with random weights and a vocabulary of letters."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("encoder")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(words),
-            hidden_size=8,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=8,
-        )
-        BertModel(config).save_pretrained(folder)
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
-
-
 def test_vectors_are_of_unit_length_and_do_not_depend_on_the_company(
     tiny_encoder: Path, tmp_path: Path
 ) -> None:

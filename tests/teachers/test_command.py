@@ -1,0 +1,156 @@
+"""`bench teacher` from the command line, on an imported dataset and a tiny encoder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from bench.cli.main import main
+from bench.data import store
+from bench.data.config import dataset_config
+from bench.paths import Workspace
+
+USERS, ITEMS = 40, 30
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def done(*arguments: str) -> Result:
+    result = bench(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, tiny_encoder: Path) -> Workspace:
+    """A workspace with a dataset `toy` and the teachers `tiny` and `tiny-raw`."""
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    random = np.random.default_rng(0)
+    lines = ["user_id\titem_id\ttimestamp"]
+    for user in range(USERS):
+        times = np.sort(random.integers(0, 10**6, 14))
+        lines += [f"u{user}\ti{random.integers(ITEMS)}\t{time}" for time in times]
+    (tables / "interactions.tsv").write_text("\n".join(lines) + "\n")
+    titles = [f"i{item}\t{' '.join(random.choice(list('abcdefgh'), 3))}" for item in range(ITEMS)]
+    (tables / "items.tsv").write_text("\n".join(["item_id\ttitle", *titles]) + "\n")
+    done("data", "import", "toy", str(tables))
+
+    configs = tmp_path / "configs" / "teachers"
+    configs.mkdir(parents=True)
+    (configs / "tiny.yaml").write_text(
+        f"kind: text\noptions: {{encoder: {tiny_encoder}, width: 8, heads: 2, epochs: 2}}\n"
+    )
+    (configs / "tiny-raw.yaml").write_text(
+        f"kind: raw-text\noptions: {{encoder: {tiny_encoder}}}\n"
+    )
+    return Workspace(tmp_path)
+
+
+def test_build_check_and_info(workspace: Workspace) -> None:
+    for teacher, signals in (("tiny", 4), ("tiny-raw", 1)):
+        built = done("teacher", "build", "--dataset", "toy", "--teacher", teacher)
+        assert built.stdout.strip() == str(workspace.tocf / "toy" / teacher)
+        asked = ("--dataset", "toy", "--teacher", teacher)
+        found = json.loads(done("teacher", "check", *asked, "--format", "json").stdout)
+        assert found["coverage"] == 1.0 and len(found["signals"]) == signals
+        told = json.loads(done("teacher", "info", *asked, "--format", "json").stdout)
+        assert told["name"] == teacher
+        assert set(told["metrics"]) == {"valid", "test"}
+        assert {"hr@20", "ndcg@20", "mrr@1"} <= told["metrics"]["test"].keys()
+        assert found["fingerprint"] == told["fingerprint"]
+        ranks = np.load(workspace.tocf / "toy" / teacher / "test_ranks.npy")
+        assert told["metrics"]["test"]["hr@5"] == pytest.approx((ranks <= 5).mean())
+    assert told["signals"] == ["embeddings"]
+
+
+def test_the_text_teachers_figures(workspace: Workspace) -> None:
+    done("teacher", "build", "--dataset", "toy", "--teacher", "tiny", "--set", "teacher.epochs=1")
+    asked = ("--dataset", "toy", "--teacher", "tiny")
+    told = json.loads(done("teacher", "info", *asked, "--format", "json").stdout)
+    assert told["recipe"]["epochs_run"] == 1
+    assert any("in-sample" in note for note in told["notes"])
+    found = json.loads(done("teacher", "check", *asked, "--format", "json").stdout)
+    shares = found["targets_in_list"]
+    assert 0 <= shares["top_1"] <= shares["top_10"] <= 1
+    assert shares["top_10"] == pytest.approx(
+        told["recipe"]["share_of_training_targets_in_top_10"], abs=1e-4
+    )
+    assert found["distance"]["min"] <= found["distance"]["mean"] <= found["distance"]["max"]
+    assert -1 <= found["agreement_of_order_and_embeddings"] <= 1
+    text = done("teacher", "check", *asked).stdout
+    assert "coverage" in text and "targets in list" in text
+
+
+def test_all_problems_and_exit_code_2(workspace: Workspace) -> None:
+    folder = workspace.tocf / "toy"
+    folder.mkdir(parents=True)
+    torch.save(torch.full((ITEMS, 2), torch.nan), folder / "all_embeddings.pt")
+    (folder / "myrank_train.txt").write_text("1 2 3\n")
+    result = bench("teacher", "check", "--dataset", "toy", "--teacher", "published")
+    assert result.exit_code == 2 and result.stdout == ""
+    for problem in ("NaN or infinite", "1 rows, the training split", "confidence_train.txt"):
+        assert problem in result.stderr
+    by_path = bench("teacher", "check", str(folder))
+    assert by_path.exit_code == 2 and "NaN or infinite" in by_path.stderr
+
+
+def test_published_files_are_described(workspace: Workspace) -> None:
+    config = dataset_config("toy", workspace)
+    rows = len(store.prepare("toy", config, config.protocol, workspace, lambda line: None).train)
+    folder = workspace.tocf / "toy"
+    folder.mkdir(parents=True)
+    torch.save(torch.randn(ITEMS, 4), folder / "all_embeddings.pt")
+    lists = np.random.default_rng(0).random((rows, ITEMS)).argsort(axis=1)[:, :4]
+    np.savetxt(folder / "myrank_train.txt", lists, fmt="%d")
+    np.savetxt(folder / "confidence_train.txt", np.tile([1.0, 2.0, 2.0, 3.5], (rows, 1)))
+    found = json.loads(done("teacher", "check", str(folder), "--format", "json").stdout)
+    assert found["id_base"] == 0 and found["list_length"] == 4
+    assert found["distance"]["mean"] == pytest.approx(2.125)
+    assert found["split_fingerprint"] == "not declared"
+    assert (
+        "published" in done("teacher", "info", "--dataset", "toy", "--teacher", "published").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "--dataset", "toy", "--teacher", "tinny"], "Did you mean 'tiny'"),
+        (["build", "--dataset", "toi", "--teacher", "tiny"], "Did you mean 'toy'"),
+        (["build", "--teacher", "tiny"], "--dataset is missing"),
+        (["build", "--dataset", "toy", "--teacher", "tiny", "--set", "epochs=1"], "epochs"),
+        (
+            ["build", "--dataset", "toy", "--teacher", "tiny", "--set", "teacher.epoch=1"],
+            "Did you mean 'epochs'",
+        ),
+        (["check", "--dataset", "toy", "--teacher", "tiny"], "bench teacher build"),
+        (["info", "--dataset", "toy", "--teacher", "tiny"], "bench teacher build"),
+    ],
+)
+def test_mistakes(arguments: list[str], message: str, workspace: Workspace) -> None:
+    result = bench("teacher", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_shipped_configurations_are_valid() -> None:
+    from bench.config import layers
+    from bench.teachers.build import KINDS
+    from bench.teachers.config import TeacherConfig
+
+    workspace = Workspace.current()
+    names = layers.names("teachers", workspace)
+    assert {"text", "raw-text"} <= set(names)
+    for name in names:
+        config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), name)
+        assert config.summary
+        for dataset in ("any", *config.datasets):
+            layers.build(KINDS.get(config.kind).Options, config.options_for(dataset), name)
