@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import interactions
-from bench.data.config import DATASET_FILE, DatasetConfig, ProtocolConfig
+from bench.data.config import DATASET_FILE, DatasetConfig, ProtocolConfig, ProtocolName
 from bench.data.files import exclusive, replace_folder, write_json
 from bench.data.interactions import HISTORY, SPLITS, Interactions, canonical
 from bench.data.tables import (
@@ -150,13 +150,18 @@ def store(name: str, data: Interactions, workspace: Workspace, *, configured: bo
 
 
 def generated_config(data: Interactions) -> DatasetConfig:
-    """Configuration of an imported dataset that has none: temporal wherever that is possible."""
-    comparable = data.time is not None or data.split is not None
-    return DatasetConfig(
-        summary=f"{data.origin}: {len(data):,} interactions",
-        source="import",
-        protocol=ProtocolConfig(name="temporal" if comparable else "leave-one-out"),
-    )
+    """Configuration of an imported dataset that has none.
+
+    The protocol is temporal wherever that is possible. Without split labels every interaction but
+    a user's first is a target.
+    """
+    if data.split is not None:
+        protocol = ProtocolConfig(name="temporal")
+    else:
+        name: ProtocolName = "leave-one-out" if data.time is None else "temporal"
+        protocol = ProtocolConfig(name=name, first_target=1)
+    summary = f"{data.origin}: {len(data):,} interactions"
+    return DatasetConfig(summary=summary, source="import", protocol=protocol)
 
 
 def _named(folder: Path, stems: Sequence[str]) -> Path | None:

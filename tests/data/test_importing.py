@@ -1,0 +1,216 @@
+"""Tables that users bring: read as they are meant, refused with one clear message."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from bench.cli.data import command
+from bench.data import importing, store
+from bench.data.config import dataset_config, dataset_names
+from bench.data.importing import Tables, locate
+from bench.errors import DataError
+from bench.paths import Workspace
+
+ITEMS = 'item_id\ttitle\nx\tTom &amp; Jerry\ny\tA "quoted" word\nz\t\n'
+LOG = "user_id\titem_id\ttimestamp\n" + "".join(
+    f"{user}\t{item}\t{time}\n" for user in "abc" for time, item in enumerate("xyzxy")
+)
+
+
+def write(folder: Path, log: str = LOG, items: str | None = ITEMS, name: str = "") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / (name or "interactions.tsv")).write_text(log, encoding="utf-8")
+    if items is not None:
+        (folder / "items.tsv").write_text(items, encoding="utf-8")
+    return folder
+
+
+def read(folder: Path, **options):
+    return importing.read(Tables(*locate(folder), **options))
+
+
+def test_titles_are_decoded_and_stray_quotes_kept(tmp_path):
+    data = read(write(tmp_path / "shop"))
+    assert dict(zip(data.item_tokens, data.item_texts, strict=True)) == {
+        "x": "Tom & Jerry",
+        "y": 'A "quoted" word',
+        "z": "",
+    }
+    assert (len(data), data.user_tokens) == (15, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "tsv.gz", "parquet", "inter"])
+def test_every_format_gives_the_same_data(tmp_path, form):
+    reference = read(write(tmp_path / "tsv"))
+    folder = write(tmp_path / "other")
+    (folder / "interactions.tsv").unlink()
+    frame = pd.DataFrame(
+        [line.split("\t") for line in LOG.splitlines()[1:]],
+        columns=["userId", "item_id:token", "timestamp:float"],
+    )
+    frame["timestamp:float"] = frame["timestamp:float"].astype(float)
+    path = folder / f"interactions.{form}"
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, sep="," if "csv" in form else "\t", index=False)
+    assert read(folder).fingerprint == reference.fingerprint
+
+
+def test_dates_order_as_numbers_do(tmp_path):
+    dates = LOG.splitlines()[:1] + [
+        f"{user}\t{item}\t2020-01-0{int(time) + 1}T00:00:00Z"
+        for user, item, time in (line.split("\t") for line in LOG.splitlines()[1:])
+    ]
+    one = read(write(tmp_path / "numbers"))
+    other = read(write(tmp_path / "dates", "\n".join(dates)))
+    assert (one.item == other.item).all() and (one.user == other.user).all()
+    assert other.time is not None and other.time[1] - other.time[0] == 86_400 * 10**6
+
+
+def test_large_whole_times_are_not_rounded(tmp_path):
+    log = "user,item,time\na,x,881250949000000001\na,y,881250949000000002\n"
+    data = read(write(tmp_path / "shop", log, None, "interactions.csv"))
+    assert data.time is not None
+    assert data.time.tolist() == [881250949000000001, 881250949000000002]
+
+
+def test_columns_can_be_named(tmp_path):
+    log = LOG.replace("user_id\titem_id\ttimestamp", "who\twhat\twhen")
+    items = "what\tcalled\tabout\nx\tOne\tfirst\ny\tTwo\t\nz\tThree\tthird\n"
+    data = read(
+        write(tmp_path / "shop", log, items),
+        columns={"user": "who", "item": "what", "time": "when", "title": "called"},
+        texts=["about"],
+    )
+    assert data.item_texts == ["One. first", "Two", "Three. third"]
+
+
+BAD_LOGS = {
+    "no user column": (LOG.replace("user_id", "who"), "no column for the user.*--user-column"),
+    "no order": ("user\titem\na\tx\n", "no column for the time"),
+    "empty": ("", "is empty"),
+    "header only": ("user\titem\ttime\n", "a header but no rows"),
+    "no time": (LOG + "a\tx\tyesterday\n", "row 16: 'yesterday' is not a number"),
+    "missing time": (LOG + "a\tx\t\n", "row 16: '' is not a number"),
+    "infinite time": (LOG + "a\tx\tinf\n", "row 16: 'inf' is not a number"),
+    "half a date": (LOG + "a\tx\t2020-13-45\n", "is not an ISO 8601 time"),
+    "split label": (
+        "user\titem\ttime\tsplit\na\tx\t1\ttrain\na\ty\t2\ttrian\n",
+        "unknown split labels: 'trian'.*Allowed: train, valid, test, history",
+    ),
+    "column twice": ("user\titem\ttime\tuser:token\na\tx\t1\tb\n", "column 'user' stands twice"),
+}
+
+
+@pytest.mark.parametrize(("log", "message"), BAD_LOGS.values(), ids=BAD_LOGS.keys())
+def test_bad_interactions_are_refused(tmp_path, log, message):
+    folder = write(tmp_path / "shop", log)
+    with pytest.raises(DataError, match=r"interactions\.tsv.*" + message):
+        read(folder)
+
+
+BAD_ITEMS = {
+    "twice": (ITEMS + "x\tAgain\n", "item 'x' stands more than once"),
+    "no title": ("item_id\tprice\nx\t1\n", "no column for the title"),
+    "no id": ("key\ttitle\nx\tOne\n", "no column for the item"),
+}
+
+
+@pytest.mark.parametrize(("items", "message"), BAD_ITEMS.values(), ids=BAD_ITEMS.keys())
+def test_bad_items_are_refused(tmp_path, items, message):
+    with pytest.raises(DataError, match=r"items\.tsv.*" + message):
+        read(write(tmp_path / "shop", items=items))
+
+
+def test_a_truncated_gzip_is_refused(tmp_path):
+    whole = gzip.compress((LOG * 200).encode())
+    folder = write(tmp_path / "shop")
+    (folder / "interactions.tsv").unlink()
+    (folder / "interactions.tsv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="damaged or cut off"):
+        read(folder)
+    (folder / "interactions.tsv.gz").write_bytes(b"no gzip at all")
+    with pytest.raises(DataError, match="damaged or cut off"):
+        read(folder)
+
+
+def test_folders_without_one_table_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        locate(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no table of interactions"):
+        locate(tmp_path)
+    write(tmp_path, name="ratings.csv")
+    write(tmp_path)
+    with pytest.raises(DataError, match=r"several tables.*interactions\.tsv, ratings\.csv"):
+        locate(tmp_path)
+    (tmp_path / "notes.docx").touch()
+    with pytest.raises(DataError, match="unknown kind of table"):
+        importing.read(Tables(tmp_path / "notes.docx", None))
+
+
+def bench_data(*arguments: object):
+    return CliRunner().invoke(
+        command, [str(argument) for argument in arguments], catch_exceptions=False
+    )
+
+
+def test_a_new_name_becomes_a_dataset(tmp_path):
+    folder = write(tmp_path / "files")
+    result = bench_data("import", "my-shop", folder)
+    assert result.exit_code == 0, result.output
+    workspace = Workspace.current()
+    assert "my-shop" in dataset_names(workspace)
+    config = dataset_config("my-shop", workspace)
+    data = store.load("my-shop", config.protocol.slug, workspace)
+    assert (data.n_users, data.n_items, data.dataset) == (3, 3, "my-shop")
+    described = bench_data("info", "my-shop", "--protocol", "leave-one-out").stdout
+    assert "leave-one-out-10" in described
+
+
+def test_a_name_that_is_no_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be the name"):
+        bench_data("import", "../elsewhere", write(tmp_path / "files"))
+
+
+def test_a_failed_import_leaves_the_earlier_one(tmp_path):
+    folder = write(tmp_path / "files")
+    bench_data("import", "my-shop", folder)
+    before = bench_data("info", "my-shop", "--format", "json").stdout
+    write(folder, LOG + "a\tx\tyesterday\n")
+    with pytest.raises(DataError):
+        bench_data("import", "my-shop", folder)
+    assert bench_data("info", "my-shop", "--format", "json").stdout == before
+
+
+def test_another_import_outdates_the_rows(tmp_path):
+    folder = write(tmp_path / "files")
+    bench_data("import", "my-shop", folder)
+    workspace = Workspace.current()
+    slug = dataset_config("my-shop", workspace).protocol.slug
+    before = store.fingerprint("my-shop", slug, workspace)
+    log = LOG + "a\tz\t9\n"
+    importing.store("my-shop", read(write(folder, log)), workspace, configured=False)
+    assert store.fingerprint("my-shop", slug, workspace) is None
+    with pytest.raises(DataError, match="bench data prepare my-shop"):
+        store.load("my-shop", slug, workspace)
+    bench_data("prepare", "my-shop")
+    assert store.fingerprint("my-shop", slug, workspace) not in (None, before)
+
+
+def test_games_have_the_published_split(games):
+    data = read(games)
+    assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (50_546, 16_859, 452_989)
+    importing.store("game", data, Workspace.current(), configured=True)
+    config = dataset_config("game", Workspace.current())
+    rows = store.prepare("game", config, config.protocol, Workspace.current(), lambda line: None)
+    assert [len(t) for t in (rows.train, rows.valid, rows.test)] == [106_860, 14_384, 14_369]
+    assert all(rows.item_texts)
+    counts = rows.target_counts()[rows.test.target]
+    assert round((counts == 0).mean(), 2) == 0.23

@@ -1,0 +1,223 @@
+"""Windows, protocols, identity: vectorised code against loops that spell the definitions out."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.data import filters
+from bench.data.config import Filters, ProtocolConfig
+from bench.data.fingerprints import row_keys, split_fingerprint
+from bench.data.interactions import HISTORY, SPLITS, Interactions, canonical
+from bench.data.protocols import targets_of
+from bench.data.rows import Rows
+from bench.data.windows import ordinals, rows_at
+from bench.errors import DataError
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "B", "é", "10", "9", "𝄞"]),
+        st.sampled_from([f"i{n}" for n in range(12)]),
+        st.integers(0, 6),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def build(table: list[tuple[str, str, int]], **columns: object) -> Interactions:
+    users, items, times = zip(*table, strict=True)
+    return canonical(
+        list(users), list(items), item_texts={}, time=np.array(times, dtype=np.int64), **columns
+    )
+
+
+def rows_of(data: Interactions, protocol: ProtocolConfig) -> list[Rows]:
+    ordinal, _ = ordinals(data.user)
+    targets = targets_of(data, protocol)
+    return [rows_at(t, data.user, data.item, ordinal, protocol.history) for t in targets]
+
+
+def sequences(table: list[tuple[str, str, int]]) -> dict[str, list[tuple[int, str]]]:
+    """Per user token the ordered (time, item), repetitions dropped, by plain Python."""
+    return {u: sorted({(t, i) for v, i, t in table if v == u}) for u, _, _ in table}
+
+
+def spelled_out(data: Interactions, rows: Rows) -> list[tuple[str, int, list[str], str]]:
+    """Rows as (user, ordinal, history, target) in tokens, padding checked on the way."""
+    found = []
+    for key, history, length, target in zip(
+        row_keys(rows, data.user_tokens), rows.history, rows.length, rows.target, strict=True
+    ):
+        assert (history[:length] > 0).all() and (history[length:] == 0).all()
+        items = [data.item_tokens[i - 1] for i in history[:length]]
+        found.append((*key, items, data.item_tokens[target - 1]))
+    return found
+
+
+def expected_row(seq: list[tuple[int, str]], user: str, at: int, history: int) -> tuple:
+    return user, at, [item for _, item in seq[max(0, at - history) : at]], seq[at][1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(events, st.integers(1, 5), st.integers(1, 12))
+def test_temporal_is_the_global_chronological_split(table, history, first_target):
+    data = build(table)
+    expected = []
+    for user, seq in sequences(table).items():
+        if len(seq) >= 2:
+            for at in range(min(first_target, len(seq) - 1), len(seq)):
+                row = expected_row(seq, user, at, history)
+                expected.append(((seq[at][0], user, at), row))
+    expected = [row for _, row in sorted(expected, key=lambda pair: pair[0])]
+    count = len(expected)
+    cuts = (0, int(count * 8 // 10), int(count * 9 // 10), count)
+    protocol = ProtocolConfig(name="temporal", history=history, first_target=first_target)
+    if any(low == high for low, high in pairwise(cuts)):
+        with pytest.raises(DataError, match="leaves no"):
+            rows_of(data, protocol)
+        return
+    tables = rows_of(data, protocol)
+    for rows, low, high in zip(tables, cuts[:-1], cuts[1:], strict=True):
+        assert spelled_out(data, rows) == expected[low:high]
+
+
+@settings(max_examples=150, deadline=None)
+@given(events, st.integers(1, 5))
+def test_leave_one_out_takes_the_last_two_of_each_user(table, history):
+    data = build(table)
+    expected: dict[str, list] = {split: [] for split in SPLITS}
+    for user, seq in sorted(sequences(table).items()):
+        n = len(seq)
+        for at in range(1, n):
+            split = "train" if n == 2 or at < n - 2 else ("valid" if at == n - 2 else "test")
+            expected[split].append(expected_row(seq, user, at, history))
+    protocol = ProtocolConfig(name="leave-one-out", history=history)
+    if not all(expected.values()):
+        with pytest.raises(DataError, match="leaves no"):
+            rows_of(data, protocol)
+        return
+    for split, rows in zip(SPLITS, rows_of(data, protocol), strict=True):
+        assert spelled_out(data, rows) == expected[split]
+
+
+@settings(max_examples=60, deadline=None)
+@given(events, st.randoms(use_true_random=False))
+def test_the_order_of_the_table_changes_nothing(table, random):
+    shuffled = random.sample(table, len(table))
+    one, other = build(table), build(shuffled)
+    assert one.user_tokens == sorted(one.user_tokens)
+    assert one.item_tokens == sorted(one.item_tokens)
+    assert one.fingerprint == other.fingerprint
+
+
+@settings(max_examples=60, deadline=None)
+@given(events)
+def test_no_row_shows_anything_later_than_its_target(table):
+    data = build(table)
+    ordinal, size = ordinals(data.user)
+    targets = np.flatnonzero(ordinal > 0)
+    rows = rows_at(targets, data.user, data.item, ordinal, 4)
+    assert data.time is not None
+    for target, length in zip(targets, rows.length, strict=True):
+        window = slice(target - length, target)
+        assert (data.user[window] == data.user[target]).all()
+        assert (data.time[window] <= data.time[target]).all()
+    assert (size[targets] > ordinal[targets]).all()
+
+
+def test_temporal_never_trains_on_what_is_later_than_a_test_target():
+    table = [(f"u{u}", f"i{(u * 7 + t) % 30}", 100 * t + u) for u in range(20) for t in range(12)]
+    data = build(table)
+    assert data.time is not None
+    train, valid, test = targets_of(data, ProtocolConfig(name="temporal", first_target=1))
+    assert data.time[train].max() <= data.time[valid].min()
+    assert data.time[valid].max() <= data.time[test].min()
+
+
+def labelled(labels: list[int]) -> Interactions:
+    table = [("u", f"i{n}", n) for n in range(len(labels))]
+    return build(table, split=np.array(labels, dtype=np.int8))
+
+
+def test_split_labels_are_the_temporal_split():
+    data = labelled([0, HISTORY, 0, 1, 1, 2])
+    tables = rows_of(data, ProtocolConfig(name="temporal"))
+    assert [rows.ordinal.tolist() for rows in tables] == [[2], [3, 4], [5]], "0 has no history"
+    assert tables[0].length.tolist() == [2]
+
+
+def test_split_labels_that_leak_are_refused():
+    with pytest.raises(DataError, match="backwards in time for 1 users"):
+        labelled([HISTORY, 2, 1, 0])
+
+
+def test_contradicting_repetitions_are_refused():
+    with pytest.raises(DataError, match="different split labels"):
+        build([("u", "i", 1), ("u", "i", 1)], split=np.array([0, 2], dtype=np.int8))
+
+
+def test_repetitions_are_dropped_and_reported():
+    data = build([("u", "i", 1), ("u", "i", 1), ("u", "i", 2)])
+    assert len(data) == 2
+    assert data.report == [
+        "dropped 1 interactions that repeat another one exactly",
+        "1 items of the interactions have no text",
+    ]
+
+
+def test_position_alone_cannot_be_split_by_time():
+    data = canonical(["u"] * 5, list("abcde"), item_texts={}, position=np.arange(5))
+    with pytest.raises(DataError, match="needs a time column or split labels"):
+        targets_of(data, ProtocolConfig(name="temporal"))
+    assert [len(t) for t in targets_of(data, ProtocolConfig(name="leave-one-out"))] == [2, 1, 1]
+
+
+def test_targets_and_keys_are_in_the_split_fingerprint():
+    data = build([("u", f"i{n}", n) for n in range(8)])
+    tables = rows_of(data, ProtocolConfig(name="temporal", first_target=1))
+    one = split_fingerprint(data.user_tokens, data.item_tokens, tables)
+    assert one == split_fingerprint(["u"], data.item_tokens, tables)
+    assert one != split_fingerprint(["v"], data.item_tokens, tables)
+    assert one != split_fingerprint(["u"], data.item_tokens, tables[::-1])
+    tables[0].target[0] += 1
+    assert one != split_fingerprint(["u"], data.item_tokens, tables)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events, st.integers(0, 3), st.integers(0, 3))
+def test_the_core_filter_leaves_the_core(table, user_core, item_core):
+    kept = {(u, t, i) for u, i, t in table}
+    while True:
+        users, items = [u for u, _, _ in kept], [i for _, _, i in kept]
+        smaller = {
+            (u, t, i)
+            for u, t, i in kept
+            if users.count(u) >= user_core and items.count(i) >= item_core
+        }
+        if smaller == kept:
+            break
+        kept = smaller
+    chosen = Filters(user_core=user_core, item_core=item_core)
+    if not kept:
+        with pytest.raises(DataError, match="leave no interactions"):
+            filters.apply(build(table), chosen)
+        return
+    data = filters.apply(build(table), chosen)
+    assert data.time is not None
+    found = {
+        (data.user_tokens[u], int(t), data.item_tokens[i])
+        for u, t, i in zip(data.user, data.time, data.item, strict=True)
+    }
+    assert found == kept
+    assert data.user_tokens == sorted({u for u, _, _ in kept})
+    assert data.item_tokens == sorted({i for _, _, i in kept})
+
+
+def test_the_rating_filter_needs_ratings():
+    with pytest.raises(DataError, match="no ratings"):
+        filters.apply(build([("u", "i", 1)]), Filters(min_rating=4))

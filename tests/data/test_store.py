@@ -1,0 +1,184 @@
+"""Prepared data on disk: counts of MovieLens, memory maps, damage, kills and concurrency."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.data import store
+from bench.data.config import DatasetConfig, Filters, ProtocolConfig, dataset_config
+from bench.data.files import TEMPORARY
+from bench.data.movielens import movie_text
+from bench.errors import ConfigError, DataError, UnknownNameError
+from bench.paths import Workspace
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    return Workspace.current()
+
+
+def prepare(workspace: Workspace, name: str | None = None, progress=quiet, **changes):
+    config = dataset_config("movielens", workspace).model_copy(update=changes)
+    return store.prepare("movielens", config, config.protocol_named(name), workspace, progress)
+
+
+def test_movielens_has_the_reference_rows(workspace):
+    data = prepare(workspace)
+    assert (data.n_users, data.n_items) == (943, 1682)
+    assert [len(t) for t in (data.train, data.valid, data.test)] == [79_245, 9_906, 9_906]
+    counts = data.target_counts()
+    assert counts.sum() == 79_245
+    assert round((counts[data.test.target] == 0).mean(), 3) == 0.015
+    assert isinstance(data.train.history, np.memmap)
+    assert data.item_texts[data.item_tokens.index("38")] == (
+        "The Net (1995). Genres: Sci-Fi, Thriller"
+    )
+    loo = prepare(workspace, "leave-one-out")
+    assert [len(t) for t in (loo.train, loo.valid, loo.test)] == [97_171, 943, 943]
+    assert loo.catalogue_fingerprint == data.catalogue_fingerprint
+    assert loo.fingerprint != data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        (
+            "Horseman on the Roof, The (Hussard sur le toit, Le)",
+            "The Horseman on the Roof (Hussard sur le toit, Le) (1995). Genres: Drama",
+        ),
+        ("Bronx Tale, A", "A Bronx Tale (1995). Genres: Drama"),
+        ("Postino, Il", "Postino, Il (1995). Genres: Drama"),
+        (
+            "To Wong Foo, Thanks for Everything!",
+            "To Wong Foo, Thanks for Everything! (1995). Genres: Drama",
+        ),
+    ],
+)
+def test_articles_come_first(title, text):
+    assert movie_text(title, "1995", "Drama") == text
+
+
+def test_unknown_parts_are_left_out():
+    assert movie_text("unknown", "", "unknown") == "unknown"
+
+
+def test_prepared_data_are_made_once(workspace):
+    lines: list[str] = []
+    first = prepare(workspace, progress=lines.append)
+    assert len(lines) == 1
+    again = prepare(workspace, progress=lines.append)
+    assert len(lines) == 1
+    assert again.fingerprint == first.fingerprint
+    assert store.fingerprint("movielens", first.protocol, workspace) == first.fingerprint
+
+
+def test_other_filters_make_other_rows(workspace):
+    first = prepare(workspace)
+    liked = prepare(workspace, filters=Filters(min_rating=4))
+    assert len(liked.train) < len(first.train)
+    assert liked.fingerprint != first.fingerprint
+    assert prepare(workspace).fingerprint == first.fingerprint
+
+
+def test_what_is_not_prepared_is_refused(workspace):
+    with pytest.raises(DataError, match="bench data prepare movielens"):
+        store.load("movielens", "temporal-10", workspace)
+    assert store.fingerprint("movielens", "temporal-10", workspace) is None
+
+
+def test_a_damaged_file_is_named(workspace):
+    data = prepare(workspace)
+    path = workspace.datasets / "movielens" / data.protocol / "test.target.npy"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"test\.target\.npy: cannot be read"):
+        store.load("movielens", data.protocol, workspace)
+
+
+def test_an_unwritable_folder_is_refused(workspace):
+    workspace.datasets.write_text("a file where the folder should be")
+    with pytest.raises(DataError, match="cannot be written"):
+        prepare(workspace)
+
+
+def test_unknown_names_are_refused(workspace):
+    with pytest.raises(UnknownNameError, match="Did you mean 'movielens'"):
+        dataset_config("movielen", workspace)
+    with pytest.raises(UnknownNameError, match="Did you mean 'temporal'"):
+        DatasetConfig().protocol_named("tempral")
+    (workspace.home / "configs" / "datasets").mkdir(parents=True)
+    (workspace.home / "configs" / "datasets" / "mine.yaml").write_text("sumary: typo")
+    with pytest.raises(ConfigError, match="Did you mean 'summary'"):
+        dataset_config("mine", workspace)
+
+
+def test_a_dataset_without_a_source_says_how_to_import(workspace):
+    with pytest.raises(DataError, match="bench data import shop PATH"):
+        store.prepare("shop", DatasetConfig(), ProtocolConfig(name="temporal"), workspace, quiet)
+
+
+def test_slugs_tell_protocols_apart():
+    slugs = [
+        ProtocolConfig(name="temporal").slug,
+        ProtocolConfig(name="temporal", first_target=1).slug,
+        ProtocolConfig(name="temporal", history=20).slug,
+        ProtocolConfig(name="leave-one-out").slug,
+    ]
+    assert slugs == ["temporal-10", "temporal-10-from1", "temporal-20", "leave-one-out-10"]
+
+
+def _prepare_in(home: Path, results) -> None:
+    results.put(prepare(Workspace(home)).fingerprint)
+
+
+def _die_while_writing(home: Path) -> None:
+    """Prepare, and kill this process with the first array of the rows on disk."""
+    save = np.save
+
+    def dying(path, array):
+        save(path, array)
+        if Path(path).name == "train.length.npy":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    np.save = dying
+    prepare(Workspace(home))
+
+
+def test_two_at_once_make_the_same(workspace):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [
+        context.Process(target=_prepare_in, args=(workspace.home, results)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    found = {results.get(timeout=60) for _ in processes}
+    for process in processes:
+        process.join(60)
+    assert found == {prepare(workspace).fingerprint}
+
+
+def test_a_killed_preparation_leaves_nothing_half(workspace):
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_while_writing, args=(workspace.home,)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    home = workspace.datasets / "movielens"
+    slug = dataset_config("movielens", workspace).protocol.slug
+    assert list(home.glob(f"{TEMPORARY}*")) and not (home / slug).exists()
+    data = prepare(workspace)
+    assert len(data.train) == 79_245
+    assert not list(home.glob(f"{TEMPORARY}*"))
