@@ -103,8 +103,10 @@ class Student(Protocol):
     width: int
     objective: str
     """Name of the base objective: ce, bpr, bce or dros."""
-    item_offset: nn.Parameter
-    """float32 [N + 1, d], the student's own item embeddings; row 0 is zero."""
+
+    @property
+    def item_offset(self) -> nn.Parameter:
+        """float32 [N + 1, d], the student's own item embeddings; row 0 is zero."""
 
     def fuse(self, fusion: Callable[[], Tensor], *, output: bool = True) -> None:
         """Add `fusion()` [N + 1, d] to the item table that the encoder reads.
@@ -132,7 +134,8 @@ class Method(nn.Module):
     @classmethod
     def signals(cls, config: Any) -> frozenset[str]:
         """Teacher signals needed under `config`: some of `embeddings`, `rankings`,
-        `confidence` (distances of the listed items) and `truth-distance`."""
+        `confidence` (distances of the listed items) and `truth-distance`.
+        """
         return cls.needs
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pydantic import Field, NonNegativeFloat
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
@@ -37,17 +37,16 @@ class DLLM2Rec(Method):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.halves = nn.ModuleList(
-            [RankingOnly(config.ranking), EmbeddingOnly(config.embedding)]
-        )
+        self.ranking = RankingOnly(config.ranking)
+        self.embedding = EmbeddingOnly(config.embedding)
 
     @classmethod
     def signals(cls, config: Config) -> frozenset[str]:
         return cls.needs | RankingOnly.signals(config.ranking)
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        for half in self.halves:
-            half.attach(student, knowledge)
+        self.ranking.attach(student, knowledge)
+        self.embedding.attach(student, knowledge)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        return {name: term for half in self.halves for name, term in half.loss(batch, output).items()}
+        return self.ranking.loss(batch, output) | self.embedding.loss(batch, output)

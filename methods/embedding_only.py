@@ -73,6 +73,4 @@ def projector(kind: str, teacher_dim: int, student_dim: int) -> nn.Module:
     if kind == "linear":
         return nn.Linear(teacher_dim, student_dim)
     middle = max(1, min(256, teacher_dim // 4))
-    return nn.Sequential(
-        nn.Linear(teacher_dim, middle), nn.GELU(), nn.Linear(middle, student_dim)
-    )
+    return nn.Sequential(nn.Linear(teacher_dim, middle), nn.GELU(), nn.Linear(middle, student_dim))

@@ -61,7 +61,9 @@ class RankingOnly(Method):
             "all", description="whether the student's top-K may hold items of the history"
         )
         robust: Literal["none", "correct", "broadcast"] = Field(
-            "none", description="robust (DROS) terms of the listed items; broadcast loses rows"
+            "none",
+            description="under the objective dros, robust terms of the listed items as well; "
+            "`broadcast` loses the weights of rows, as the released program does",
         )
         robust_weight: NonNegativeFloat = Field(0.5, description="alpha of the robust terms")
 
@@ -77,8 +79,8 @@ class RankingOnly(Method):
         k = min(self.config.top_k, knowledge.rankings.shape[1])
         ranks = torch.arange(1, k + 1, device=knowledge.rankings.device)
         shift_invariant = student.objective in ("ce", "bpr")
-        self.list_form = _resolve(self.config.list_form, "softmax" if shift_invariant else "sigmoid")
-        self.negative_form = _resolve(
+        self.list_form = _or(self.config.list_form, "softmax" if shift_invariant else "sigmoid")
+        self.negative_form = _or(
             self.config.negative_form, "none" if shift_invariant else "correct"
         )
         self.lists = knowledge.rankings[:, :k]
@@ -89,6 +91,7 @@ class RankingOnly(Method):
         )
         self.position = F.softmax(-ranks / self.config.temperature, dim=0)
         self.confidence = confidence_weights(knowledge, self.covered, k, self.config)
+        self.robust = self.config.robust if student.objective == "dros" else "none"
         self.exponents = popularity_exponents(knowledge.target_counts)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
@@ -101,9 +104,10 @@ class RankingOnly(Method):
             row_loss = (weights * F.softplus(-output.scores(items))).sum(dim=1)
         if batch.negative is not None and self.negative_form != "none":
             shift = 1.0 if self.negative_form == "shifted" else 0.0
-            row_loss = row_loss + F.softplus(output.scores(batch.negative.unsqueeze(1))[:, 0] - shift)
+            negative = output.scores(batch.negative.unsqueeze(1))[:, 0]
+            row_loss = row_loss + F.softplus(negative - shift)
         terms = {"ranking": self.config.weight * covered_mean(row_loss, covered)}
-        if self.config.robust != "none":
+        if self.robust != "none":
             terms["ranking_robust"] = (
                 self.config.weight
                 * self.config.robust_weight
@@ -140,7 +144,7 @@ class RankingOnly(Method):
         total = logits.new_zeros(())
         for k in range(items.shape[1]):
             values = robust_loss(logits, items[:, k], self.exponents)
-            if self.config.robust == "broadcast":
+            if self.robust == "broadcast":
                 # The released program multiplies [B, 1] by [B]: the weight of a row is lost.
                 total = total + weights[:, k].mean() * values.mean()
             else:
@@ -179,5 +183,5 @@ def confidence_weights(
     return raw / raw.sum(dim=1, keepdim=True)
 
 
-def _resolve(choice: str, automatic: str) -> str:
+def _or(choice: str, automatic: str) -> str:
     return automatic if choice == "auto" else choice

@@ -67,6 +67,12 @@ def _run(
     progress: Callable[[str], None],
 ) -> Outcome:
     started = time.perf_counter()
+    log: list[dict[str, Any]] = []
+
+    def say(line: str) -> None:
+        log.append({"seconds": round(time.perf_counter() - started, 3), "message": line})
+        progress(line)
+
     train = DeviceRows.of(data.train, device)
     valid = DeviceRows.of(data.valid, device)
     test = DeviceRows.of(data.test, device)
@@ -86,7 +92,7 @@ def _run(
         trial.training,
         streams,
         lambda: metrics_from_ranks(rank_targets(student, chooser)),
-        progress,
+        say,
     )
     trained = time.perf_counter()
     parameters = {"training": _count(student) + _count(method)}
@@ -102,7 +108,7 @@ def _run(
         segments=segment_metrics(ranks, data),
         ranks=ranks,
         curve=result.curve,
-        log=[],
+        log=log,
         state={name: _array(tensor) for name, tensor in student.export_state().items()},
         best_epoch=result.best_epoch,
         epochs=result.epochs,

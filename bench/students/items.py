@@ -43,8 +43,8 @@ class ItemTable(nn.Module):
     def tables(self) -> tuple[Tensor, Tensor]:
         """Input and output table, computed once a step (once an evaluation)."""
         if self._tables is None:
-            lookup = self.offset
-            head = self.offset if self.head is None else self.head
+            lookup: Tensor = self.offset
+            head: Tensor = self.offset if self.head is None else self.head
             for fusion, output in self._fusions:
                 # Row 0 stays zero whatever a projector's bias makes of it.
                 term = F.pad(fusion()[1:], (0, 0, 1, 0))

@@ -59,6 +59,7 @@ class RecBoleStudent(nn.Module):
         settings = properties.environment() | properties.defaults(config.model)
         settings |= config.parameters
         settings |= _FIELDS | {"MAX_ITEM_LIST_LENGTH": history, "device": torch.device("cpu")}
+        self._user_ids: Tensor
         users = torch.where(known_users, torch.arange(1, len(known_users) + 1), 0)
         self.register_buffer("_user_ids", users, persistent=False)
         counts = {"item_id": n_items + 1, "user_id": len(known_users) + 1}
@@ -171,7 +172,7 @@ def _model_class(name: str) -> type:
         module = importlib.import_module(f"recbole.model.sequential_recommender.{name.lower()}")
     finally:
         torch.autograd.set_detect_anomaly(before)
-    return getattr(module, name)  # type: ignore[no-any-return]
+    return getattr(module, name)
 
 
 def _encoder(name: str, model: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor]:

@@ -29,7 +29,9 @@ def sample_negatives(
     ignored = repeated | (excluded == 0)
     excluded = excluded.masked_fill(ignored, n_items + excluded.shape[1] + 1).sort(dim=1).values
     allowed = n_items - (~ignored).sum(dim=1)
-    uniform = torch.rand(len(target), generator=generator, device=target.device, dtype=torch.float64)
+    uniform = torch.rand(
+        len(target), generator=generator, device=target.device, dtype=torch.float64
+    )
     negative = 1 + (uniform * allowed).long()
     for column in excluded.unbind(dim=1):
         negative = negative + (negative >= column)

@@ -63,7 +63,9 @@ class StepOutput:
         block = self._score_block()
         rows, columns = block.shape
         spare = self._buffers.take("probabilities", rows, columns, block)
-        normaliser: Tensor = _LogNormaliser.apply(self.hidden, self._table, block, spare)
+        normaliser: Tensor = _LogNormaliser.apply(  # type: ignore[no-untyped-call]
+            self.hidden, self._table, block, spare
+        )
         return normaliser
 
     def _score_block(self) -> Tensor:

@@ -142,7 +142,7 @@ def test_closed_form_equals_the_programs_loop(knowledge: Knowledge, form: str) -
 
 @pytest.mark.parametrize("form", ["broadcast", "correct"])
 def test_robust_terms_of_the_list(knowledge: Knowledge, form: str) -> None:
-    method = attached(knowledge, weight=0.7, robust=form, robust_weight=0.5)
+    method = attached(knowledge, "dros", weight=0.7, robust=form, robust_weight=0.5)
     batch, out = make_batch(negative=True), output()
     scores, ps = dense(out), popularity_exponents(knowledge.target_counts).double().numpy()
     scale = float(knowledge.distances[:, :10].std())
@@ -258,9 +258,7 @@ def test_uncovered_rows_weigh_nothing(knowledge: Knowledge) -> None:
     )
     head = StepOutput(out.hidden[:8], out._table, BlockBuffers())
     full = attached(knowledge, confidence_temperature=2.0)
-    torch.testing.assert_close(
-        method.loss(batch, out)["ranking"], full.loss(half, head)["ranking"]
-    )
+    torch.testing.assert_close(method.loss(batch, out)["ranking"], full.loss(half, head)["ranking"])
 
 
 def test_a_teacher_with_fewer_items_than_k_is_used_as_it_is(knowledge: Knowledge) -> None:

@@ -170,7 +170,7 @@ def test_scientific_notation_in_recbole_files_is_read_as_numbers() -> None:
 def test_unknown_model_and_parameter_name_their_nearest_match() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'SASRec'"):
         properties.check(StudentConfig(model="SASRek"))
-    with pytest.raises(ConfigError, match="student.hidden_sise.*Did you mean 'hidden_size'"):
+    with pytest.raises(ConfigError, match=r"student\.hidden_sise.*Did you mean 'hidden_size'"):
         properties.check(StudentConfig(model="SASRec", parameters={"hidden_sise": 3}))
     with pytest.raises(ConfigError, match="loss_type"):
         properties.check(StudentConfig(model="SASRec", parameters={"loss_type": "BPR"}))
@@ -189,7 +189,7 @@ def test_importing_recbole_leaves_the_process_as_it_was(tmp_path: Path) -> None:
         "assert 'ray' not in sys.modules\n"
         "assert os.listdir('.') == [], os.listdir('.')\n"
     )
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own code
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -91,7 +91,7 @@ def test_gradients_equal_finite_differences(name: str) -> None:
 
 
 def test_log_probs_equal_log_softmax_without_padding() -> None:
-    batch, output = problem(3.0)
+    _, output = problem(3.0)
     ids = torch.randint(1, N + 1, (B, 7))
     expected = torch.log_softmax(output.logits[:, 1:], dim=1).gather(1, ids - 1)
     torch.testing.assert_close(output.log_probs(ids), expected, atol=1e-5, rtol=1e-5)
@@ -104,7 +104,8 @@ def test_fused_normaliser_serves_several_terms_at_once() -> None:
     fused = output.hidden.grad.clone()
     output.hidden.grad = None
     log = torch.log_softmax(output.logits[:, 1:], dim=1)
-    (log.gather(1, ids - 1).sum() + 2 * log.gather(1, batch.target.unsqueeze(1) - 1).sum()).backward()
+    twice = log.gather(1, batch.target.unsqueeze(1) - 1).sum()
+    (log.gather(1, ids - 1).sum() + 2 * twice).backward()
     torch.testing.assert_close(fused, output.hidden.grad, atol=1e-5, rtol=1e-4)
 
 
