@@ -133,8 +133,10 @@ class Method(nn.Module):
 
     @classmethod
     def signals(cls, config: Any) -> frozenset[str]:
-        """Teacher signals needed under `config`: some of `embeddings`, `rankings`,
-        `confidence` (distances of the listed items) and `truth-distance`.
+        """Teacher signals that the method needs under `config`.
+
+        Some of `embeddings`, `rankings`, `confidence` (distances of the listed items) and
+        `truth-distance`.
         """
         return cls.needs
 

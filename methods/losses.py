@@ -44,6 +44,6 @@ def robust_loss(
 
 
 def covered_mean(values: Tensor, covered: Tensor) -> Tensor:
-    """Mean of per-row `values` [B] over the rows where `covered` [B] is true; 0 if there is none."""
+    """Mean of per-row `values` [B] over the rows where `covered` [B] is true; 0 without any."""
     weight = covered.to(values.dtype)
     return (values * weight).sum() / weight.sum().clamp(min=1.0)

@@ -80,9 +80,8 @@ class RankingOnly(Method):
         ranks = torch.arange(1, k + 1, device=knowledge.rankings.device)
         shift_invariant = student.objective in ("ce", "bpr")
         self.list_form = _or(self.config.list_form, "softmax" if shift_invariant else "sigmoid")
-        self.negative_form = _or(
-            self.config.negative_form, "none" if shift_invariant else "correct"
-        )
+        push = "none" if shift_invariant else "correct"
+        self.negative_form = _or(self.config.negative_form, push)
         self.lists = knowledge.rankings[:, :k]
         self.covered = (
             torch.ones_like(self.lists[:, 0], dtype=torch.bool)
