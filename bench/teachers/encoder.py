@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import logging
 import os
 import time
 import warnings
@@ -115,11 +116,11 @@ def _encode(
 def _encode_batch(texts: list[str], tokenizer: Any, model: Any) -> NDArray[np.float32]:
     tokens = tokenizer(
         texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-    )
+    ).to(model.device)
     states = model(**tokens).last_hidden_state
     mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
     mean = (states * mask).sum(1) / mask.sum(1).clamp_min(1)
-    return torch.nn.functional.normalize(mean, dim=1).float().numpy()
+    return torch.nn.functional.normalize(mean, dim=1).float().cpu().numpy()
 
 
 def _load(folder: str, name: str) -> tuple[Any, Any]:
@@ -140,17 +141,19 @@ def _load(folder: str, name: str) -> tuple[Any, Any]:
                 f"{str(error).splitlines()[0]} Give a local folder, or use '{MINILM}', which "
                 "needs no network"
             ) from error
-    return tokenizer, model.eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return tokenizer, model.to(device).eval()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with contextlib.suppress(ImportError):
-            from transformers.utils import logging
+            from transformers.utils import logging as transformers_logging
 
-            logging.set_verbosity_error()
-            logging.disable_progress_bar()
+            transformers_logging.set_verbosity_error()
+            transformers_logging.disable_progress_bar()
         yield
