@@ -41,8 +41,9 @@ def read_amazon(name: str, config: DatasetConfig, folder: Path, progress: Progre
         DataError: not to be had, or damaged; the message says what to do instead.
     """
     assert config.reviews is not None and config.metadata is not None  # noqa: S101 - validated
-    reviews = _fetch(name, config.reviews, folder, progress)
-    metadata = _fetch(name, config.metadata, folder, progress)
+    by_hand = " and ".join(map(_file_name, (config.reviews, config.metadata)))
+    reviews = _fetch(name, config.reviews, folder, by_hand, progress)
+    metadata = _fetch(name, config.metadata, folder, by_hand, progress)
     progress(f"{name}: reading {reviews.name}")
     users, items, times, ratings = [], [], [], []
     for line, review in _json_lines(reviews):
@@ -79,9 +80,13 @@ def _title(title: object) -> str:
     return "" if "getTime" in text else text
 
 
-def _fetch(name: str, download: Download, folder: Path, progress: Progress) -> Path:
+def _file_name(download: Download) -> str:
+    return download.urls[0].rpartition("/")[2]
+
+
+def _fetch(name: str, download: Download, folder: Path, by_hand: str, progress: Progress) -> Path:
     """The file in `folder`, downloaded from the first mirror that has it, and verified."""
-    path = folder / download.urls[0].rpartition("/")[2]
+    path = folder / _file_name(download)
     if path.exists():
         _verify(path)
         return path
@@ -99,7 +104,7 @@ def _fetch(name: str, download: Download, folder: Path, progress: Progress) -> P
     tried = "".join(f"\n    {failure}" for failure in failures)
     raise DataError(
         f"dataset '{name}' cannot be downloaded:{tried}\n"
-        f"  Put {path.name} into {folder} by hand, or\n"
+        f"  Put {by_hand} into {folder} by hand, or\n"
         f"  bring your own copy: bench data import {name} PATH, or\n"
         "  use a dataset that needs no download: movielens"
     )

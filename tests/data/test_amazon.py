@@ -98,6 +98,7 @@ def test_a_failed_download_says_what_else_can_be_done(server, tmp_path, path, re
         f"{server}{path}/r.json.gz",
         reason,
         str(tmp_path / "d"),
+        "Put r.json.gz and m.json.gz into",
         "bench data import game PATH",
         "movielens",
     ):
