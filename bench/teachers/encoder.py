@@ -148,7 +148,6 @@ def _load(folder: str, name: str) -> tuple[Any, Any]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with contextlib.suppress(ImportError):
@@ -156,4 +155,6 @@ def _quiet() -> Iterator[None]:
 
             transformers_logging.set_verbosity_error()
             transformers_logging.disable_progress_bar()
+            # After the import, which sets a level of its own.
+            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
         yield
