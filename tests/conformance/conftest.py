@@ -1,0 +1,101 @@
+"""A small world in which every registered method can be run by the real trial runner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data.rows import PreparedData, Rows
+from bench.execution.trial import run_trial
+from bench.plan import Trial
+from bench.registry import METHODS
+from bench.results.record import Outcome
+from bench.students.config import StudentConfig
+from bench.training.config import TrainingConfig
+from methods.base import Knowledge
+
+N_ITEMS, N_USERS, HISTORY, LISTED = 30, 40, 5, 12
+STUDENTS = {
+    "SASRec": {"hidden_size": 16, "inner_size": 16, "n_layers": 1},
+    "GRU4Rec": {"embedding_size": 16, "hidden_size": 16},
+    "Caser": {"embedding_size": 16},
+}
+
+
+def rows(count: int, seed: int) -> Rows:
+    random = np.random.default_rng(seed)
+    length = random.integers(1, HISTORY + 1, count).astype(np.int32)
+    history = random.integers(1, N_ITEMS + 1, (count, HISTORY)).astype(np.int32)
+    history[np.arange(HISTORY) >= length[:, None]] = 0
+    # A rule that can be learned: the target follows the last item.
+    target = history[np.arange(count), length - 1] % N_ITEMS + 1
+    return Rows(
+        history=history,
+        length=length,
+        target=target.astype(np.int32),
+        user=random.integers(0, N_USERS, count).astype(np.int32),
+        ordinal=length,
+    )
+
+
+@pytest.fixture(scope="session")
+def data() -> PreparedData:
+    return PreparedData(
+        dataset="toy",
+        protocol="temporal-5",
+        item_tokens=[f"i{i}" for i in range(N_ITEMS)],
+        item_texts=[f"item {i}" for i in range(N_ITEMS)],
+        user_tokens=[f"u{u}" for u in range(N_USERS)],
+        train=rows(200, 1),
+        valid=rows(40, 2),
+        test=rows(60, 3),
+        catalogue_fingerprint="c",
+        split_fingerprint="s",
+        fingerprint="f",
+    )
+
+
+@pytest.fixture(scope="session")
+def knowledge(data: PreparedData) -> Knowledge:
+    """A good teacher: the true target first, then random items."""
+    generator = torch.Generator().manual_seed(4)
+    scores = torch.rand(len(data.train), N_ITEMS, generator=generator)
+    target = torch.from_numpy(data.train.target.astype(np.int64))
+    scores[torch.arange(len(target)), target - 1] = -1.0
+    embeddings = torch.randn(N_ITEMS + 1, 8, generator=generator)
+    embeddings[0] = 0
+    distances = torch.rand(len(target), LISTED, generator=generator).sort(dim=1).values
+    return Knowledge(
+        target_counts=torch.from_numpy(data.target_counts()).float(),
+        embeddings=embeddings,
+        rankings=scores.argsort(dim=1)[:, :LISTED] + 1,
+        distances=distances,
+        covered=torch.ones(len(target), dtype=torch.bool),
+        truth_distance=distances[:, 0].clone(),
+    )
+
+
+def make_trial(method: str, model: str = "SASRec", **changes: Any) -> Trial:
+    entry = METHODS.get(method)
+    training = {"objective": "ce", "batch_size": 32, "max_epochs": 2, "min_epochs": 1}
+    return Trial(
+        dataset="toy",
+        protocol="temporal-5",
+        data_fingerprint="f",
+        student=model.lower(),
+        student_config=StudentConfig(model=model, parameters=STUDENTS[model]),
+        training=TrainingConfig(**(training | changes.pop("training", {}))),
+        method=method,
+        method_settings=changes.pop("settings", {}),
+        method_code=entry.code_digest,
+        seed=changes.pop("seed", 0),
+        **changes,
+    )
+
+
+def run(trial: Trial, data: PreparedData, knowledge: Knowledge | None) -> Outcome:
+    method_class = METHODS.get(trial.method).load()
+    return run_trial(trial, data, knowledge, method_class, "cpu", lambda line: None)

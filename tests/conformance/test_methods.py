@@ -1,0 +1,198 @@
+"""What every registered method must do, on every student. A new method gets these tests for free."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import BaseModel
+
+from bench.data.rows import PreparedData
+from bench.registry import METHODS, MethodEntry
+from bench.training.objectives import NEEDS_NEGATIVE
+from bench.training.output import BlockBuffers, StepOutput
+from methods.base import Batch, Knowledge, Method
+
+from .conftest import N_ITEMS, STUDENTS, make_trial, run
+
+ALL = [entry.name for entry in METHODS]
+TAUGHT = [entry.name for entry in METHODS if entry.needs]
+OBJECTIVES = ["ce", "bpr", "bce", "dros"]
+
+
+def weightless(config: type[BaseModel]) -> dict[str, Any]:
+    """Settings under which every weight of a method is 0, nested configurations included."""
+    settings: dict[str, Any] = {}
+    for name, field in config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            settings[name] = weightless(field.annotation)
+        elif name == "weight":
+            settings[name] = 0.0
+    return settings
+
+
+def same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
+    return left.keys() == right.keys() and all(np.array_equal(left[k], right[k]) for k in left)
+
+
+@pytest.mark.parametrize("model", STUDENTS)
+@pytest.mark.parametrize("method", ALL)
+def test_weights_of_zero_are_none_bit_for_bit(
+    method: str, model: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    settings = weightless(METHODS.get(method).load().Config)
+    base = run(make_trial("none", model), data, None)
+    zero = run(make_trial(method, model, settings=settings), data, knowledge)
+    assert same(base.state, zero.state)
+    assert np.array_equal(base.ranks, zero.ranks)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("method", TAUGHT)
+def test_a_weight_above_zero_changes_the_student(
+    method: str, objective: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    training = {"objective": objective}
+    base = run(make_trial("none", training=training), data, None)
+    taught = run(make_trial(method, training=training), data, knowledge)
+    assert not same(base.state, taught.state)
+
+
+@pytest.mark.parametrize("model", STUDENTS)
+@pytest.mark.parametrize("method", ALL)
+def test_a_trial_repeats_exactly(
+    method: str, model: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    first = run(make_trial(method, model), data, knowledge)
+    torch.manual_seed(999)
+    torch.rand(7)
+    second = run(make_trial(method, model), data, knowledge)
+    assert same(first.state, second.state)
+    assert first.metrics == second.metrics
+    other = run(make_trial(method, model, seed=1), data, knowledge)
+    assert not same(first.state, other.state)
+
+
+@pytest.mark.parametrize("model", STUDENTS)
+@pytest.mark.parametrize("method", ALL)
+def test_the_distilled_student_is_a_plain_one(
+    method: str, model: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    base = run(make_trial("none", model), data, None)
+    taught = run(make_trial(method, model), data, knowledge)
+    shapes = [{k: v.shape for k, v in o.state.items()} for o in (base, taught)]
+    assert shapes[0] == shapes[1]
+    assert taught.parameters["inference"] == base.parameters["inference"]
+    assert not taught.state["item_embedding.weight"][0].any()  # padding stays zero
+    assert all(np.isfinite(tensor).all() for tensor in taught.state.values())
+
+
+@pytest.mark.parametrize("method", TAUGHT)
+def test_an_incomplete_and_short_teacher_is_enough(
+    method: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    covered = torch.arange(len(data.train)) % 3 > 0
+    partial = dataclasses.replace(
+        knowledge,
+        covered=covered,
+        rankings=knowledge.rankings[:, :2],
+        distances=knowledge.distances[:, :2],
+    )
+    outcome = run(make_trial(method), data, partial)
+    assert all(np.isfinite(list(epoch.values())).all() for epoch in outcome.curve)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("method", ALL)
+def test_losses_are_finite_at_extreme_scores_with_ties(
+    method: str, objective: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    made, student = build(method, objective, knowledge)
+    rows = slice(0, 16)
+    history = torch.from_numpy(data.train.history[rows].astype(np.int64))
+    target = torch.from_numpy(data.train.target[rows].astype(np.int64))
+    batch = Batch(
+        row_id=torch.arange(16),
+        history=history,
+        length=(history > 0).sum(dim=1),
+        target=target,
+        user=torch.arange(16),
+        negative=target % N_ITEMS + 1 if objective in NEEDS_NEGATIVE else None,
+        generator=torch.Generator(),
+    )
+    table = torch.zeros(N_ITEMS + 1, student.width)
+    table[1::2, 0], table[2::2, 0] = 50.0, -50.0  # two scores, each held by half of the items
+    hidden = torch.zeros(16, student.width)
+    hidden[:, 0] = 1.0
+    hidden.requires_grad_()
+    terms = made.loss(batch, StepOutput(hidden, table, BlockBuffers()))
+    total = sum(terms.values(), torch.zeros(()))
+    assert torch.isfinite(total)
+    if total.requires_grad:
+        total.backward()
+        assert torch.isfinite(hidden.grad).all()
+
+
+@pytest.mark.parametrize("method", TAUGHT)
+def test_the_teacher_is_only_read(method: str, data: PreparedData, knowledge: Knowledge) -> None:
+    before = {k: v.clone() for k, v in vars(knowledge).items() if v is not None}
+    run(make_trial(method), data, knowledge)
+    assert all(torch.equal(v, getattr(knowledge, k)) for k, v in before.items())
+
+
+def test_a_perfect_teacher_helps_and_noise_does_not(
+    data: PreparedData, knowledge: Knowledge
+) -> None:
+    training = {"max_epochs": 6, "min_epochs": 6, "learning_rate": 0.01}
+    random = np.random.default_rng(0)
+    # Two thirds of the observed targets are accidents; the teacher knows what was meant.
+    accident = random.random(len(data.train)) < 2 / 3
+    target = np.where(accident, random.integers(1, N_ITEMS + 1, len(data.train)), data.train.target)
+    noisy = dataclasses.replace(
+        data, train=dataclasses.replace(data.train, target=target.astype(np.int32))
+    )
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+    shuffled = dataclasses.replace(knowledge, rankings=knowledge.rankings[order])
+    trial = make_trial("ranking-only", training=training)
+    good = run(trial, noisy, knowledge).metrics["valid"]["ndcg@20"]
+    noise = run(trial, noisy, shuffled).metrics["valid"]["ndcg@20"]
+    none = run(make_trial("none", training=training), noisy, None).metrics["valid"]["ndcg@20"]
+    assert good > none + 0.05
+    assert noise < none + 0.01
+
+
+@pytest.mark.parametrize("entry", list(METHODS), ids=lambda entry: entry.name)
+def test_a_method_stands_on_torch_pydantic_and_its_base(entry: MethodEntry) -> None:
+    tree = ast.parse(entry.path.read_text(encoding="utf-8"))
+    allowed = ("torch", "pydantic", "methods.", "bench.registry", "typing", "math", "__future__")
+    for node in ast.walk(tree):
+        imported = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        )
+        assert all(name.startswith(allowed) for name in imported), imported
+    source = entry.path.read_text(encoding="utf-8")
+    assert not any(word in source for word in ("cuda", "open(", "optim", "recbole"))
+    assert entry.summary.endswith(".")
+
+
+def build(method: str, objective: str, knowledge: Knowledge) -> tuple[Method, Any]:
+    from bench.students.recbole import RecBoleStudent
+
+    trial = make_trial(method, training={"objective": objective})
+    student = RecBoleStudent(
+        trial.student_config,
+        n_items=N_ITEMS,
+        history=5,
+        known_users=torch.ones(40, dtype=torch.bool),
+        objective=objective,
+    )
+    cls = METHODS.get(method).load()
+    made = cls(cls.Config())
+    made.attach(student, knowledge)
+    return made, student

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.errors import Diverged
+from bench.evaluation.ranking import _ranks, rank_targets
+from bench.students.config import StudentConfig
+from bench.students.recbole import RecBoleStudent
+from bench.training.rows import DeviceRows
+
+
+@given(st.integers(0, 2**31), st.integers(1, 30))
+def test_rank_counts_ties_against_the_target(seed: int, n_items: int) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.integers(-2, 3, (20, n_items)).astype(np.float32)  # many ties
+    target = random.integers(0, n_items, 20)
+    expected = [
+        1 + sum(scores[r, i] >= scores[r, t] for i in range(n_items) if i != t)
+        for r, t in enumerate(target)
+    ]
+    assert _ranks(torch.from_numpy(scores), torch.from_numpy(target)).tolist() == expected
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("column", [0, 3])
+def test_scores_that_are_no_numbers_are_a_failed_trial(broken: float, column: int) -> None:
+    scores = torch.zeros(4, 6)
+    scores[2, column] = broken
+    with pytest.raises(Diverged, match="NaN or infinite"):
+        _ranks(scores, torch.tensor([0, 1, 3, 2]))
+
+
+def test_blocks_of_rows_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    student = RecBoleStudent(
+        StudentConfig(model="GRU4Rec"),
+        n_items=50,
+        history=4,
+        known_users=torch.ones(3, dtype=torch.bool),
+        objective="ce",
+    ).eval()
+    rows = DeviceRows(
+        history=torch.randint(1, 51, (37, 4)),
+        length=torch.randint(1, 5, (37,)),
+        target=torch.randint(1, 51, (37,)),
+        user=torch.zeros(37, dtype=torch.long),
+    )
+    whole = rank_targets(student, rows)
+    hidden = student.encode(rows.history, rows.length, rows.user)
+    logits = student.logits(hidden).detach()
+    wanted = logits.gather(1, rows.target.unsqueeze(1))
+    np.testing.assert_array_equal(whole, (logits >= wanted).sum(dim=1).numpy())
+    monkeypatch.setattr("bench.evaluation.ranking._BLOCK_ROWS", 8)
+    np.testing.assert_array_equal(rank_targets(student, rows), whole)
+    assert whole.min() >= 1
+    assert whole.max() <= 50
