@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.data import importing
+from bench.paths import Workspace
+
 GAMES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "games"
 
 
@@ -21,6 +24,57 @@ def games() -> Path:
     if not GAMES.is_dir():
         pytest.skip("needs the folder ../shared/data/games (see docs) beside the checkout")
     return GAMES
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Workspace:
+    """A workspace whose dataset `tiny` and student `tiny` train in a blink: item i leads to i + 1.
+
+    DLLM2Rec's bare files lie in `tocf/tiny` as teacher `published`; they know the order.
+    """
+    workspace = Workspace(tmp_path)
+    table = tmp_path / "interactions.csv"
+    steps = [
+        (user, (user + step) % 20, step * 100 + user) for user in range(20) for step in range(16)
+    ]
+    lines = [f"u{user:02},i{item:02},{time}" for user, item, time in steps]
+    table.write_text("\n".join(["user,item,time", *lines]) + "\n")
+    importing.store(
+        "tiny", importing.read(importing.Tables(table, None)), workspace, configured=False
+    )
+    students = tmp_path / "configs" / "students"
+    students.mkdir(parents=True)
+    (students / "tiny.yaml").write_text(
+        "summary: a very small SASRec\nmodel: SASRec\n"
+        "parameters: {hidden_size: 8, inner_size: 16, n_layers: 1, n_heads: 1}\n"
+        "training: {max_epochs: 2, min_epochs: 1, batch_size: 64, learning_rate: 0.01}\n"
+    )
+    return workspace
+
+
+@pytest.fixture
+def tiny_teacher(tiny: Workspace) -> Path:
+    """The folder of teacher `published` of dataset `tiny`: each row's target comes first."""
+    import numpy as np
+    import torch
+
+    from bench.data import store
+    from bench.data.config import dataset_config
+
+    config = dataset_config("tiny", tiny)
+    data = store.prepare("tiny", config, config.protocol, tiny, lambda line: None)
+    folder = tiny.tocf / "tiny"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    lists = (data.train.target[:, None] - 1 + np.arange(12)) % data.n_items
+    distances = np.sort(random.uniform(1, 2, lists.shape), axis=1)
+    torch.save(
+        torch.from_numpy(random.normal(size=(data.n_items, 6))).float(),
+        folder / "all_embeddings.pt",
+    )
+    np.savetxt(folder / "myrank_train.txt", lists, fmt="%d")
+    np.savetxt(folder / "confidence_train.txt", distances, fmt="%.6f")
+    return folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

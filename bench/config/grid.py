@@ -64,6 +64,7 @@ class _Choice:
     entry: MethodEntry
     variant: str
     file: files.MethodFile
+    code: str
 
 
 def resolve(selection: Selection, workspace: Workspace) -> Grid:
@@ -94,6 +95,8 @@ class _Resolver:
         seeds = parse_seeds(self.selection.seeds)
         choices = self.choices()
         data = {(name, source.protocol.slug): source for name, source in self.data()}
+        for source in data.values():
+            self.refuse_unknown(source)
         trials = [
             trial.model_copy(update={"seed": seed})
             for source in data.values()
@@ -115,7 +118,7 @@ class _Resolver:
             allowed = [DEFAULT_VARIANT, *file.variants]
             if variant not in allowed:
                 raise UnknownNameError(f"variant of {name}", variant, allowed)
-            choices[name, variant] = _Choice(entry, variant, file)
+            choices[name, variant] = _Choice(entry, variant, file, entry.code_digest)
         return list(choices.values())
 
     def data(self) -> Iterator[tuple[str, DataSource]]:
@@ -146,7 +149,7 @@ class _Resolver:
                     method=choice.entry.name,
                     variant=choice.variant,
                     method_settings=settings,
-                    method_code=choice.entry.code_digest,
+                    method_code=choice.code,
                     teacher=teacher,
                     control=control,
                     seed=0,
@@ -185,10 +188,7 @@ class _Resolver:
         """Teachers and controls of a method; one that needs none has neither."""
         if not entry.needs:
             return [(None, None)]
-        for control in self.selection.controls:
-            if control not in CONTROLS:
-                raise UnknownNameError("control", control, CONTROLS)
-        chosen = expand(self.selection.teachers, layers.names("teachers", self.workspace))
+        chosen = self.chosen_teachers()
         for teacher in chosen:
             self.teacher(teacher, source)
         return [
@@ -197,24 +197,38 @@ class _Resolver:
             for control in (None, *dict.fromkeys(self.selection.controls))
         ]
 
+    def chosen_teachers(self) -> list[str]:
+        return expand(self.selection.teachers, layers.names("teachers", self.workspace))
+
+    def refuse_unknown(self, source: DataSource) -> None:
+        """Refuse teachers and controls that do not exist, even where no method asks for them."""
+        for control in self.selection.controls:
+            if control not in CONTROLS:
+                raise UnknownNameError("control", control, CONTROLS)
+        configured = layers.names("teachers", self.workspace)
+        for name in self.chosen_teachers():
+            folder = self.folder(name, source)
+            if name not in configured and not folder.is_dir():
+                known = {*configured, *_imported(folder.parent)}
+                raise UnknownNameError("teacher", name, known, f"dataset {source.name}")
+
+    def folder(self, teacher: str, source: DataSource) -> Path:
+        slug, default_slug = source.protocol.slug, source.config.protocol.slug
+        return teacher_folder(self.workspace, source.name, teacher, slug, default_slug)
+
     def teacher(self, name: str, source: DataSource) -> None:
         """Note a teacher that the grid stands on."""
-        slug, default_slug = source.protocol.slug, source.config.protocol.slug
-        folder = teacher_folder(self.workspace, source.name, name, slug, default_slug)
-        configured = layers.names("teachers", self.workspace)
         config = None
-        if name in configured:
+        if name in layers.names("teachers", self.workspace):
             where = str(layers.locate("teachers", name, self.workspace))
             mapping = layers.read("teachers", name, self.workspace)
             config = layers.build(TeacherConfig, mapping, where)
             taken = self.overrides.take("teacher", None)
             options = overlay(config.options_for(source.name), taken)
             config = config.model_copy(update={"options": options, "datasets": {}})
-        elif not folder.is_dir():
-            raise UnknownNameError(
-                "teacher", name, {*configured, *_imported(folder.parent)}, f"dataset {source.name}"
-            )
-        self.teachers[source.name, slug, name] = TeacherSource(name, folder, config, default_slug)
+        self.teachers[source.name, source.protocol.slug, name] = TeacherSource(
+            name, self.folder(name, source), config, source.config.protocol.slug
+        )
 
     def teacher_overrides(self, teacher: str | None) -> dict[str, Any]:
         if teacher not in layers.names("teachers", self.workspace):

@@ -1,0 +1,97 @@
+"""The command line as a whole: quick, clear, nothing heavy."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench import __version__
+from bench.cli.main import COMMANDS, main
+from bench.paths import SHIPPED, Workspace
+
+HEAVY = {"torch", "numpy", "pandas", "pydantic", "recbole", "yaml", "scipy"}
+
+
+def modules_after(code: str) -> set[str]:
+    code = f"{code}\nimport sys; print('\\n' + ' '.join(sys.modules))"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], cwd=SHIPPED, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "from bench.cli.main import main; main(['--help'], standalone_mode=False)"
+    assert not modules_after(code) & HEAVY
+
+
+@pytest.mark.parametrize("module", ["bench.plan", "bench.config.grid", "bench.results.store"])
+def test_planning_imports_no_torch(module: str) -> None:
+    assert "torch" not in modules_after(f"import {module}")
+
+
+def test_every_command_in_the_table_exists() -> None:
+    for name in COMMANDS:
+        done = CliRunner().invoke(main, [name, "--help"])
+        assert done.exit_code == 0, f"{name}: {done.output}"
+
+
+def test_version() -> None:
+    assert CliRunner().invoke(main, ["--version"]).stdout == f"bench, version {__version__}\n"
+
+
+def test_an_unknown_command_offers_the_nearest() -> None:
+    done = CliRunner().invoke(main, ["rnu"])
+    assert done.exit_code == 2
+    assert "Did you mean 'run'?" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "students", "teachers", "suites"])
+def test_lists_have_names_and_summaries(kind: str) -> None:
+    done = CliRunner().invoke(main, ["list", kind, "--format", "json"])
+    assert done.exit_code == 0, done.output
+    entries = json.loads(done.stdout)
+    assert entries
+    assert all(entry["name"] and entry["summary"] for entry in entries)
+    text = CliRunner().invoke(main, ["list", kind]).stdout
+    assert len(text.splitlines()) == len(entries) + 1
+
+
+def test_a_list_of_methods_tells_needs_and_variants() -> None:
+    done = CliRunner().invoke(main, ["list", "methods", "--format", "json"])
+    methods = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    assert methods["none"]["needs"] == []
+    assert methods["dllm2rec"]["needs"] == ["embeddings", "rankings"]
+    assert methods["dllm2rec"]["variants"] == ["official_code", "paper"]
+
+
+def test_results_are_an_empty_list_before_the_first_run() -> None:
+    done = CliRunner().invoke(main, ["list", "results", "--format", "json"])
+    assert json.loads(done.stdout) == []
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    suites = tmp_path / "configs" / "suites"
+    suites.mkdir(parents=True)
+    (suites / "mine.yaml").write_text("methods: [none]\nmethods: [dllm2rec]\n")
+    done = CliRunner().invoke(main, ["run", "--suite", "mine"])
+    assert done.exit_code == 2
+    assert f"{suites / 'mine.yaml'}: line 2: key 'methods' is written twice" in done.stderr
+
+
+def test_the_doctor_tells_what_is_there_and_what_to_do(tiny: Workspace) -> None:
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code == 0, done.output
+    assert "recbole: works" in done.stdout
+    assert "dataset tiny: not prepared" in done.stdout
+    assert "bench data prepare tiny" in done.stdout
+
+
+def test_the_doctor_fails_where_nothing_could_run(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file where a folder should be")
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code == 1
+    assert "MISSING  results" in done.stdout

@@ -1,0 +1,270 @@
+"""`bench run`, as a user calls it: in this process for speed, in others where processes matter."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.cli.main import main
+from bench.paths import SHIPPED, Workspace
+from bench.results.store import ResultStore
+
+TINY = ["run", "--dataset", "tiny", "--student", "tiny", "--device", "cpu", "--threads", "1"]
+TAUGHT = ["--teacher", "published"]
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def spawn(home: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=SHIPPED,
+        env={**os.environ, "BENCH_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def folders(store: Path) -> list[str]:
+    """Records, and anything that should not be there."""
+    return sorted(p.name for p in store.iterdir() if p.name not in ("users", ".claims"))
+
+
+def test_a_finished_trial_does_not_train_again(tiny: Workspace) -> None:
+    first = bench(*TINY, "--method", "none")
+    assert first.exit_code == 0, first.output
+    assert "starts on cpu" in first.stderr
+    assert "| none" in first.stdout and "popularity" in first.stdout
+    again = bench(*TINY, "--method", "none")
+    assert again.exit_code == 0
+    assert again.stdout == first.stdout
+    assert "starts on" not in again.stderr
+    assert len(folders(tiny.results)) == 2  # the trial and the popularity row
+
+
+def test_a_finished_grid_needs_no_torch(tiny: Workspace) -> None:
+    assert bench(*TINY, "--method", "none").exit_code == 0
+    code = (
+        "import sys; from bench.cli.main import main\n"
+        f"main({[*TINY, '--method', 'none']!r}, standalone_mode=False)\n"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], cwd=SHIPPED, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+@pytest.mark.usefixtures("tiny_teacher")
+def test_a_grid_with_a_teacher_and_its_control(tiny: Workspace) -> None:
+    options = ["--method", "none", "--method", "ranking-only", "--control", "shuffled"]
+    done = bench(*TINY, *TAUGHT, *options, "--seeds", "0,3")
+    assert done.exit_code == 0, done.output
+    records = [r for r in ResultStore(tiny.results).records() if r.trial is not None]
+    seen = {(r.trial.method, r.trial.teacher, r.trial.control, r.trial.seed) for r in records}
+    assert seen == {
+        (method, teacher, control, seed)
+        for method, teacher, control in [
+            ("none", None, None),
+            ("ranking-only", "published", None),
+            ("ranking-only", "published", "shuffled"),
+        ]
+        for seed in (0, 3)
+    }
+
+
+def test_a_dry_run_runs_nothing_and_tells_states(tiny: Workspace) -> None:
+    before = bench(*TINY, "--method", "none", "--dry-run")
+    assert before.exit_code == 0
+    assert "missing" in before.stdout
+    assert not tiny.results.exists()
+    assert bench(*TINY, "--method", "none").exit_code == 0
+    after = bench(*TINY, "--method", "none", "--dry-run", "--seeds", "0-1")
+    states = [line.split()[1] for line in after.stdout.splitlines()[1:]]
+    assert states == ["done", "missing"]
+
+
+PLUGIN = '''
+from torch import Tensor
+from bench.registry import register_method
+from methods.base import Batch, Method, MethodConfig, Output
+
+@register_method("{name}")
+class Mine(Method):
+    """A method of my own."""
+    class Config(MethodConfig):
+        weight: float = 0.1
+    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        {body}
+'''
+
+
+def plugin(folder: Path, name: str, body: str) -> str:
+    path = folder / f"{name.replace('-', '_')}.py"
+    path.write_text(PLUGIN.format(name=name, body=body))
+    return str(path)
+
+
+def test_a_plug_in_method_is_listed_and_runs(tiny: Workspace, tmp_path: Path) -> None:
+    body = 'return {"small": self.config.weight * output.hidden.pow(2).mean()}'
+    path = plugin(tmp_path, "keep-small", body)
+    listed = bench("list", "methods", "--plugin", path, "--format", "json")
+    entry = next(e for e in json.loads(listed.stdout) if e["name"] == "keep-small")
+    assert entry["summary"] == "A method of my own."
+    arguments = ["--plugin", path, "--method", "none", "--method", "keep-small"]
+    done = bench(*TINY, *arguments, "--set", "method.weight=0.2")
+    assert done.exit_code == 0, done.output
+    assert "keep-small" in done.stdout
+    settings = {r.trial.method: r.settings for r in ResultStore(tiny.results).records() if r.trial}
+    assert settings == {"none": {}, "keep-small": {"weight": 0.2}}
+
+
+def test_a_failed_trial_is_recorded_and_the_others_go_on(tiny: Workspace, tmp_path: Path) -> None:
+    flag = tmp_path / "works-now"
+    body = f"""
+        import pathlib
+        if not pathlib.Path({str(flag)!r}).exists():
+            raise RuntimeError("no way")
+        return {{}}"""
+    arguments = ["--plugin", plugin(tmp_path, "may-fail", body), "-m", "may-fail", "-m", "none"]
+    first = bench(*TINY, *arguments)
+    assert first.exit_code == 1
+    assert "| none" in first.stdout
+    assert "1 of 2 trials failed" in first.stderr
+    failure = next(r for r in ResultStore(tiny.results).records() if not r.is_done)
+    assert failure.status == "error"
+    assert failure.error and failure.error.rstrip().endswith("RuntimeError: no way")
+    assert "Traceback" in failure.error
+
+    flag.touch()
+    kept = bench(*TINY, *arguments)
+    assert kept.exit_code == 1
+    assert "starts on" not in kept.stderr
+    retried = bench(*TINY, *arguments, "--retry-failed")
+    assert retried.exit_code == 0, retried.output
+    assert retried.stderr.count("starts on") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ('return {"nan": output.hidden.sum() * float("nan")}', "diverged"),
+        ('raise MemoryError("too big")', "out-of-memory"),
+    ],
+)
+def test_what_went_wrong_has_a_status(
+    tiny: Workspace, tmp_path: Path, body: str, status: str
+) -> None:
+    done = bench(*TINY, "--plugin", plugin(tmp_path, f"is-{status}", body), "-m", f"is-{status}")
+    assert done.exit_code == 1
+    assert [r.status for r in ResultStore(tiny.results).records() if r.trial] == [status]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-m", "nune", "-d", "tiny"], "unknown method 'nune'. Did you mean 'none'?"),
+        (["-m", "none", "-d", "tinny"], "unknown dataset 'tinny'. Did you mean 'tiny'?"),
+        (["-m", "none", "-d", "tiny", "-s", "sasrek"], "Did you mean 'sasrec'?"),
+        (["-m", "dllm2rec", "-d", "tiny", "-t", "txt"], "unknown teacher 'txt'"),
+        (["-m", "dllm2rec:papr", "-d", "tiny"], "Did you mean 'paper'?"),
+        (["-m", "none", "-d", "tiny", "--suite", "dem"], "Did you mean 'demo'?"),
+        (["-m", "none", "-d", "tiny", "--control", "shufled"], "Did you mean 'shuffled'?"),
+        (["-m", "none"], "no dataset"),
+        (["-d", "tiny"], "no method"),
+        (["-m", "none", "-d", "tiny", "--seeds", "4-1"], "no range of seeds"),
+        (["-m", "none", "-d", "tiny", "--seeds", "x"], "--seeds x"),
+        (["-m", "none", "-d", "tiny", "--protocol", "random"], "unknown protocol 'random'"),
+        (["-m", "none", "-d", "tiny", "--device", "cuda:99"], "--device cuda:99"),
+        (["-m", "none", "-d", "tiny", "--plugin", "nowhere.py"], "no such file"),
+        (["-m", "none", "-d", "tiny", "--set", "training.patience"], "expected key=value"),
+        (
+            ["-m", "none", "-d", "tiny", "--set", "training.patienc=1"],
+            "Did you mean 'training.patience'?",
+        ),
+        (["-m", "none", "-d", "tiny", "--set", "training.patience=-1"], "'patience'"),
+        (["-m", "none", "-d", "tiny", "--set", "training.select=ndgc@20"], "ndgc"),
+        (["-m", "none", "-d", "tiny", "--set", "trainig.patience=1"], "Did you mean 'training'?"),
+        (["-m", "none", "-d", "tiny", "--set", "student.hidden_siz=8"], "'student.hidden_size'"),
+        (["-m", "none", "-d", "tiny", "--set", "method.weight=1"], "concerns nothing"),
+        (["-m", "none", "-d", "tiny", "--set", "teacher.epochs=1"], "concerns nothing"),
+        (["-m", "ranking-only", "-d", "tiny", "--set", "method.wieght=1"], "'method.weight'"),
+        (
+            ["-m", "ranking-only", "-d", "tiny", "-t", "published", "--set", "method.weight=-1"],
+            "'weight'",
+        ),
+        (
+            ["-m", "ranking-only:paper", "-d", "tiny", "-t", "published"],
+            "does not offer truth-distance",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("tiny_teacher")
+def test_a_mistake_is_one_clear_message_before_anything_runs(
+    tiny: Workspace, arguments: list[str], says: str
+) -> None:
+    done = bench("run", *(["-s", "tiny"] if "-s" not in arguments else []), *arguments)
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert ResultStore(tiny.results).records() == []
+
+
+def test_an_unwritable_results_folder_is_refused_before_training(tiny: Workspace) -> None:
+    tiny.results.write_text("a file where a folder should be")
+    done = bench(*TINY, "--method", "none")
+    assert done.exit_code == 2
+    assert f"results folder {tiny.results} cannot be written to" in done.stderr
+    assert "starts on" not in done.stderr
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tiny: Workspace) -> None:
+    for arguments in (["--debug", "run", "-m", "x", "-d", "tiny"], ["run", "-m", "x", "--debug"]):
+        done = bench(*arguments)
+        assert done.exit_code == 2
+        assert "Traceback" in done.stderr
+
+
+def test_killed_in_a_grid_and_continued_gives_the_same_numbers(tiny: Workspace) -> None:
+    grid = [*TINY, "-m", "none", "--seeds", "0-3", "--set", "training.max_epochs=6"]
+    assert bench(*grid, "--results", str(tiny.home / "whole")).exit_code == 0
+
+    results = tiny.home / "broken"
+    victim = spawn(tiny.home, *grid, "--results", str(results))
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(ResultStore(results).records()) < 3:
+        time.sleep(0.01)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    interrupted = len(ResultStore(results).records())
+    assert bench(*grid, "--results", str(results)).exit_code == 0
+
+    whole, broken = ResultStore(tiny.home / "whole"), ResultStore(results)
+    assert interrupted >= 3
+    assert folders(results) == folders(tiny.home / "whole")
+    for record in whole.records():
+        other = broken.get(record.key)
+        assert other is not None and other.metrics == record.metrics
+        assert (whole.ranks(record.key) == broken.ranks(record.key)).all()
+
+
+def test_two_runs_share_a_grid(tiny: Workspace) -> None:
+    grid = [*TINY, "-m", "none", "--seeds", "0-5"]
+    runs = [spawn(tiny.home, *grid) for _ in range(2)]
+    outputs = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    started = sum(stderr.count("starts on") for _, stderr in outputs)
+    assert started == 6  # no trial was run twice
+    assert outputs[0][0] == outputs[1][0]
+    assert len(folders(tiny.results)) == 7

@@ -1,0 +1,37 @@
+"""What a record says of the machine."""
+
+import json
+import platform
+
+import pytest
+
+from bench import __version__
+from bench.errors import ConfigError
+from bench.execution.environment import available_cores, capture, resolve_device, versions
+
+
+def test_an_environment_names_what_a_result_depends_on() -> None:
+    found = capture("cpu", threads=1)
+    assert found["bench"] == __version__
+    assert found["python"] == platform.python_version()
+    assert found["threads"] == 1
+    assert found["packages"]["torch"] and found["packages"]["recbole"]
+    assert platform.node() not in json.dumps(found), "a record does not tell whose machine it was"
+
+
+def test_versions_of_what_is_not_installed_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.execution.environment.PACKAGES", ("numpy", "no-such-package"))
+    found = versions()
+    assert found["numpy"] and found["no-such-package"] is None
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("auto") in ("cpu", "cuda")
+    for name in ("gpu", "cuda:77", "", "cpu:0"):
+        with pytest.raises(ConfigError, match="Allowed: auto, cpu"):
+            resolve_device(name)
+
+
+def test_there_is_a_core() -> None:
+    assert available_cores() >= 1

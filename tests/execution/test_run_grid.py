@@ -1,0 +1,177 @@
+"""Running a grid: references, builds on demand, what is refused, what is waited for."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.config.grid import Grid, resolve
+from bench.config.selection import Selection
+from bench.data import importing
+from bench.data import store as data_store
+from bench.errors import ArtifactError, ConfigError
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.references import popularity_ranks
+from bench.execution import grid as execution
+from bench.execution.grid import run_grid
+from bench.execution.inputs import identify
+from bench.paths import Workspace
+from bench.plan import Reference, references
+from bench.results.record import Outcome, Record, failed, finished
+from bench.results.store import ResultStore
+from bench.results.users import load_users
+from bench.teachers.files import TEST_RANKS
+
+
+def grid_of(tiny: Workspace, *methods: str, **axes: object) -> Grid:
+    teachers = [] if methods == ("none",) else ["published"]
+    fields = {"methods": methods, "datasets": ["tiny"], "students": ["tiny"], **axes}
+    return resolve(Selection.model_validate({"teachers": teachers, **fields}), tiny)
+
+
+def run(grid: Grid, tiny: Workspace, **options: bool) -> list[Record]:
+    return run_grid(
+        grid,
+        ResultStore(tiny.results),
+        tiny,
+        device="cpu",
+        threads=1,
+        progress=lambda line: None,
+        **options,
+    )
+
+
+def reference(tiny: Workspace, grid: Grid, name: str) -> Reference:
+    return next(row for row in references(identify(grid, tiny)) if row.name == name)
+
+
+def test_popularity_has_a_row(tiny: Workspace) -> None:
+    grid = grid_of(tiny, "none")
+    run(grid, tiny)
+    row = reference(tiny, grid, "popularity")
+    store = ResultStore(tiny.results)
+    data = data_store.load("tiny", row.protocol, tiny)
+    record = store.get(row.key)
+    assert record is not None and record.kind == "reference"
+    assert store.ranks(row.key).tolist() == popularity_ranks(data).tolist()
+    assert record.metrics["test"] == metrics_from_ranks(popularity_ranks(data))
+    assert record.metrics["valid"] == metrics_from_ranks(popularity_ranks(data, "valid"))
+    users = load_users(tiny.results, row.data_fingerprint)
+    assert users is not None and users.tolist() == data.test.user.tolist()
+
+
+def test_a_teacher_that_tells_its_ranks_has_a_row(tiny: Workspace, tiny_teacher: Path) -> None:
+    grid = grid_of(tiny, "embedding-only")
+    run(grid, tiny)
+    row = reference(tiny, grid, "teacher:published")
+    store = ResultStore(tiny.results)
+    assert store.get(row.key) is None, "bare files tell nothing of the test rows"
+
+    rows = len(data_store.load("tiny", row.protocol, tiny).test)
+    np.save(tiny_teacher / TEST_RANKS, np.full(rows, 2, dtype=np.int32))
+    run(grid, tiny)
+    record = store.get(row.key)
+    assert record is not None
+    assert record.metrics["test"]["hr@1"] == 0.0
+    assert record.metrics["test"]["hr@5"] == 1.0
+
+
+def test_a_broken_teacher_is_refused_before_training(tiny: Workspace, tiny_teacher: Path) -> None:
+    path = tiny_teacher / "myrank_train.txt"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(ArtifactError, match="rows"):
+        run(grid_of(tiny, "none", "ranking-only"), tiny)
+    assert ResultStore(tiny.results).records() == []
+
+
+def test_a_missing_signal_is_refused_with_those_who_offer_it(
+    tiny: Workspace, tiny_teacher: Path
+) -> None:
+    (tiny_teacher / "confidence_train.txt").unlink()
+    (tiny_teacher / "teacher.json").write_text(
+        '{"name": "published", "dataset": "tiny", "signals": ["embeddings"], "id_base": 0}'
+    )
+    with pytest.raises(ConfigError) as caught:
+        run(grid_of(tiny, "ranking-only"), tiny)
+    assert "does not offer confidence, rankings (it offers embeddings)" in str(caught.value)
+
+
+def test_changed_data_are_new_trials(tiny: Workspace) -> None:
+    grid = grid_of(tiny, "none")
+    (before,) = run(grid, tiny)
+    table = tiny.home / "interactions.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-8]) + "\n")
+    data = importing.read(importing.Tables(table, None))
+    importing.store("tiny", data, tiny, configured=False)
+    (after,) = run(grid_of(tiny, "none"), tiny)
+    assert after.key != before.key
+    assert ResultStore(tiny.results).get(before.key) == before
+
+
+def test_records_do_not_depend_on_what_else_ran(tiny: Workspace, tiny_teacher: Path) -> None:
+    (alone,) = run(grid_of(tiny, "embedding-only", seeds="1"), tiny)
+    other = Workspace(tiny.home)
+    store = ResultStore(tiny.home / "elsewhere")
+    many = run_grid(
+        grid_of(other, "none", "ranking-only", "embedding-only", seeds="0-1"),
+        store,
+        other,
+        device="cpu",
+        threads=1,
+        progress=lambda line: None,
+    )
+    twin = next(record for record in many if record.key == alone.key)
+    assert twin.metrics == alone.metrics
+    ranks = ResultStore(tiny.results).ranks(alone.key)
+    assert (store.ranks(alone.key) == ranks).all()
+
+
+def test_what_another_process_runs_is_waited_for(
+    tiny: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "POLL_SECONDS", 0.01)
+    grid = grid_of(tiny, "none", seeds="0-1")
+    first, second = run(grid, tiny)
+    # The other process: it holds the claim of a trial whose record is not there yet.
+    store = ResultStore(tiny.home / "shared")
+    lines: list[str] = []
+    waits = threading.Event()
+
+    def progress(line: str) -> None:
+        lines.append(line)
+        if "waiting" in line:
+            waits.set()
+
+    def ours() -> list[Record]:
+        return run_grid(grid, store, tiny, device="cpu", threads=1, progress=progress)
+
+    found: list[Record] = []
+    with store.claim(first.key) as granted:
+        assert granted
+        runner = threading.Thread(target=lambda: found.extend(ours()))
+        runner.start()
+        assert waits.wait(60)
+        assert first.trial is not None
+        ranks = ResultStore(tiny.results).ranks(first.key)
+        outcome = Outcome(metrics=first.metrics, segments={}, ranks=ranks)
+        theirs = finished(first.trial, outcome, {"by": "the other"})
+        store.write(theirs, outcome)
+    runner.join(60)
+    assert [record.key for record in found] == [first.key, second.key]
+    assert found[0].environment == {"by": "the other"}
+    assert sum("starts on" in line for line in lines) == 1
+
+
+def test_failures_stay_unless_they_are_to_be_tried_again(tiny: Workspace) -> None:
+    grid = grid_of(tiny, "none")
+    store = ResultStore(tiny.results)
+    (done,) = run(grid, tiny)
+    assert done.trial is not None
+    shutil.rmtree(tiny.results / done.key)
+    store.write(failed(done.trial, "out-of-memory", "too big"))
+    (kept,) = run(grid, tiny)
+    assert kept.status == "out-of-memory"
+    (again,) = run(grid, tiny, retry_failed=True)
+    assert again.metrics == done.metrics

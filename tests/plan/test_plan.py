@@ -1,0 +1,196 @@
+"""Trials: keys and seeds depend on what changes the result, and on nothing else."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import plan
+from bench.plan import Reference, Trial, derive_seed, digest
+from bench.students.config import StudentConfig
+from bench.training.config import TrainingConfig
+
+
+def make(**changes: Any) -> Trial:
+    fields: dict[str, Any] = {
+        "dataset": "game",
+        "protocol": "temporal-10",
+        "data_fingerprint": "data",
+        "student": "sasrec",
+        "student_config": StudentConfig(model="SASRec", parameters={"hidden_size": 64}),
+        "training": TrainingConfig(),
+        "method": "dllm2rec",
+        "method_settings": {"ranking": {"weight": 0.5}},
+        "method_code": "code",
+        "teacher": "text",
+        "teacher_fingerprint": "teacher",
+        "seed": 0,
+    }
+    return Trial(**{**fields, **changes})
+
+
+def test_a_key_is_what_it_was() -> None:
+    # A change of this constant makes every record on every disk run again: then raise
+    # RESULTS_VERSION and say so in the change log.
+    assert make(training=TrainingConfig(**GOLDEN_TRAINING)).key == GOLDEN_KEY
+
+
+GOLDEN_TRAINING: dict[str, Any] = {
+    "objective": "ce",
+    "learning_rate": 0.001,
+    "batch_size": 512,
+    "weight_decay": 0.0,
+    "max_epochs": 100,
+    "min_epochs": 8,
+    "patience": 5,
+    "select": "ndcg@20",
+    "selection": "validation",
+    "dros_weight": 0.5,
+    "dros_temperature": 1.0,
+}
+GOLDEN_KEY = "6f384f4f4bb309ad7651aa335c395ace4e35a97f46598c7762c16cb2a2a7435b"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "other"},
+        {"protocol": "temporal-20"},
+        {"data_fingerprint": "other"},
+        {"student": "other"},
+        {"student_config": StudentConfig(model="SASRec", parameters={"hidden_size": 32})},
+        {"student_config": StudentConfig(model="GRU4Rec", parameters={"hidden_size": 64})},
+        {"training": TrainingConfig(learning_rate=0.002)},
+        {"training": TrainingConfig(objective="bce")},
+        {"method": "other"},
+        {"variant": "paper"},
+        {"method_settings": {"ranking": {"weight": 0.6}}},
+        {"method_settings": {}},
+        {"method_code": "other"},
+        {"teacher": "other"},
+        {"control": "shuffled"},
+        {"teacher_fingerprint": "other"},
+        {"seed": 1},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_what_changes_the_result_changes_the_key(change: dict[str, Any]) -> None:
+    assert make(**change).key != make().key
+
+
+def test_a_new_version_of_the_suite_changes_all_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = make().key
+    monkeypatch.setattr(plan, "RESULTS_VERSION", plan.RESULTS_VERSION + 1)
+    assert make().key != before
+
+
+def test_how_a_value_was_written_does_not_change_the_key() -> None:
+    assert make(overrides={"method.ranking.weight": 0.5}).key == make().key
+    whole, fraction = {"a": 1, "b": [2]}, {"b": [2.0], "a": 1.0}
+    assert make(method_settings=whole).key == make(method_settings=fraction).key
+    assert make(method_settings={"a": True}).key != make(method_settings={"a": 1}).key
+
+
+def test_a_key_survives_the_file() -> None:
+    trial = make(method_settings={"a": 0.1, "b": [1, 2.5], "c": None, "d": "x"})
+    assert Trial.model_validate_json(trial.model_dump_json()).key == trial.key
+
+
+@pytest.mark.parametrize("unknown", ["data_fingerprint", "teacher_fingerprint"])
+def test_without_data_or_teacher_there_is_no_key(unknown: str) -> None:
+    trial = make(**{unknown: None})
+    assert not trial.is_identified
+    with pytest.raises(ValueError, match="not known yet"):
+        _ = trial.key
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(max_size=8)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), values, max_size=5))
+def test_the_order_of_settings_does_not_matter(settings: dict[str, Any]) -> None:
+    turned = dict(reversed(settings.items()))
+    assert digest(settings) == digest(turned)
+
+
+def test_a_digest_refuses_what_json_has_not() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        digest({"a": float("nan")})
+
+
+def test_all_methods_of_a_cell_share_their_seeds() -> None:
+    trial = make()
+    others = [
+        make(method="none", teacher=None, teacher_fingerprint=None, method_settings={}),
+        make(control="shuffled"),
+        make(data_fingerprint="rebuilt"),
+        make(training=TrainingConfig(learning_rate=0.1)),
+    ]
+    for other in others:
+        assert derive_seed(other, "student") == derive_seed(trial, "student")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "other"},
+        {"protocol": "leave-one-out-10"},
+        {"student": "other"},
+        {"training": TrainingConfig(objective="bce")},
+        {"seed": 1},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_every_cell_has_seeds_of_its_own(change: dict[str, Any]) -> None:
+    assert derive_seed(make(**change), "student") != derive_seed(make(), "student")
+
+
+def test_every_purpose_has_a_seed_of_its_own() -> None:
+    seeds = [derive_seed(make(), purpose) for purpose in ("student", "order", "negatives")]
+    assert len(set(seeds)) == 3
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derive_seed(make(), "student") == GOLDEN_SEED
+
+
+GOLDEN_SEED = 1_778_824_791_229_184_061
+
+
+def test_identify_fills_in_what_is_known() -> None:
+    trials = [
+        make(data_fingerprint=None, teacher_fingerprint=None),
+        make(data_fingerprint=None, teacher=None, teacher_fingerprint=None),
+    ]
+    data = {("game", "temporal-10"): "d"}
+    taught, plain = plan.identify(trials, data, {})
+    assert not taught.is_identified
+    assert plain.is_identified
+    taught, plain = plan.identify(trials, data, {("game", "temporal-10", "text"): "t"})
+    assert (taught.data_fingerprint, taught.teacher_fingerprint) == ("d", "t")
+    assert plain.teacher_fingerprint is None
+
+
+def test_references_are_popularity_and_the_teachers_of_each_cell() -> None:
+    trials = [make(seed=seed, student=student) for seed in (0, 1) for student in ("a", "b")]
+    trials += [make(dataset="other", teacher=None, teacher_fingerprint=None)]
+    found = plan.references(trials)
+    assert [(row.dataset, row.name) for row in found] == [
+        ("game", "popularity"),
+        ("game", "teacher:text"),
+        ("other", "popularity"),
+    ]
+    assert len({row.key for row in found}) == 3
+
+
+def test_a_rebuilt_teacher_is_another_reference() -> None:
+    fields = {"dataset": "d", "protocol": "p", "name": "teacher:t", "data_fingerprint": "f"}
+    keys = {Reference(teacher_fingerprint=f, **fields).key for f in ("a", "b")}
+    assert len(keys) == 2
