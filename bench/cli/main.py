@@ -24,6 +24,7 @@ COMMANDS = {
     "list": "What there is: methods, datasets, students, teachers, suites, results.",
     "data": "Prepare, import and inspect datasets.",
     "teacher": "Build, import, check and inspect teachers.",
+    "export": "A distilled student as a checkpoint that RecBole loads.",
     "doctor": "Versions, devices, what is installed and what is missing.",
 }
 

@@ -1,0 +1,71 @@
+"""A distilled student as a checkpoint that RecBole itself loads."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from bench.data.rows import PreparedData
+from bench.errors import ConfigError, UnknownNameError
+from bench.results.record import Record
+from bench.results.store import STUDENT, ResultStore
+
+
+def find_trial(prefix: str, store: ResultStore) -> Record:
+    """The one finished trial whose key starts with `prefix`.
+
+    Raises:
+        UnknownNameError: there is none, or several.
+    """
+    trials = [r for r in store.records() if r.kind == "trial" and r.is_done]
+    found = [record for record in trials if record.key.startswith(prefix)]
+    if len(found) != 1:
+        kind = "key of a finished trial" if not found else "key (several begin like that)"
+        raise UnknownNameError(kind, prefix, [record.key[:12] for record in found or trials])
+    return found[0]
+
+
+def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, output: Path) -> Path:
+    """Write the student of a record as RecBole keeps models: whole or not at all.
+
+    The file holds `state_dict` under RecBole's own names (`model.load_state_dict` takes it),
+    `config` with the hyper-parameters that built it, `other_parameter` (None, which RecBole's
+    trainer asks for), and `item_tokens`, of which number i is the item with id i. It holds
+    tensors and plain values only, so that `torch.load(..., weights_only=True)` reads it.
+
+    Raises:
+        ConfigError: the record holds no student, or one that no RecBole model can hold.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    weights = store.folder / record.key / STUDENT
+    if record.trial is None or not weights.is_file():
+        raise ConfigError(f"{store.folder / record.key}: this record holds no student")
+    state = load_file(weights)
+    if "head" in state:
+        raise ConfigError(
+            f"{record.trial.label}: its method fused the input side only, which leaves the student "
+            "with an untied head; RecBole's model has no place for it"
+        )
+    student = record.trial.student_config
+    checkpoint = {
+        "state_dict": state,
+        "other_parameter": None,
+        "config": {
+            "model": student.model,
+            "MAX_ITEM_LIST_LENGTH": int(data.train.history.shape[1]),
+            **student.parameters,
+        },
+        "epoch": record.best_epoch,
+        "item_tokens": ["[PAD]", *data.item_tokens],
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        torch.save(checkpoint, temporary)
+        os.replace(temporary, output)  # noqa: PTH105 - replaces on every platform
+    finally:
+        temporary.unlink(missing_ok=True)
+    return output
