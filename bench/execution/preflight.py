@@ -24,8 +24,11 @@ def check_settings(trials: Iterable[Trial]) -> None:
     Raises:
         ConfigError: an unknown key, a wrong value, an unknown metric.
     """
+    built = []
     for trial in trials:
-        properties.check(trial.student_config)
+        if trial.student_config not in built:
+            built.append(trial.student_config)
+            _build_student(trial)
         parse_metric(trial.training.select)
         method_config(trial)
 
@@ -80,6 +83,29 @@ def method_config(trial: Trial) -> Any:
     return layers.build(load_method(trial).Config, trial.method_settings, where)
 
 
+def _build_student(trial: Trial) -> None:
+    """Build the student for a catalogue of a few items: RecBole checks values only then."""
+    import torch
+
+    from bench.students.recbole import RecBoleStudent
+
+    properties.check(trial.student_config)
+    users = torch.ones(1, dtype=torch.bool)
+    try:
+        RecBoleStudent(
+            trial.student_config,
+            n_items=4,
+            history=10,
+            known_users=users,
+            objective=trial.training.objective,
+        )
+    except Exception as error:
+        raise ConfigError(
+            f"student '{trial.student}' cannot be built with {trial.student_config.parameters}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
 def _missing_signals(
     trial: Trial, missing: set[str], manifest: TeacherManifest, workspace: Workspace
 ) -> str:
@@ -91,7 +117,8 @@ def _missing_signals(
     return (
         f"{trial.label}: teacher '{trial.teacher}' does not offer {', '.join(sorted(missing))} "
         f"(it offers {', '.join(sorted(manifest.signals))}). "
-        f"Built teachers of {trial.dataset} that do: {', '.join(sorted(offering)) or 'none'}"
+        f"Built teachers of {trial.dataset} that do: {', '.join(sorted(offering)) or 'none'} "
+        "(`bench list teachers` has those that can be built)"
     )
 
 

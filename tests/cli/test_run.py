@@ -195,6 +195,8 @@ def test_what_went_wrong_has_a_status(
         (["-m", "none", "-d", "tiny", "--set", "training.select=ndgc@20"], "ndgc"),
         (["-m", "none", "-d", "tiny", "--set", "trainig.patience=1"], "Did you mean 'training'?"),
         (["-m", "none", "-d", "tiny", "--set", "student.hidden_siz=8"], "'student.hidden_size'"),
+        (["-m", "none", "-d", "tiny", "--set", "student.hidden_size=wide"], "cannot be built"),
+        (["-m", "none", "-d", "tiny", "--set", "student.n_heads=3"], "cannot be built"),
         (["-m", "none", "-d", "tiny", "--set", "method.weight=1"], "concerns nothing"),
         (["-m", "none", "-d", "tiny", "--set", "teacher.epochs=1"], "concerns nothing"),
         (["-m", "ranking-only", "-d", "tiny", "--set", "method.wieght=1"], "'method.weight'"),
@@ -257,6 +259,21 @@ def test_killed_in_a_grid_and_continued_gives_the_same_numbers(tiny: Workspace) 
         other = broken.get(record.key)
         assert other is not None and other.metrics == record.metrics
         assert (whole.ranks(record.key) == broken.ranks(record.key)).all()
+
+
+def test_interrupted_leaves_nothing_half_written(tiny: Workspace) -> None:
+    run = spawn(tiny.home, *TINY, "-m", "none", "--set", "training.max_epochs=100000")
+    assert run.stderr is not None
+    while "epoch 1:" not in run.stderr.readline():
+        assert run.poll() is None
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Interrupted" in stderr
+    assert "Traceback" not in stderr
+    assert [record.kind for record in ResultStore(tiny.results).records()] == ["reference"]
+    assert len(folders(tiny.results)) == 1
+    assert list((tiny.results / ".claims").iterdir()) == []
 
 
 def test_two_runs_share_a_grid(tiny: Workspace) -> None:
