@@ -155,7 +155,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _problem(model: type[BaseModel], detail: ErrorDetails) -> str:
-    path = ".".join(str(part) for part in detail["loc"]) or "content"
+    path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         *parents, key = detail["loc"]
         allowed = _fields(model, parents)
@@ -165,6 +165,8 @@ def _problem(model: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return f"key '{path}' is missing"
     message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
     return f"'{path}': {message} (given: {detail['input']!r})"
 
 

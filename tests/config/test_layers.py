@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from bench.config import layers
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import SHIPPED, Workspace
+from bench.training.config import TrainingConfig
 
 
 class Inner(BaseModel):
@@ -198,6 +199,12 @@ def test_a_mistake_says_where_and_what_is_allowed(mapping: dict[str, Any], says:
     with pytest.raises(ConfigError) as caught:
         layers.build(Outer, mapping, "here")
     assert says in str(caught.value)
+
+
+def test_a_mistake_of_the_whole_names_no_key() -> None:
+    with pytest.raises(ConfigError) as caught:
+        layers.build(TrainingConfig, {"max_epochs": 3}, "here")
+    assert str(caught.value) == "here: min_epochs (8) exceeds max_epochs (3)"
 
 
 def test_all_mistakes_are_listed_at_once() -> None:
