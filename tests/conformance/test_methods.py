@@ -1,4 +1,4 @@
-"""What every registered method must do, on every student. A new method gets these tests for free."""
+"""What every registered method must do on every student; a new method is tested for free."""
 
 from __future__ import annotations
 
@@ -173,7 +173,9 @@ def test_a_method_stands_on_torch_pydantic_and_its_base(entry: MethodEntry) -> N
         imported = (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
-            else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
         )
         assert all(name.startswith(allowed) for name in imported), imported
     source = entry.path.read_text(encoding="utf-8")

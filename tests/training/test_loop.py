@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from bench.errors import Diverged
+from bench.students.config import StudentConfig
+from bench.students.recbole import RecBoleStudent
+from bench.training.config import TrainingConfig
+from bench.training.loop import Fit, Streams, fit
+from bench.training.rows import DeviceRows, shuffled
+from methods.base import Batch, Knowledge, Method, MethodConfig, Output
+
+N_ITEMS, N_ROWS, HISTORY = 20, 50, 4
+
+
+def train(
+    values: list[float] | None = None, method: Method | None = None, **settings: object
+) -> tuple[Fit, RecBoleStudent, list[dict[str, torch.Tensor]]]:
+    """Fit on random rows; the selection metric follows `values`; also the state of each epoch."""
+    torch.manual_seed(0)
+    config = TrainingConfig(**({"batch_size": 16, "learning_rate": 0.01} | settings))
+    student = RecBoleStudent(
+        StudentConfig(model="GRU4Rec", parameters={"embedding_size": 8, "hidden_size": 8}),
+        n_items=N_ITEMS,
+        history=HISTORY,
+        known_users=torch.ones(3, dtype=torch.bool),
+        objective=config.objective,
+    )
+    rows = DeviceRows(
+        history=torch.randint(1, N_ITEMS + 1, (N_ROWS, HISTORY)),
+        length=torch.full((N_ROWS,), HISTORY),
+        target=torch.randint(1, N_ITEMS + 1, (N_ROWS,)),
+        user=torch.zeros(N_ROWS, dtype=torch.long),
+    )
+    states: list[dict[str, torch.Tensor]] = []
+    script: Iterator[float] = iter(values or [])
+
+    def evaluate() -> dict[str, float]:
+        assert not student.training
+        states.append({k: v.clone() for k, v in student.state_dict().items()})
+        return {"ndcg@20": next(script, 0.0)}
+
+    generator = torch.Generator().manual_seed(1)
+    result = fit(
+        student,
+        method or Method(MethodConfig()),
+        rows,
+        torch.ones(N_ITEMS + 1),
+        config,
+        Streams(generator, generator, generator),
+        evaluate,
+        lambda line: None,
+    )
+    return result, student, states
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_training() -> None:
+    values = [0.1, 0.3, 0.2, 0.2, 0.2, 0.9]
+    result, student, states = train(values, min_epochs=1, patience=3)
+    assert (result.best_epoch, result.epochs) == (2, 5)
+    assert all(torch.equal(v, states[1][k]) for k, v in student.state_dict().items())
+
+
+def test_no_early_stopping_before_the_minimum() -> None:
+    values = [0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.6, 0.1]
+    result, _, _ = train(values, min_epochs=8, patience=2, max_epochs=8)
+    assert (result.best_epoch, result.epochs) == (7, 8)
+
+
+def test_the_first_of_equal_epochs_wins() -> None:
+    result, _, _ = train([0.2, 0.2, 0.2], min_epochs=1, patience=2)
+    assert result.best_epoch == 1
+
+
+def test_max_epochs_bounds_training() -> None:
+    result, _, _ = train([0.1 * i for i in range(9)], min_epochs=1, max_epochs=3)
+    assert (result.best_epoch, result.epochs, result.steps) == (3, 3, 3 * math.ceil(N_ROWS / 16))
+
+
+def test_the_curve_holds_every_term() -> None:
+    class Extra(Method):
+        def loss(self, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
+            return {"extra": 0.5 * output.scores(batch.target.unsqueeze(1)).square().mean()}
+
+    result, _, _ = train(method=Extra(MethodConfig()), min_epochs=1, max_epochs=1)
+    epoch = result.curve[0]
+    assert epoch["loss"] == pytest.approx(epoch["base"] + epoch["extra"], rel=1e-5)
+    assert {"epoch", "ndcg@20", "train_seconds", "evaluate_seconds"} <= epoch.keys()
+
+
+def test_a_term_that_is_no_number_ends_the_trial_by_name() -> None:
+    class Broken(Method):
+        def loss(self, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
+            return {"broken": output.hidden.sum() * float("nan")}
+
+    with pytest.raises(Diverged, match="'broken' became nan in epoch 1"):
+        train(method=Broken(MethodConfig()), min_epochs=1, max_epochs=3)
+
+
+def test_parameters_of_a_method_are_trained() -> None:
+    class Shift(Method):
+        def attach(self, student: RecBoleStudent, knowledge: Knowledge) -> None:
+            self.shift = torch.nn.Parameter(torch.zeros(student.width))
+
+        def loss(self, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
+            return {"shift": (self.shift - 1).square().sum()}
+
+    method = Shift(MethodConfig())
+    method.attach(train(min_epochs=1, max_epochs=1)[1], Knowledge(torch.ones(N_ITEMS + 1)))
+    train(method=method, min_epochs=1, max_epochs=5)
+    assert (method.shift > 0).all()
+
+
+@pytest.mark.parametrize("objective", ["ce", "bpr", "bce", "dros"])
+def test_every_objective_learns(objective: str) -> None:
+    settings = {"objective": objective, "min_epochs": 1, "max_epochs": 15, "patience": 99}
+    result, _, _ = train(**settings)
+    assert result.curve[-1]["loss"] < result.curve[0]["loss"]
+
+
+def test_a_pass_holds_every_row_once() -> None:
+    order = torch.cat(list(shuffled(103, 16, torch.Generator().manual_seed(0))))
+    assert sorted(order.tolist()) == list(range(103))
+    assert order.tolist() != list(range(103))
+
+
+def test_minimum_above_maximum_is_refused() -> None:
+    with pytest.raises(ValueError, match="min_epochs"):
+        TrainingConfig(min_epochs=9, max_epochs=8)
