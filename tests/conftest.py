@@ -22,7 +22,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def games() -> Path:
     """The folder of the real Amazon Video Games interactions."""
     if not GAMES.is_dir():
-        pytest.skip("needs the folder ../shared/data/games (see docs) beside the checkout")
+        pytest.skip("needs the folder ../shared/data/games, beside the checkout")
     return GAMES
 
 
