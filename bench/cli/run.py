@@ -164,9 +164,7 @@ def _coordinates(trial: Trial) -> list[str]:
 
 
 def _print_leaderboard(records: list[Record], store: ResultStore) -> None:
-    from bench.reporting.formats import DEFAULT_FORMAT, FORMATS
-    from bench.reporting.leaderboard import leaderboard
+    from bench.reporting.render import render
 
-    keys = [record.key for record in records if record.is_done]
-    if keys:
-        click.echo(FORMATS.get(DEFAULT_FORMAT)(leaderboard(store, keys=keys), None))
+    if records:
+        click.echo(render(store, keys=[record.key for record in records]))
