@@ -23,7 +23,7 @@ COMMANDS = {
     "report": "Leaderboards from the records.",
     "list": "What there is: methods, datasets, students, teachers, suites, results.",
     "data": "Prepare, import and inspect datasets.",
-    "teacher": "Build, import, check and inspect teachers.",
+    "teacher": "Build, check and inspect teachers.",
     "export": "A distilled student as a checkpoint that RecBole loads.",
     "doctor": "Versions, devices, what is installed and what is missing.",
 }
@@ -90,7 +90,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    r"""Which way of distilling a large teacher into a small recommender is worth its cost?
+    """Which way of distilling a large teacher into a small recommender is worth its cost?
 
     \b
     First steps:

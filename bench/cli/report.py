@@ -39,7 +39,7 @@ def command(
     results: Path | None,
     output: Path | None,
 ) -> None:
-    r"""Leaderboards from the records: mean and deviation over seeds, against `none`.
+    """Leaderboards from the records: mean and deviation over seeds, against `none`.
 
     JSON and CSV hold everything that is known about a row, all metrics included.
 
