@@ -17,9 +17,11 @@ class Workspace:
 
     @classmethod
     def current(cls) -> Workspace:
-        """`$BENCH_HOME` if set, else the checkout or installation the suite runs from."""
+        """`$BENCH_HOME` if set, else the checkout, else (installed as a package) this folder."""
         home = os.environ.get("BENCH_HOME")
-        return cls(Path(home).expanduser().resolve() if home else SHIPPED)
+        if home:
+            return cls(Path(home).expanduser().resolve())
+        return cls(SHIPPED if (SHIPPED / "pyproject.toml").is_file() else Path.cwd())
 
     @property
     def datasets(self) -> Path:

