@@ -130,6 +130,8 @@ class Method(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
+        self.derived: dict[str, Any] = {}
+        """What `attach` derived from the teacher; kept in the record beside the settings."""
 
     @classmethod
     def signals(cls, config: Any) -> frozenset[str]:

@@ -47,6 +47,7 @@ class DLLM2Rec(Method):
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         self.ranking.attach(student, knowledge)
         self.embedding.attach(student, knowledge)
+        self.derived = {"ranking": self.ranking.derived}
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         return self.ranking.loss(batch, output) | self.embedding.loss(batch, output)

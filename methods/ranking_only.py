@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from bench.registry import register_method
@@ -67,6 +67,15 @@ class RankingOnly(Method):
         )
         robust_weight: NonNegativeFloat = Field(0.5, description="alpha of the robust terms")
 
+        @model_validator(mode="after")
+        def _confidence_of_a_row_survives(self) -> RankingOnly.Config:
+            if self.confidence == "ground-truth" and self.renormalise:
+                raise ValueError(
+                    "confidence=ground-truth is one number a row, which renormalise=true would "
+                    "cancel: set renormalise=false"
+                )
+            return self
+
     config: Config
 
     @classmethod
@@ -82,6 +91,11 @@ class RankingOnly(Method):
         self.list_form = _or(self.config.list_form, "softmax" if shift_invariant else "sigmoid")
         push = "none" if shift_invariant else "correct"
         self.negative_form = _or(self.config.negative_form, push)
+        if self.negative_form != "none" and student.objective == "ce":
+            raise ValueError(
+                f"negative_form={self.negative_form} pushes on the negative that an objective "
+                "samples, and ce samples none: use training.objective bpr, bce or dros"
+            )
         self.lists = knowledge.rankings[:, :k]
         self.covered = (
             torch.ones_like(self.lists[:, 0], dtype=torch.bool)
@@ -89,7 +103,11 @@ class RankingOnly(Method):
             else knowledge.covered
         )
         self.position = F.softmax(-ranks / self.config.temperature, dim=0)
-        self.confidence = confidence_weights(knowledge, self.covered, k, self.config)
+        scale = self.config.confidence_temperature or distance_spread(
+            knowledge, self.covered, k, self.config.confidence
+        )
+        self.confidence = confidence_weights(knowledge, self.covered, k, self.config, scale)
+        self.derived = {"top_k": k, "confidence_temperature": scale}
         self.robust = self.config.robust if student.objective == "dros" else "none"
         self.exponents = popularity_exponents(knowledge.target_counts)
 
@@ -151,8 +169,16 @@ class RankingOnly(Method):
         return total
 
 
+def distance_spread(knowledge: Knowledge, covered: Tensor, k: int, confidence: str) -> float:
+    """T_c where none is given: standard deviation of the distances that `confidence` reads."""
+    table = knowledge.truth_distance if confidence == "ground-truth" else knowledge.distances
+    assert table is not None  # noqa: S101 - guaranteed by `signals`
+    known = table[covered] if table.dim() == 1 else table[covered, :k]
+    return float(known.std().clamp(min=1e-6))
+
+
 def confidence_weights(
-    knowledge: Knowledge, covered: Tensor, k: int, config: RankingOnly.Config
+    knowledge: Knowledge, covered: Tensor, k: int, config: RankingOnly.Config, scale: float
 ) -> Tensor:
     """The teacher's confidence weights w^c for all training rows.
 
@@ -160,7 +186,8 @@ def confidence_weights(
         knowledge: distances [R, K_T], or truth_distance [R] for `ground-truth`.
         covered: bool [R].
         k: number of list items used.
-        config: mode, temperature and floor.
+        config: mode and floor.
+        scale: T_c > 0.
 
     Returns:
         float32 [R, k]: a softmax of -distance / T_c over each list, or (`ground-truth`) one
@@ -169,13 +196,11 @@ def confidence_weights(
     if config.confidence == "ground-truth":
         assert knowledge.truth_distance is not None  # noqa: S101 - guaranteed by `signals`
         known = knowledge.truth_distance[covered]
-        scale = config.confidence_temperature or float(known.std().clamp(min=1e-6))
         sureness = torch.exp(-(knowledge.truth_distance - known.min()) / scale)
         sureness = sureness / (k * sureness[covered].mean())
         return sureness.unsqueeze(1).expand(-1, k)
     assert knowledge.distances is not None  # noqa: S101 - guaranteed by `signals`
     distances = knowledge.distances[:, :k]
-    scale = config.confidence_temperature or float(distances[covered].std().clamp(min=1e-6))
     if config.confidence_floor == 0.0:
         return F.softmax(-distances / scale, dim=1)
     raw = torch.exp(-distances / scale) + config.confidence_floor

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -96,8 +94,9 @@ def _run(
     )
     trained = time.perf_counter()
     parameters = {"training": _count(student) + _count(method)}
-    student.items.fold()
+    method.eval()
     student.eval()
+    student.items.fold()
     parameters["inference"] = _count(student)
     ranks = rank_targets(student, test)
     return Outcome(
@@ -116,7 +115,7 @@ def _run(
         timings=_timings(result, started, trained),
         parameters=parameters,
         latency=request_latency(student, test),
-        settings=method.config.model_dump(mode="json"),
+        settings={**method.config.model_dump(mode="json"), "derived": method.derived},
     )
 
 
@@ -152,15 +151,12 @@ def _streams(trial: Trial, device: torch.device) -> Streams:
 
 
 def _timings(result: Fit, started: float, trained: float) -> dict[str, float]:
-    """Seconds of the clock by phase, and the peak resident memory in MiB."""
-    # ru_maxrss counts bytes on macOS and kibibytes elsewhere.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
+    """Seconds of the clock by phase."""
     return {
         "train_seconds": sum(epoch["train_seconds"] for epoch in result.curve),
         "evaluate_seconds": sum(epoch["evaluate_seconds"] for epoch in result.curve),
         "fit_seconds": trained - started,
         "total_seconds": time.perf_counter() - started,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit,
     }
 
 

@@ -71,14 +71,16 @@ def fit(
         Diverged: a loss term or a score became NaN or infinite.
     """
     step = _Step(student, method, rows, target_counts, config, streams)
-    best = _Best(nn.ModuleList([student, method]), config)
+    # A method may hold dropout of its own: it goes in and out of training with the student.
+    trained_together = nn.ModuleList([student, method])
+    best = _Best(trained_together, config)
     result = Fit()
     while result.epochs < config.max_epochs and not best.exhausted(result.epochs):
         epoch = result.epochs + 1
         started = time.perf_counter()
         means, steps = _epoch(step, epoch)
         trained = time.perf_counter()
-        student.eval()
+        trained_together.eval()
         metrics = evaluate()
         finished = time.perf_counter()
         result.steps += steps

@@ -11,9 +11,10 @@ import torch
 from bench.data.rows import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
+from bench.execution.trial import run_trial
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
-from methods.base import Knowledge
+from methods.base import Knowledge, Method
 
 from .conftest import N_ITEMS, make_trial, rows, run
 
@@ -62,6 +63,37 @@ def test_the_stored_student_gives_the_stored_ranks(
     ranks = rank_targets(student.eval(), DeviceRows.of(data.test, torch.device("cpu")))
     np.testing.assert_array_equal(ranks, outcome.ranks)
     assert metrics_from_ranks(outcome.ranks) == outcome.metrics["test"]
+
+
+class NoisyFusion(Method):
+    """A method with dropout of its own in what it fuses into the item table."""
+
+    def attach(self, student: RecBoleStudent, knowledge: Knowledge) -> None:
+        self.shift = torch.nn.Parameter(torch.ones(N_ITEMS + 1, student.width))
+        self.dropout = torch.nn.Dropout(0.5)
+        student.fuse(lambda: self.dropout(self.shift))
+
+
+def test_a_methods_own_dropout_is_off_when_its_student_is_judged_and_folded(
+    data: PreparedData,
+) -> None:
+    still = {"max_epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
+    trial = make_trial("none", training=still)
+    plain = run(trial, data, None)
+    noisy = run_trial(trial, data, None, NoisyFusion, "cpu", lambda line: None)
+    table = noisy.state["item_embedding.weight"] - plain.state["item_embedding.weight"]
+    np.testing.assert_allclose(table[1:], 1.0, rtol=1e-5)
+    curve, final = noisy.curve[0]["ndcg@20"], noisy.metrics["valid"]["ndcg@20"]
+    assert curve == pytest.approx(final, abs=1e-9)
+
+
+def test_a_record_keeps_what_was_derived_from_the_teacher(
+    data: PreparedData, knowledge: Knowledge
+) -> None:
+    derived = run(make_trial("dllm2rec"), data, knowledge).settings["derived"]
+    expected = float(knowledge.distances[:, :10].std())
+    assert derived["ranking"]["confidence_temperature"] == pytest.approx(expected)
+    assert derived["ranking"]["top_k"] == 10
 
 
 def test_methods_of_a_cell_see_the_same_batches_and_start(

@@ -270,6 +270,19 @@ def test_a_teacher_with_fewer_items_than_k_is_used_as_it_is(knowledge: Knowledge
     assert torch.isfinite(method.loss(make_batch(negative=True), output())["ranking"])
 
 
+def test_a_confidence_that_would_be_cancelled_is_refused() -> None:
+    with pytest.raises(ValueError, match="set renormalise=false"):
+        RankingOnly.Config(confidence="ground-truth")
+
+
+@pytest.mark.parametrize("form", ["correct", "shifted"])
+def test_a_push_on_a_negative_that_ce_does_not_sample_is_refused(
+    knowledge: Knowledge, form: str
+) -> None:
+    with pytest.raises(ValueError, match="ce samples none"):
+        attached(knowledge, "ce", negative_form=form)
+
+
 def test_signals_follow_the_confidence() -> None:
     assert RankingOnly.signals(RankingOnly.Config()) == {"rankings", "confidence"}
     assert RankingOnly.signals(RankingOnly.Config(**PAPER)) == {"rankings", "truth-distance"}
