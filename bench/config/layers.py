@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -59,7 +60,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: unreadable, not YAML, not a mapping with names as keys, or a key twice.
+        ConfigError: unreadable, not YAML, not a mapping with names as keys, a key twice, or a
+            number that is not finite.
     """
     try:
         content = _parse(path.read_text(encoding="utf-8"))
@@ -71,6 +73,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{path}: a mapping of names to values is expected")
+    _refuse_non_finite(content, str(path))
     return content
 
 
@@ -78,7 +81,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     """Split `key.path=value`; the value is a YAML scalar or a list of them.
 
     Raises:
-        ConfigError: not of that form.
+        ConfigError: not of that form, or a number that is not finite.
     """
     key, equals, value = text.partition("=")
     key = key.strip()
@@ -91,20 +94,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     scalars = parsed if isinstance(parsed, list) else [parsed]
     if any(isinstance(item, dict | list) for item in scalars):
         raise ConfigError(f"--set {text}: the value must be a scalar or a list of scalars")
+    _refuse_non_finite({key: parsed}, f"--set {text}")
     return key, parsed
-
-
-def apply_overrides(mapping: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A deep copy of `mapping` in which every `a.b=value` has been set; the last one wins.
-
-    Raises:
-        ConfigError: not of that form, or a part of the path is a value and no mapping.
-    """
-    result = copy.deepcopy(dict(mapping))
-    for text in overrides:
-        key, value = parse_override(text)
-        place(result, key, value)
-    return result
 
 
 def place(mapping: dict[str, Any], key: str, value: Any) -> None:
@@ -186,6 +177,32 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(argument)
 
 
+def _refuse_non_finite(content: dict[str, Any], where: str) -> None:
+    for key, value in _leaves(content, ""):
+        if _is_non_finite(value):
+            raise ConfigError(f"{where}: '{key}' must be a finite number (given: {value})")
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """The scalars of nested mappings and lists, with their dotted keys."""
+    if isinstance(value, dict):
+        for part, inner in value.items():
+            yield from _leaves(inner, f"{key}.{part}" if key else str(part))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, key)
+    else:
+        yield key, value
+
+
+def _is_non_finite(value: Any) -> bool:
+    # YAML reads `inf` and `1e400` as text and as infinity; a model would take either for a number.
+    try:
+        return isinstance(value, float | str) and not math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
 def _parse(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
 
@@ -202,6 +219,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # no name; refused below, as nothing that a mapping can have for a key
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key.value}' is written twice", key.start_mark

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from bench.config import layers
-from bench.errors import UnknownNameError
+from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 
 ProtocolName = Literal["temporal", "leave-one-out"]
@@ -147,4 +147,8 @@ def dataset_config(name: str, workspace: Workspace) -> DatasetConfig:
     if name not in dataset_names(workspace):
         raise UnknownNameError("dataset", name, dataset_names(workspace))
     path = workspace.datasets / name / "source" / DATASET_FILE
-    return layers.build(DatasetConfig, json.loads(path.read_text(encoding="utf-8")), str(path))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return layers.build(DatasetConfig, content, str(path))

@@ -9,7 +9,6 @@ from typing import Any
 
 from bench.config import layers
 from bench.errors import ArtifactError, BenchError, ConfigError
-from bench.evaluation.metrics import parse_metric
 from bench.execution.inputs import Inputs, teacher_of
 from bench.paths import Workspace
 from bench.plan import DEFAULT_VARIANT, Trial
@@ -22,14 +21,13 @@ def check_settings(trials: Iterable[Trial]) -> None:
     """Students, training and method settings; needs neither data nor teachers (imports torch).
 
     Raises:
-        ConfigError: an unknown key, a wrong value, an unknown metric.
+        ConfigError: an unknown key, a wrong value.
     """
     built = []
     for trial in trials:
         if trial.student_config not in built:
             built.append(trial.student_config)
             _build_student(trial)
-        parse_metric(trial.training.select)
         method_config(trial)
 
 

@@ -11,9 +11,12 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
+from bench.errors import UnknownNameError
+from bench.evaluation.metrics import metric_names
 from bench.students.config import Objective
 
 
@@ -39,6 +42,14 @@ class TrainingConfig(BaseModel):
         0.5, description="weight of the robust term under the objective dros (DLLM2Rec, SASRec)"
     )
     dros_temperature: PositiveFloat = Field(1.0, description="beta of the robust term")
+
+    @field_validator("select")
+    @classmethod
+    def _one_of_those_computed(cls, value: str) -> str:
+        name = value.strip().lower()
+        if name not in metric_names():
+            raise ValueError(str(UnknownNameError("metric", name, metric_names())))
+        return name
 
     @model_validator(mode="after")
     def _epochs_in_order(self) -> TrainingConfig:

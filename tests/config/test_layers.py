@@ -70,6 +70,11 @@ def test_a_name_is_no_path(workspace: Workspace, name: str) -> None:
         ("a: [1\n", "line 2"),
         ("- 1\n", "a mapping"),
         ("1: 2\n", "a mapping"),
+        ("a: {{x}}\n", "line 1: found unhashable key"),
+        ("a: {? [b] : 1}\n", "line 1: found unhashable key"),
+        ("a: {b: [1, .nan]}\n", "'a.b' must be a finite number (given: nan)"),
+        ("a: {b: 1e400}\n", "'a.b' must be a finite number (given: inf)"),
+        ("a: -inf\n", "'a' must be a finite number (given: -inf)"),
         ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
     ],
 )
@@ -118,9 +123,23 @@ def test_overrides_that_are_none(text: str) -> None:
         layers.parse_override(text)
 
 
+@pytest.mark.parametrize(
+    "value", ["inf", "-.inf", ".nan", "nan", "'Infinity'", "1e400", "[1, .inf]"]
+)
+def test_an_override_is_finite(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"--set a\.b=.*: 'a\.b' must be a finite number"):
+        layers.parse_override(f"a.b={value}")
+
+
 # PyYAML writes the text "1e5" without quotes, since it would not read it as a number: no digits.
 texts = st.text(st.characters(exclude_categories=["N", "C"]))
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | texts
+)
 
 
 @given(scalars | st.lists(scalars, max_size=3))
@@ -141,7 +160,8 @@ def test_an_override_sets_its_key_and_nothing_else(
 ) -> None:
     before = repr(tree)
     try:
-        result = layers.apply_overrides(tree, [f"{'.'.join(path)}={value}"])
+        result = layers.merge(tree)
+        layers.place(result, ".".join(path), value)
     except ConfigError:
         # A part of the path is a value, which an override must not swallow.
         node: Any = tree
@@ -157,10 +177,6 @@ def test_an_override_sets_its_key_and_nothing_else(
         assert others == {k: v for k, v in original.items() if k != part}
         node, original = node[part], original.get(part, {})
     assert node == {**original, path[-1]: value}
-
-
-def test_the_last_override_wins() -> None:
-    assert layers.apply_overrides({"a": 0}, ["a=1", "b.c=2", "a=3"]) == {"a": 3, "b": {"c": 2}}
 
 
 @given(trees, trees)
@@ -205,6 +221,13 @@ def test_a_mistake_of_the_whole_names_no_key() -> None:
     with pytest.raises(ConfigError) as caught:
         layers.build(TrainingConfig, {"max_epochs": 3}, "here")
     assert str(caught.value) == "here: min_epochs (8) exceeds max_epochs (3)"
+
+
+def test_the_metric_that_chooses_is_one_that_is_computed() -> None:
+    assert TrainingConfig(select=" NDCG@20") == TrainingConfig(select="ndcg@20")
+    with pytest.raises(ConfigError) as caught:
+        layers.build(TrainingConfig, {"select": "ndcg@7"}, "here")
+    assert "here: 'select': unknown metric 'ndcg@7'. Did you mean 'ndcg@" in str(caught.value)
 
 
 def test_all_mistakes_are_listed_at_once() -> None:

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from bench.data import store
-from bench.data.config import DatasetConfig, Filters, ProtocolConfig, dataset_config
+from bench.data.config import (
+    DATASET_FILE,
+    DatasetConfig,
+    Filters,
+    ProtocolConfig,
+    dataset_config,
+)
 from bench.data.files import TEMPORARY
 from bench.data.movielens import movie_text
 from bench.errors import ConfigError, DataError, UnknownNameError
@@ -182,3 +188,11 @@ def test_a_killed_preparation_leaves_nothing_half(workspace):
     data = prepare(workspace)
     assert len(data.train) == 79_245
     assert not list(home.glob(f"{TEMPORARY}*"))
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])
+def test_a_broken_configuration_of_an_import_is_named(tiny: Workspace, content: bytes) -> None:
+    path = tiny.datasets / "tiny" / "source" / DATASET_FILE
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"^{path}: "):
+        dataset_config("tiny", tiny)
