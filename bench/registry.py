@@ -11,10 +11,11 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,8 @@ from bench.errors import ConfigError, UnknownNameError
 from bench.paths import SHIPPED
 
 T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
 
 
 class Registry(Generic[T]):
@@ -39,15 +42,6 @@ class Registry(Generic[T]):
         """Add an entry; a second, different one under the same name is an error."""
         if self._entries.setdefault(name, value) is not value:
             raise ConfigError(f"two different {self.kind}s are called '{name}'")
-
-    def add(self, name: str) -> Callable[[T], T]:
-        """Decorator form of `register`."""
-
-        def decorate(value: T) -> T:
-            self.register(name, value)
-            return value
-
-        return decorate
 
     def get(self, name: str) -> T:
         """The thing called `name`, imported if it has to be.
@@ -90,6 +84,9 @@ class MethodEntry:
         """SHA-256 of what the method computes, comments, docstrings and layout apart.
 
         Covers its file and those of the `methods` modules that it imports.
+
+        Raises:
+            ConfigError: one of them cannot be read.
         """
         return _code_digest(self.path)
 
@@ -115,26 +112,25 @@ class MethodRegistry:
     _found: dict[str, MethodEntry] = field(default_factory=dict)
 
     def discover(self) -> None:
-        """Find the methods of the tree and those of installed packages (`bench.methods`)."""
+        """Find the methods of the tree and those of installed packages (`bench.methods`).
+
+        What is broken is left out with a warning: the other methods still run.
+        """
         for path in sorted((SHIPPED / "methods").glob("*.py")):
-            self._read(path, f"methods.{path.stem}")
+            self._read_or_warn(path, f"methods.{path.stem}")
         for point in entry_points(group="bench.methods"):
-            spec = importlib.util.find_spec(point.module)
-            if spec is not None and spec.origin is not None:
-                self._read(Path(spec.origin), point.module)
+            self._read_or_warn(point, point.module)
 
     def add_plugin(self, path: Path) -> list[MethodEntry]:
         """Register the methods of a file outside the tree.
 
         Raises:
-            ConfigError: the file is missing, is not Python, or registers no method.
+            ConfigError: the file is missing, is not Python, or registers no method that can be
+                read from its source.
         """
         if not path.is_file():
             raise ConfigError(f"--plugin {path}: no such file")
-        try:
-            entries = self._read(path.resolve(), None)
-        except SyntaxError as error:
-            raise ConfigError(f"--plugin {path}: line {error.lineno}: {error.msg}") from error
+        entries = self._read(path.resolve(), None)
         if not entries:
             raise ConfigError(f"--plugin {path}: no class decorated with @register_method(...)")
         return entries
@@ -146,6 +142,12 @@ class MethodRegistry:
 
     def __iter__(self) -> Iterator[MethodEntry]:
         return iter(sorted(self._found.values(), key=lambda entry: entry.name))
+
+    def _read_or_warn(self, source: Path | EntryPoint, module: str) -> None:
+        try:
+            self._read(_file_of(source) if isinstance(source, EntryPoint) else source, module)
+        except ConfigError as error:
+            _logger.warning("left out: %s", error)
 
     def _read(self, path: Path, module: str | None) -> list[MethodEntry]:
         entries = list(_entries_in(path, module))
@@ -161,7 +163,7 @@ class MethodRegistry:
 _LOADED: dict[str, type] = {}
 
 
-def register_method(name: str, *, needs: Iterable[str] = ()) -> Callable[[type], type]:
+def register_method(name: str, /, *, needs: Iterable[str] = ()) -> Callable[[type], type]:
     """Class decorator that makes a `methods.base.Method` available as `--method NAME`.
 
     Args:
@@ -177,28 +179,77 @@ def register_method(name: str, *, needs: Iterable[str] = ()) -> Callable[[type],
     return decorate
 
 
+def _file_of(point: EntryPoint) -> Path:
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except Exception as error:  # finding a module imports the packages that it is in
+        raise ConfigError(f"entry point '{point.name}': {point.module}: {error}") from error
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"entry point '{point.name}': there is no module {point.module}")
+    return Path(spec.origin)
+
+
+def _tree_of(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: {error.msg}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 Python: {error}") from error
+
+
 def _entries_in(path: Path, module: str | None) -> Iterator[MethodEntry]:
-    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+    for node in _tree_of(path).body:
         if not isinstance(node, ast.ClassDef):
             continue
         for call in node.decorator_list:
             if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("register_method"):
-                name = ast.literal_eval(call.args[0])
-                needs = next((k.value for k in call.keywords if k.arg == "needs"), None)
+                name, needs = _registration(call, path)
                 yield MethodEntry(
                     name=name,
                     summary=(ast.get_docstring(node) or "").partition("\n")[0],
-                    needs=frozenset(ast.literal_eval(needs)) if needs else frozenset(),
+                    needs=needs,
                     path=path,
                     module=module,
                 )
+
+
+def _registration(call: ast.Call, path: Path) -> tuple[str, frozenset[str]]:
+    """Name and needs of `register_method(...)`.
+
+    Raises:
+        ConfigError: they are not literals.
+    """
+    where = f"{path}: line {call.lineno}: register_method"
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    name = _literal(call.args[0]) if len(call.args) == 1 else None
+    if not isinstance(name, str) or not name or keywords.keys() - {"needs"}:
+        raise ConfigError(
+            f'{where} is read without being run: write register_method("name") or '
+            'register_method("name", needs={...}), the name as a literal text'
+        )
+    needs = _literal(keywords["needs"]) if "needs" in keywords else set()
+    if not isinstance(needs, set | list | tuple) or not all(isinstance(n, str) for n in needs):
+        raise ConfigError(
+            f"{where} is read without being run: write needs as a literal set of names, such as "
+            'needs={"rankings"}'
+        )
+    return name, frozenset(needs)
+
+
+def _literal(node: ast.expr) -> object:
+    """The value of a literal; None for anything else."""
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return None
 
 
 def _code_digest(path: Path) -> str:
     digest = hashlib.sha256()
     pending, seen = [path], {path}
     while pending:
-        tree = ast.parse(pending.pop().read_text(encoding="utf-8"))
+        tree = _tree_of(pending.pop())
         for imported in _imported_methods(tree):
             if imported not in seen:
                 seen.add(imported)

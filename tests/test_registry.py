@@ -1,0 +1,116 @@
+"""What a method's file says of itself, and what happens where it says it badly."""
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from bench import registry
+from bench.errors import ConfigError
+from bench.paths import SHIPPED
+from bench.registry import MethodRegistry
+
+GOOD = '@register_method("good", needs={"rankings"})\nclass Good(Method):\n    """Good."""\n'
+
+BAD = {
+    "computed name": ("NAME = 'x'\n@register_method(NAME)\nclass A: ...\n", "line 2: .*name"),
+    "number": ("@register_method(1)\nclass A: ...\n", "line 1: .*name"),
+    "no name": ("\n@register_method()\nclass A: ...\n", "line 2: .*name"),
+    "keyword": ("@register_method(name='x')\nclass A: ...\n", "line 1: .*name"),
+    "computed needs": ("@register_method('x', needs=set(N))\nclass A: ...\n", "line 1: .*needs"),
+    "text as needs": ("@register_method('x', needs='rankings')\nclass A: ...\n", "line 1: .*needs"),
+    "nested needs": ("@register_method('x', needs={[]})\nclass A: ...\n", "line 1: .*needs"),
+    "no Python": ("x = 1\nclass A(:\n", "line 2: "),
+    "not UTF-8": (b"# caf\xe9\n", "cannot be read as UTF-8 Python"),
+    "null byte": (b"x = '\0'\n", ""),
+}
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(("content", "says"), BAD.values(), ids=BAD.keys())
+def test_a_broken_plug_in_is_refused(tmp_path: Path, content: str | bytes, says: str) -> None:
+    path = write(tmp_path / "mine.py", content)
+    with pytest.raises(ConfigError, match=f"^{path}: {says}"):
+        MethodRegistry().add_plugin(path)
+
+
+@pytest.mark.parametrize(("content", "says"), BAD.values(), ids=BAD.keys())
+def test_a_broken_method_of_the_tree_leaves_the_others(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    content: str | bytes,
+    says: str,
+) -> None:
+    path = write(tmp_path / "methods" / "broken.py", content)
+    write(tmp_path / "methods" / "good.py", GOOD)
+    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [])
+    methods = MethodRegistry()
+    methods.discover()
+    assert [(entry.name, entry.needs) for entry in methods] == [("good", {"rankings"})]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"left out: {path}: ")
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "nowhere"),
+        ({"pack/__init__.py": "1 / 0\n", "pack/own.py": GOOD}, "division by zero"),
+        ({"pack/__init__.py": "", "pack/own.py": "class A(:\n"}, "own.py: line 1: "),
+        ({"pack/__init__.py": ""}, "there is no module"),
+    ],
+)
+def test_a_broken_entry_point_leaves_the_others(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    files: dict[str, str],
+    says: str,
+) -> None:
+    # A name of its own for each case: Python remembers what it has imported.
+    package = tmp_path.name
+    for name, content in files.items():
+        write(tmp_path / name.replace("pack", package), content)
+    module = f"{package}.own" if files else "nowhere.own"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = EntryPoint("mine", module, "bench.methods")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    methods = MethodRegistry()
+    methods.discover()
+    assert "none" in {entry.name for entry in methods}
+    (warning,) = caplog.messages
+    assert warning.startswith("left out: ") and says in warning
+
+
+def test_a_warning_goes_to_stderr_alone(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from bench import registry\n"
+        f"registry.SHIPPED = Path({str(tmp_path)!r})\n"
+        "registry.MethodRegistry().discover()"
+    )
+    write(tmp_path / "methods" / "broken.py", "class A(:\n")
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], cwd=SHIPPED, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    assert "left out: " in done.stderr and "broken.py: line 1: " in done.stderr
+
+
+def test_a_method_whose_helper_is_broken_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    helper = write(tmp_path / "methods" / "helper.py", "x = (\n")
+    path = write(tmp_path / "mine.py", f"from methods.helper import x\n{GOOD}")
+    (entry,) = MethodRegistry().add_plugin(path)
+    with pytest.raises(ConfigError, match=f"^{helper}: line 1: "):
+        _ = entry.code_digest
