@@ -21,11 +21,10 @@ from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial
 from bench.registry import METHODS, MethodEntry
 from bench.students import properties
 from bench.students.config import StudentConfig
-from bench.teachers.config import TeacherConfig
+from bench.teachers.config import CONTROLS, TeacherConfig
 from bench.teachers.manifest import teacher_folder
 from bench.training.config import TrainingConfig
 
-CONTROLS = ("shuffled",)
 DEFAULTS = Selection(students=["sasrec"], teachers=["text"], seeds="0")
 
 

@@ -43,9 +43,3 @@ def data_fingerprint(catalogue: str, split: str, tables: Sequence[Rows]) -> str:
     """Hash of catalogue, split and the histories that the rows show."""
     arrays = [a for rows in tables for a in (rows.history, rows.length)]
     return digest(catalogue, split, *arrays)
-
-
-def row_keys(rows: Rows, user_tokens: Sequence[str]) -> list[tuple[str, int]]:
-    """The key of each row: (user token, 0-based position of the target in the user's order)."""
-    pairs = zip(rows.user.tolist(), rows.ordinal.tolist(), strict=True)
-    return [(user_tokens[user], ordinal) for user, ordinal in pairs]

@@ -47,10 +47,6 @@ class Metric:
         """The name as tables print it: `NDCG@20`."""
         return str(self).upper()
 
-    @property
-    def higher_is_better(self) -> bool:
-        return True
-
     def per_row(self, ranks: ArrayLike) -> NDArray[np.float64]:
         """Value of every row.
 

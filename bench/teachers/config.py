@@ -6,6 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CONTROLS = ("shuffled",)
+"""Ways of spoiling a teacher (`bench.teachers.controls`)."""
+
 
 class TeacherConfig(BaseModel):
     """Which kind of builder makes a teacher, and with which options: `configs/teachers/*.yaml`."""

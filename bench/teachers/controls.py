@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import UnknownNameError
+from bench.teachers.config import CONTROLS
 from methods.base import Knowledge
-
-CONTROLS = ("shuffled",)
 
 
 def apply_control(knowledge: Knowledge, control: str, seed: int) -> Knowledge:

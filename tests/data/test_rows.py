@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.data import filters
 from bench.data.config import Filters, ProtocolConfig
-from bench.data.fingerprints import row_keys, split_fingerprint
+from bench.data.fingerprints import split_fingerprint
 from bench.data.interactions import HISTORY, SPLITS, Interactions, canonical
 from bench.data.protocols import targets_of
 from bench.data.rows import Rows
@@ -50,12 +50,12 @@ def sequences(table: list[tuple[str, str, int]]) -> dict[str, list[tuple[int, st
 def spelled_out(data: Interactions, rows: Rows) -> list[tuple[str, int, list[str], str]]:
     """Rows as (user, ordinal, history, target) in tokens, padding checked on the way."""
     found = []
-    for key, history, length, target in zip(
-        row_keys(rows, data.user_tokens), rows.history, rows.length, rows.target, strict=True
+    for user, ordinal, history, length, target in zip(
+        rows.user, rows.ordinal, rows.history, rows.length, rows.target, strict=True
     ):
         assert (history[:length] > 0).all() and (history[length:] == 0).all()
         items = [data.item_tokens[i - 1] for i in history[:length]]
-        found.append((*key, items, data.item_tokens[target - 1]))
+        found.append((data.user_tokens[user], ordinal, items, data.item_tokens[target - 1]))
     return found
 
 

@@ -70,7 +70,7 @@ def test_a_refused_rank_is_located():
 def test_names_are_read_in_any_case():
     metric = parse_metric(" NDCG@20 ")
     assert metric == Metric("ndcg", 20)
-    assert (str(metric), metric.label, metric.higher_is_better) == ("ndcg@20", "NDCG@20", True)
+    assert (str(metric), metric.label) == ("ndcg@20", "NDCG@20")
 
 
 @pytest.mark.parametrize(
