@@ -55,9 +55,9 @@ def compared(
 ) -> list[Row]:
     """The rows of one table with `vs_none`, `significance` and `gap_closed` filled in."""
     baselines: dict[str, Row] = {}
-    # Where `none` ran under two versions of the code, the one with more seeds counts.
-    for row in sorted(rows, key=lambda row: (len(row.seeds), row.created)):
-        if row.is_baseline:
+    # Where `none` ran under two versions of the code, today's counts, and else the newest.
+    for row in sorted(rows, key=lambda row: (row.current, row.created, len(row.seeds))):
+        if row.is_baseline and row.seeds:
             baselines[row.cell] = row
     teachers = {row.teacher_fingerprint: row for row in references if row.teacher}
     against = [

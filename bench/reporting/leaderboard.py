@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from bench.errors import ConfigError
 from bench.evaluation.metrics import Metric, metric_names, parse_metric
 from bench.plan import Reference, Trial, digest
+from bench.registry import METHODS, MethodEntry
 from bench.reporting.comparison import Ranks, compared
 from bench.reporting.rows import Failure, Row, Segment, Spread
 from bench.results.record import Record
@@ -108,9 +111,30 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
             for record in group
             if not record.is_done
         ],
+        current=_is_current(first),
         created=max(record.created for record in group),
         keys=[record.key for record in done],
     )
+
+
+def _is_current(record: Record) -> bool:
+    subject = _subject(record)
+    if subject.key != record.key:
+        return False
+    return not isinstance(subject, Trial) or _code_today(subject) in (None, subject.method_code)
+
+
+def _code_today(trial: Trial) -> str | None:
+    """Digest of the method's code; None where it cannot be told, as of a plug-in."""
+    try:
+        return _code_digest(METHODS.get(trial.method))
+    except ConfigError:
+        return None
+
+
+@lru_cache
+def _code_digest(entry: MethodEntry) -> str:
+    return entry.code_digest
 
 
 def _subject(record: Record) -> Trial | Reference:

@@ -69,6 +69,7 @@ class Row(_Frozen):
         vs_none: difference to `none` of the same cell, in percent, over `compared_seeds`.
         gap_closed: share of the teacher's lead over `none` that the method gains, in percent;
             absent where the teacher has no lead.
+        current: whether the suite and the method's code are today's, as far as can be told.
         cell: identity of what is compared: student, training and data, all but the method.
         keys: the records behind the numbers.
     """
@@ -100,6 +101,7 @@ class Row(_Frozen):
     failures: list[Failure]
     data_fingerprint: str | None
     teacher_fingerprint: str | None
+    current: bool
     cell: str
     created: str
     keys: list[str]

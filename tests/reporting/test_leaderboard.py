@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench import plan
 from bench.evaluation.metrics import parse_metric
+from bench.registry import METHODS
 from bench.reporting.leaderboard import leaderboard
+from bench.results.record import failed
+from bench.results.store import RECORD
 
 
 def rows_of(bench, *metrics, **options):
@@ -193,6 +197,46 @@ def test_results_of_other_code_are_told_apart(bench):
     assert sorted(len(row.seeds) for row in rows) == [1, 2]
     assert len({row.method_label for row in rows}) == 2
     assert all("#" in row.method_label for row in rows)
+
+
+TODAY = METHODS.get("none").code_digest
+
+
+def test_rows_are_compared_with_none_of_todays_code(bench):
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("none", seeds=1, skill=0.3, method_code=TODAY)
+    bench.done("none", seeds=3, skill=0.5)  # later, and more seeds, but of other code
+    row = the_row(rows_of(bench), "dllm2rec")
+    assert row.compared_seeds == [0]
+    assert row.vs_none["ndcg@20"] > 0
+    assert sorted(r.current for r in rows_of(bench) if r.method == "none") == [False, True]
+
+
+def test_rows_are_compared_with_none_of_todays_suite(bench, monkeypatch):
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("none", seeds=1, skill=0.3, method_code=TODAY)
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "RESULTS_VERSION", plan.RESULTS_VERSION - 1)
+        bench.done("none", seeds=3, skill=0.5, method_code=TODAY)
+    row = the_row(rows_of(bench), "dllm2rec")
+    assert row.compared_seeds == [0]
+    assert row.vs_none["ndcg@20"] > 0
+
+
+def test_of_two_outdated_ones_the_newest_counts(bench):
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("none", seeds=3, skill=0.5)
+    (key,) = bench.done("none", seeds=1, skill=0.3, method_code="1" * 64)
+    record = bench.store.get(key).model_copy(update={"created": "2999-01-01T00:00:00+00:00"})
+    (bench.store.folder / key / RECORD).write_text(record.model_dump_json())
+    assert the_row(rows_of(bench), "dllm2rec").vs_none["ndcg@20"] > 0
+
+
+def test_none_that_only_failed_is_compared_with_nothing(bench):
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("none", skill=0.3)
+    bench.store.write(failed(bench.trial("none", 0, method_code=TODAY), "diverged", "NaN loss"))
+    assert the_row(rows_of(bench), "dllm2rec").vs_none["ndcg@20"] > 0
 
 
 def test_segments_keep_their_sizes(bench):
