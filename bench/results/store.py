@@ -91,6 +91,9 @@ class ResultStore:
 
         A success is never replaced: a second writer of the same key has computed the same. A
         failure, or a folder that cannot be read, is.
+
+        Raises:
+            ConfigError: the folder cannot be written to; the disk may be full.
         """
         temporary = self.folder / f".{record.key}.{uuid.uuid4().hex[:8]}"
         try:
@@ -100,6 +103,8 @@ class ResultStore:
             text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
             (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
             self._publish(temporary, record.key)
+        except OSError as error:
+            raise self._unwritable(error) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -109,10 +114,16 @@ class ResultStore:
 
         Never waits. The claim ends with the block or with the process, however that dies. What a
         killed writer of the key left behind is removed.
+
+        Raises:
+            ConfigError: the folder cannot be written to.
         """
         path = self.folder / ".claims" / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise self._unwritable(error) from error
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +139,8 @@ class ResultStore:
                     shutil.rmtree(leftover, ignore_errors=True)
                 yield True
             finally:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # it may be gone, with its folder
+                    path.unlink()
         finally:
             os.close(handle)
 
@@ -143,11 +155,13 @@ class ResultStore:
             probe.mkdir(parents=True)
             (probe / "file").write_bytes(b"")
         except OSError as error:
-            raise ConfigError(
-                f"results folder {self.folder} cannot be written to: {error.strerror}"
-            ) from error
+            raise self._unwritable(error) from error
         finally:
             shutil.rmtree(probe, ignore_errors=True)
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        why = error.strerror or error
+        return ConfigError(f"results folder {self.folder} cannot be written to: {why}")
 
     def _publish(self, temporary: Path, key: str) -> None:
         target = self.folder / key

@@ -4,11 +4,13 @@ import json
 import logging
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -273,3 +275,28 @@ def test_two_writers_of_one_key_do_no_harm(store: ResultStore) -> None:
     assert {p.name for p in store.folder.iterdir() if p.name != ".claims"} == {
         record.key for record in store.records()
     }
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow beyond 10 bytes, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_a_clear_message_and_leaves_nothing(store: ResultStore) -> None:
+    with pytest.raises(ConfigError, match=f"results folder {store.folder} cannot be written to: "):
+        write(store)
+    assert list(store.folder.iterdir()) == []
+
+
+def test_a_claim_that_cannot_be_written_is_a_clear_message(store: ResultStore) -> None:
+    store.folder.write_text("a file where a folder should be")
+    with (
+        pytest.raises(ConfigError, match=f"results folder {store.folder} cannot be written to: "),
+        store.claim("0" * 64),
+    ):
+        raise AssertionError("granted")
