@@ -129,13 +129,17 @@ def _run(
 
 
 def _show(grid: Grid, store: ResultStore, workspace: Workspace) -> None:
-    """The table of a dry run."""
+    """The table of a dry run; refuses the settings that a run would refuse."""
     from bench.cli.tables import aligned
     from bench.execution.inputs import identify
+    from bench.execution.preflight import check_settings
+
+    trials = identify(grid, workspace)
+    check_settings(t for t in trials if not t.is_identified or store.get(t.key) is None)
 
     header = ["key", "state", "dataset", "protocol", "student", "objective", "method", "teacher"]
     rows = [[*header, "seed", "overrides"]]
-    for trial in identify(grid, workspace):
+    for trial in trials:
         rows.append([*_key_and_state(trial, store), *_coordinates(trial)])
     click.echo(aligned(rows))
 

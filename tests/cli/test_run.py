@@ -223,6 +223,14 @@ def test_a_mistake_is_one_clear_message_before_anything_runs(
     assert ResultStore(tiny.results).records() == []
 
 
+def test_a_dry_run_refuses_what_a_run_would_refuse(tiny: Workspace) -> None:
+    arguments = ["-m", "dllm2rec", "--set", "method.ranking.wieght=1", "--dry-run"]
+    done = bench(*TINY, *arguments)
+    assert done.exit_code == 2
+    assert "unknown key 'ranking.wieght'. Did you mean 'weight'?" in done.stderr
+    assert done.stdout == ""
+
+
 def test_an_unwritable_results_folder_is_refused_before_training(tiny: Workspace) -> None:
     tiny.results.write_text("a file where a folder should be")
     done = bench(*TINY, "--method", "none")
