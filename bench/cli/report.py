@@ -66,27 +66,10 @@ def _write(path: Path, text: str) -> None:
     Raises:
         ConfigError: the folder does not exist or cannot be written to.
     """
-    import os
-    import tempfile
-
     from bench.errors import ConfigError
+    from bench.files import write_whole
 
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_whole(path, text.encode())
     except OSError as error:
         raise ConfigError(f"--output {path}: {error.strerror}") from error
-
-
-def _umask() -> int:
-    import os
-
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

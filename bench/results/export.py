@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError, UnknownNameError
+from bench.files import write_whole
 from bench.results.record import Record
 from bench.results.store import STUDENT, ResultStore
 
@@ -62,10 +61,5 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
         "item_tokens": ["[PAD]", *data.item_tokens],
     }
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        torch.save(checkpoint, temporary)
-        os.replace(temporary, output)  # noqa: PTH105 - replaces on every platform
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(output, lambda stream: torch.save(checkpoint, stream))
     return output

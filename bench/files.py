@@ -1,0 +1,30 @@
+"""Files that are whole or absent."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+
+def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """Write a file beside `path` and put it in its place, so that no reader sees a part of it.
+
+    Args:
+        path: the file; its folder is there.
+        content: the bytes, or a function that writes them to the open file it is given.
+
+    Raises:
+        OSError: the folder is not there or cannot be written to; `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.writing-{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("xb") as stream:
+            if callable(content):
+                content(stream)
+            else:
+                stream.write(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+"""A file that is written is there whole, or as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+
+from bench.files import write_whole
+
+
+def test_bytes_and_what_a_function_writes(tmp_path: Path) -> None:
+    path = tmp_path / "some.npy"
+    write_whole(path, b"first")
+    assert path.read_bytes() == b"first"
+    write_whole(path, lambda stream: np.save(stream, np.arange(3)))
+    assert np.load(path).tolist() == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    def fail(stream: BinaryIO) -> None:
+        stream.write(b"half")
+        raise RuntimeError("power cut")
+
+    path = tmp_path / "some.txt"
+    path.write_bytes(b"before")
+    with pytest.raises(RuntimeError, match="power cut"):
+        write_whole(path, fail)
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_umask_counts(tmp_path: Path) -> None:
+    write_whole(tmp_path / "ours", b"")
+    (tmp_path / "theirs").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "theirs").stat().st_mode
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "nowhere" / "some.txt", b"")
