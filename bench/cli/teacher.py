@@ -50,17 +50,22 @@ def command() -> None:
 @command.command()
 @_common
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="teacher.epochs=3")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [all cores]")
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
 def build(
     dataset: str | None,
     teacher: str,
     protocol: str | None,
     overrides: tuple[str, ...],
+    device: str,
+    threads: int | None,
     force: bool,
 ) -> None:
     """Build a configured teacher on the training rows of a dataset."""
     from bench.config import layers
     from bench.config.overrides import Overrides, overlay
+    from bench.execution.environment import set_up
     from bench.teachers.build import ensure_teacher
     from bench.teachers.config import TeacherConfig
 
@@ -72,10 +77,13 @@ def build(
     )
     taken = given.take("teacher", None)
     given.refuse_unused()
+    device, _ = set_up(device, threads)
     data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
     options = overlay(config.options_for(data.dataset), taken)
     config = config.model_copy(update={"options": options, "datasets": {}})
-    click.echo(ensure_teacher(teacher, config, data, workspace, progress, default_slug, force))
+    click.echo(
+        ensure_teacher(teacher, config, data, workspace, progress, default_slug, force, device)
+    )
 
 
 @command.command()

@@ -49,6 +49,20 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def set_up(device: str, threads: int | None) -> tuple[str, int]:
+    """Resolve a device, and give torch its threads (None is every core): what is used, both.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    import torch
+
+    # The number of threads decides the order of sums: the same number gives the same bits.
+    threads = threads or available_cores()
+    torch.set_num_threads(threads)
+    return resolve_device(device), threads
+
+
 def capture(device: str, threads: int) -> dict[str, Any]:
     """The environment of a run, as its records keep it (imports torch)."""
     return {

@@ -9,6 +9,7 @@ import traceback
 from bench.config.grid import Grid
 from bench.errors import TrialFailure
 from bench.execution import preflight, reference_rows
+from bench.execution.environment import capture, set_up
 from bench.execution.inputs import Inputs, Progress, identify
 from bench.paths import Workspace
 from bench.plan import Trial, references
@@ -51,20 +52,22 @@ def run_grid(
         # What can be refused before data and teachers are made is refused before.
         store.check_writable()
         preflight.check_settings(missing)
-        device, threads = _set_up(device, threads)
+        device, threads = set_up(device, threads)
     # Data of another source or configuration than now are made anew, and their trials are new.
     inputs.ensure_data()
     trials, missing = _look(grid, store, workspace, retry_failed)
+    if missing:
+        device, threads = set_up(device, threads)
     # A teacher that exists but was built with other options is refused even if all trials are
     # done: their records do not answer the question.
-    inputs.ensure_teachers([*missing, *filter(_changes_teacher, trials)])
+    inputs.ensure_teachers([*missing, *filter(_changes_teacher, trials)], device)
     trials, missing = _look(grid, store, workspace, retry_failed)
     if missing:
         preflight.check_settings(missing)
         preflight.check_teachers(missing, inputs)
     reference_rows.write_missing(references(trials), store, inputs)
     if missing:
-        device, threads = _set_up(device, threads)
+        device, threads = set_up(device, threads)
         _Runner(store, inputs, device, threads, progress).run(missing)
     return [record for trial in trials if (record := store.get(trial.key)) is not None]
 
@@ -86,25 +89,12 @@ def _changes_teacher(trial: Trial) -> bool:
     return any(key.startswith("teacher.") for key in trial.overrides)
 
 
-def _set_up(device: str, threads: int | None) -> tuple[str, int]:
-    import torch
-
-    from bench.execution.environment import available_cores, resolve_device
-
-    # The number of threads decides the order of sums: the same number gives the same bits.
-    threads = threads or available_cores()
-    torch.set_num_threads(threads)
-    return resolve_device(device), threads
-
-
 class _Runner:
     """Works through trials; those that another process has claimed are waited for."""
 
     def __init__(
         self, store: ResultStore, inputs: Inputs, device: str, threads: int, progress: Progress
     ) -> None:
-        from bench.execution.environment import capture
-
         self.store = store
         self.inputs = inputs
         self.device = device

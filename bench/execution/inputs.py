@@ -76,15 +76,15 @@ class Inputs:
         for name in self._grid.data:
             self.data(name)
 
-    def ensure_teachers(self, trials: Iterable[Trial]) -> None:
-        """Build the teachers that `trials` learn from.
+    def ensure_teachers(self, trials: Iterable[Trial], device: str) -> None:
+        """Build the teachers that `trials` learn from, on the torch device `device`.
 
         Raises:
             ConfigError: a wrong option, or a teacher that was built with other options.
         """
         for teacher in dict.fromkeys(map(teacher_of, trials)):
             if teacher is not None:
-                self._ensure_teacher(teacher)
+                self._ensure_teacher(teacher, device)
 
     def _data(self, name: DataName) -> PreparedData:
         source = self._grid.data[name]
@@ -92,7 +92,7 @@ class Inputs:
             source.name, source.config, source.protocol, self.workspace, self._progress
         )
 
-    def _ensure_teacher(self, name: TeacherName) -> None:
+    def _ensure_teacher(self, name: TeacherName, device: str) -> None:
         from bench.teachers.build import ensure_teacher
 
         dataset, slug, _ = name
@@ -106,6 +106,7 @@ class Inputs:
             self.workspace,
             self._progress,
             source.default_slug,
+            device=device,
         )
 
     def _knowledge(self, name: TeacherName) -> Knowledge:

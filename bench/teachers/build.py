@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from bench import __version__
 from bench.config import layers
+from bench.data.fingerprints import digest
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError
 from bench.paths import Workspace
@@ -31,6 +32,9 @@ from bench.teachers.manifest import (
 )
 
 Progress = Callable[[str], None]
+
+TEXTS = "item_texts"
+"""Key in the recipe of a kind that reads item texts: their hash (`texts_hash`)."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,16 @@ class Builder(Protocol):
     Options: ClassVar[type[BaseModel]]
 
     @staticmethod
-    def build(options: Any, data: PreparedData, cache: Path, progress: Progress) -> Product:
+    def build(
+        options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> Product:
         """Make the knowledge; training rows are the only ones that may be learned from.
 
         Args:
             options: an instance of `Options`.
             data: rows and catalogue.
             cache: folder for what can be computed again and is costly.
+            device: name of the torch device to compute on.
             progress: takes one line of text at a time.
         """
 
@@ -78,6 +85,11 @@ class Builder(Protocol):
 KINDS: Registry[type[Builder]] = Registry("teacher kind")
 KINDS.register("text", "bench.teachers.text:TextTeacher")
 KINDS.register("raw-text", "bench.teachers.raw_text:RawTextTeacher")
+
+
+def texts_hash(data: PreparedData) -> str:
+    """Hash of the item texts: a kind that reads them writes it in its recipe as `TEXTS`."""
+    return digest(list(data.item_texts))
 
 
 def build_teacher(
@@ -88,6 +100,7 @@ def build_teacher(
     folder: Path,
     progress: Progress,
     rebuild: bool = False,
+    device: str = "cpu",
 ) -> Path:
     """Build the teacher into `folder` unless it is there.
 
@@ -101,13 +114,14 @@ def build_teacher(
         folder: the teacher's folder, which appears complete or not at all.
         progress: takes one line of text at a time.
         rebuild: replace what is there.
+        device: name of the torch device to compute on.
 
     Returns:
         `folder`.
 
     Raises:
         ConfigError: a wrong option, an unknown kind, or a teacher in `folder` that was built with
-            other options.
+            other options or from other item texts.
     """
     where = f"teacher '{name}'"
     if not isinstance(config, TeacherConfig):
@@ -116,11 +130,11 @@ def build_teacher(
     options = layers.build(builder.Options, config.options_for(data.dataset), f"{where} options")
     with _lock(folder, progress):
         if folder.is_dir() and not rebuild:
-            _refuse_other_recipe(folder, config.kind, options)
+            _refuse_other_recipe(folder, config.kind, options, data)
             return folder
         _remove_leftovers(folder)  # of a killed process
         progress(f"building {where} for {data.dataset} ({data.protocol})")
-        product = builder.build(options, data, workspace.tocf / ".cache", progress)
+        product = builder.build(options, data, workspace.tocf / ".cache", device, progress)
         temporary = folder.with_name(f".{folder.name}.building-{uuid.uuid4().hex[:8]}")
         try:
             _write(temporary, name, config.kind, options, data, product)
@@ -142,6 +156,7 @@ def ensure_teacher(
     progress: Progress,
     default_slug: str | None = None,
     rebuild: bool = False,
+    device: str = "cpu",
 ) -> Path:
     """The folder of a teacher in the workspace, built if it is missing (see `build_teacher`).
 
@@ -153,10 +168,11 @@ def ensure_teacher(
         progress: takes one line of text at a time.
         default_slug: slug of the dataset's default protocol; None if the data follow it.
         rebuild: replace what is there.
+        device: name of the torch device to compute on.
     """
     slug = data.protocol
     folder = teacher_folder(workspace, data.dataset, name, slug, default_slug or slug)
-    return build_teacher(name, config, data, workspace, folder, progress, rebuild)
+    return build_teacher(name, config, data, workspace, folder, progress, rebuild, device)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -164,7 +180,7 @@ def _remove_leftovers(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel) -> None:
+def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: PreparedData) -> None:
     manifest = read_manifest(folder)
     built, asked = manifest.recipe.get("options", {}), options.model_dump(mode="json")
     if manifest.kind == kind and built != asked:
@@ -177,6 +193,11 @@ def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel) -> None:
             f"{folder} was built with other options ({differ}); replace it with "
             f"`bench teacher build --force`, or give the variant a name of its own in "
             "configs/teachers/"
+        )
+    if manifest.recipe.get(TEXTS) not in (None, texts_hash(data)):
+        raise ConfigError(
+            f"{folder} was built from other item texts than those that {data.dataset} has now; "
+            "replace it with `bench teacher build --force`"
         )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import PreparedData
+from bench.data.rows import Ids, PreparedData
 from bench.errors import ArtifactError
 from bench.teachers import files
 from bench.teachers.manifest import TeacherManifest, read_manifest
@@ -31,6 +31,13 @@ CATALOGUE_ORDER = (
     "take_along_axis(distance, order, 1)[:, :K]"
 )
 
+UNDECLARED_BASE = (
+    f"no list names the id 0, so the lists are probably 1-based; without a {files.MANIFEST} they "
+    f'would be read as 0-based. Say which in a {files.MANIFEST} beside them: "id_base": 1 (or 0, '
+    'if no list names the first item), with "name", "dataset" and "signals": ["embeddings", '
+    '"rankings", "confidence"]'
+)
+
 
 @dataclass
 class Checked:
@@ -43,6 +50,7 @@ class Checked:
         distances: float32 [R, K_T] or None.
         truth_distance: float32 [R] or None.
         covered: bool [R] or None, False where the teacher is silent.
+        test_ranks: int32 [R_test], 1..N, or None.
         problems: sentences; empty if everything is in order.
     """
 
@@ -52,6 +60,7 @@ class Checked:
     distances: Array | None = None
     truth_distance: Array | None = None
     covered: Array | None = None
+    test_ranks: Ids | None = None
     problems: list[str] = field(default_factory=list)
 
 
@@ -92,6 +101,19 @@ def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
     )
 
 
+def load_test_ranks(folder: Path, data: PreparedData) -> Ids | None:
+    """The ranks of the test targets under a teacher, int32 [R_test], where it tells them.
+
+    Raises:
+        ArtifactError: they are no ranks of the test rows of `data`.
+    """
+    checked = Checked(read_manifest(folder))
+    _Reader(folder, data, checked).read_test_ranks()
+    if checked.problems:
+        raise ArtifactError(str(folder), checked.problems)
+    return checked.test_ranks
+
+
 def check(folder: Path, data: PreparedData) -> Checked:
     """Read and check everything in a folder, without stopping at the first problem.
 
@@ -116,10 +138,12 @@ class _Reader:
         self.checked.problems.append(text)
 
     def read(self) -> None:
-        self.fingerprints()
+        self.made_for()
         self.hashes()
+        self.read_test_ranks()
         if self.has(files.COVERED):
-            self.checked.covered = self.coverage(self.array(lambda: self.npy(files.COVERED)))
+            covered = self.array(lambda: read_npy(self.folder / files.COVERED, "bool"))
+            self.checked.covered = self.coverage(covered)
         if "embeddings" in self.signals:
             self.checked.embeddings = self.embeddings(self.array(self.read_embeddings))
         rankings = distances = None
@@ -132,7 +156,7 @@ class _Reader:
         self.checked.rankings = self.rankings(rankings)
         self.checked.distances = self.distances(distances, rankings)
         if "truth-distance" in self.signals:
-            truth = self.array(lambda: self.npy(files.TRUTH_DISTANCE))
+            truth = self.array(lambda: read_npy(self.folder / files.TRUTH_DISTANCE))
             self.checked.truth_distance = self.truth_distance(truth)
 
     def array(self, read: Callable[[], Array]) -> Array | None:
@@ -142,12 +166,9 @@ class _Reader:
             self.problem(str(error))
             return None
 
-    def npy(self, name: str) -> Array:
-        return read_npy(self.folder / name)
-
     def rows(self, binary: str, text: str) -> Array:
         if self.has(binary):
-            return self.npy(binary)
+            return read_npy(self.folder / binary)
         if self.has(text):
             return read_text(self.folder / text)
         raise Unreadable(f"{text} (or {binary}) is missing")
@@ -159,9 +180,29 @@ class _Reader:
             return read_tensor(self.folder / files.PUBLISHED_EMBEDDINGS)
         raise Unreadable(f"{files.PUBLISHED_EMBEDDINGS} (or {files.EMBEDDINGS}) is missing")
 
-    def fingerprints(self) -> None:
+    def read_test_ranks(self) -> None:
+        if not self.has(files.TEST_RANKS):
+            return
+        ranks = self.array(lambda: read_npy(self.folder / files.TEST_RANKS, "integers"))
+        if ranks is None:
+            return
+        rows, n = len(self.data.test), self.data.n_items
+        if ranks.shape != (rows,):
+            self.problem(f"{files.TEST_RANKS} has shape {ranks.shape}, expected ({rows},)")
+        elif (ranks < 1).any() or (ranks > n).any():
+            self.problem(
+                f"{files.TEST_RANKS} holds {ranks.min()}..{ranks.max()}; a rank among {n} items "
+                f"is 1..{n}"
+            )
+        else:
+            self.checked.test_ranks = ranks.astype(np.int32)
+
+    def made_for(self) -> None:
         manifest, data = self.checked.manifest, self.data
         where = f"dataset {data.dataset}, protocol {data.protocol}"
+        # Bare files declare no dataset; the manifest they imply has the name of their folder.
+        if self.has(files.MANIFEST) and manifest.dataset != data.dataset:
+            self.problem(f"made for the dataset {manifest.dataset}, not for {where}")
         if manifest.catalogue_fingerprint not in (None, data.catalogue_fingerprint):
             self.problem(
                 f"made for another catalogue ({manifest.catalogue_fingerprint}) than that of "
@@ -192,9 +233,6 @@ class _Reader:
         if covered.shape != (rows,):
             self.problem(f"{files.COVERED} has shape {covered.shape}, expected ({rows},)")
             return None
-        if covered.dtype != np.bool_:
-            self.problem(f"{files.COVERED} holds {covered.dtype}, bool expected")
-            return None
         if not covered.any():
             self.problem(f"{files.COVERED} covers no row at all")
         return covered
@@ -221,6 +259,7 @@ class _Reader:
             self.problem(f"the ranked lists hold {wrong} values that are not item ids")
             return None
         base, n = self.checked.manifest.id_base, self.data.n_items
+        assert base is not None  # noqa: S101 - the manifest's own check
         self.id_range(usable, base, n)
         self.duplicates(usable)
         shift = 1 - base
@@ -239,6 +278,8 @@ class _Reader:
         low, high = base, n - 1 + base
         outside = (ids < low) | (ids > high)
         if not outside.any():
+            if not self.has(files.MANIFEST) and ids.min() > 0:
+                self.problem(UNDECLARED_BASE)
             return
         row, column = (int(index) for index in np.argwhere(outside)[0])
         smallest, largest = int(ids.min()), int(ids.max())
@@ -265,16 +306,13 @@ class _Reader:
             return None
         if listed is not None and listed.ndim == 2 and listed.shape != table.shape:
             self.problem(f"the distances have shape {table.shape}, the ranked lists {listed.shape}")
-        usable = self.usable(table)
-        if not np.issubdtype(table.dtype, np.number):
-            self.problem(f"the distances hold {table.dtype}, numbers expected")
-            return None
+        distances = table.astype(np.float32)
+        usable = self.usable(distances)
         if self.finite(usable, "the distances"):
             self.monotone(usable)
             if (usable < 0).any():
                 self.problem("the distances hold negative values; scores are not distances")
-        distances = table.astype(np.float32)
-        if usable is not table:
+        if usable is not distances:
             distances[~self.checked.covered] = 0.0  # type: ignore[operator]
         return distances
 

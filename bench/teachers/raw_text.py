@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.build import Product
+from bench.teachers.build import TEXTS, Product, texts_hash
 from bench.teachers.encoder import MINILM, encode
 
 BLOCK = 1024
@@ -36,10 +36,14 @@ class RawTextTeacher:
 
     @staticmethod
     def build(
-        options: RawTextOptions, data: PreparedData, cache: Path, progress: Callable[[str], None]
+        options: RawTextOptions,
+        data: PreparedData,
+        cache: Path,
+        device: str,
+        progress: Callable[[str], None],
     ) -> Product:
         """Encode the texts; as a recommender it ranks by cosine to the last item's text."""
-        vectors = encode(data.item_texts, options.encoder, cache, progress)
+        vectors = encode(data.item_texts, options.encoder, cache, progress, device)
         test_ranks = similarity_ranks(vectors, data.test)
         return Product(
             embeddings=vectors,
@@ -48,7 +52,10 @@ class RawTextTeacher:
                 "valid": metrics_from_ranks(similarity_ranks(vectors, data.valid)),
                 "test": metrics_from_ranks(test_ranks),
             },
-            recipe={"own_ranking": "cosine between the texts of the last item and of each item"},
+            recipe={
+                TEXTS: texts_hash(data),
+                "own_ranking": "cosine between the texts of the last item and of each item",
+            },
             notes=["Untrained text vectors: a control, with no knowledge of any interaction."],
         )
 

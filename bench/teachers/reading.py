@@ -9,15 +9,18 @@ import contextlib
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.teachers.files import replace_file, sha256_of
+from bench.files import write_whole
+from bench.teachers.files import sha256_of
 
 _POINTER_BYTES = 4096
 _POINTERS = (b"version https://git-lfs", b"/annex/objects/", b"../.git/annex/")
+_KINDS = {"numbers": "iuf", "integers": "iu", "bool": "b"}
+"""NumPy's letters for what an array may hold."""
 
 
 class Unreadable(Exception):
@@ -38,13 +41,13 @@ def read_tensor(path: Path) -> NDArray[Any]:
             f"{path.name} holds pickled objects other than a tensor, which are never executed; "
             "save one [N, D] tensor with torch.save"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # a damaged file fails anywhere in its reader
         raise Unreadable(
             f"{path.name} is truncated or no file of torch.save ({_first_line(error)})"
         ) from error
     if not isinstance(value, torch.Tensor):
         raise Unreadable(f"{path.name} holds a {type(value).__name__}, one [N, D] tensor expected")
-    if value.is_sparse or not value.is_floating_point():
+    if value.layout is not torch.strided or not value.is_floating_point():
         raise Unreadable(f"{path.name} holds {value.dtype} numbers, dense floats expected")
     return value.detach().float().numpy()
 
@@ -68,15 +71,19 @@ def read_safetensors(path: Path, key: str) -> NDArray[Any]:
     return tensor.to(torch.float32).numpy()
 
 
-def read_npy(path: Path) -> NDArray[Any]:
-    """The array of a `.npy` file; arrays of objects are refused."""
+def read_npy(path: Path, holds: Literal["numbers", "integers", "bool"] = "numbers") -> NDArray[Any]:
+    """The array of a `.npy` file that holds real numbers, or what else is asked for."""
     _refuse_pointer(path)
     try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        with path.open("rb") as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+    except Exception as error:  # a damaged file fails anywhere in its reader
         raise Unreadable(
             f"{path.name} is truncated or no plain .npy array ({_first_line(error)})"
         ) from error
+    if array.dtype.kind not in _KINDS[holds]:
+        raise Unreadable(f"{path.name} holds {array.dtype}, {holds} expected")
+    return array
 
 
 def read_text(path: Path) -> NDArray[np.float64]:
@@ -87,14 +94,13 @@ def read_text(path: Path) -> NDArray[np.float64]:
     """
     _refuse_pointer(path)
     kept = path.with_name(f".{path.name}.{sha256_of(path)[:16]}.npy")
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        return np.load(kept, allow_pickle=False)
+    with contextlib.suppress(Unreadable):
+        return read_npy(kept)
     table = _parse(path)
-    with contextlib.suppress(OSError), replace_file(kept) as temporary:
+    with contextlib.suppress(OSError):
         for older in path.parent.glob(f".{path.name}.*.npy"):
             older.unlink(missing_ok=True)
-        with temporary.open("wb") as stream:
-            np.save(stream, table)
+        write_whole(kept, lambda stream: np.save(stream, table))
     return table
 
 

@@ -51,6 +51,8 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
             f"top_{k}": float(hit[:, :k].any(1).mean()) for k in sorted({1, min(10, size), size})
         }
         result["different_items_listed"] = len(np.unique(lists))
+        if manifest.id_base == 0 and not (lists == 1).any():
+            result["id_base_doubt"] = "no list names the id 0: is the base really 0, not 1?"
         if checked.embeddings is not None and size > 2:
             result["agreement_of_order_and_embeddings"] = list_agreement(lists, checked.embeddings)
     if checked.distances is not None:

@@ -24,6 +24,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 from torch import Tensor
 from torch.nn import functional
@@ -31,7 +32,7 @@ from torch.nn import functional
 from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.build import Product
+from bench.teachers.build import TEXTS, Product, texts_hash
 from bench.teachers.encoder import MINILM, encode
 from bench.teachers.tower import Towers
 
@@ -60,6 +61,12 @@ class TextOptions(BaseModel):
     list_length: PositiveInt = Field(20, description="K_T, items listed per training row")
     seed: NonNegativeInt = 0
 
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> TextOptions:
+        if self.width % self.heads:
+            raise ValueError(f"'heads' ({self.heads}) must divide 'width' ({self.width})")
+        return self
+
 
 class TextTeacher:
     """Builder of the kind `text`."""
@@ -67,14 +74,16 @@ class TextTeacher:
     Options: ClassVar[type[BaseModel]] = TextOptions
 
     @staticmethod
-    def build(options: TextOptions, data: PreparedData, cache: Path, progress: Progress) -> Product:
+    def build(
+        options: TextOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> Product:
         """Encode the texts, train the towers on the training rows, write down what they know."""
-        texts = torch.from_numpy(encode(data.item_texts, options.encoder, cache, progress))
+        texts = torch.from_numpy(encode(data.item_texts, options.encoder, cache, progress, device))
 
         def validate(towers: Towers) -> float:
             return metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]
 
-        towers, history = train_towers(texts, data.train, options, validate, progress)
+        towers, history = train_towers(texts, data.train, options, validate, progress, device)
         points = towers.points()
         rms = points.square().mean().sqrt()
         rankings, distances, truth = ranked_lists(towers, data.train, options.list_length)
@@ -91,6 +100,7 @@ class TextTeacher:
                 "test": metrics_from_ranks(test_ranks),
             },
             recipe={
+                TEXTS: texts_hash(data),
                 "epochs_run": len(history),
                 "best_epoch": int(np.argmax(history)) + 1,
                 "validation_ndcg@20_by_epoch": [round(value, 5) for value in history],
@@ -113,6 +123,7 @@ def train_towers(
     options: TextOptions,
     validate: Callable[[Towers], float],
     progress: Progress,
+    device: str = "cpu",
 ) -> tuple[Towers, list[float]]:
     """Fit the towers by full-softmax cross entropy over the catalogue.
 
@@ -122,6 +133,7 @@ def train_towers(
         options: sizes and optimisation.
         validate: metric (larger is better) of the towers as they are; chooses the epoch.
         progress: takes one line of text at a time.
+        device: name of the torch device to compute on.
 
     Returns:
         The towers of the best epoch, in evaluation mode, and the metric of every epoch run.
@@ -129,7 +141,6 @@ def train_towers(
     Raises:
         BenchError: the loss became NaN or infinite.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng():
         torch.manual_seed(options.seed)
         towers = Towers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
-from bench.teachers.build import KINDS, Product, ensure_teacher
+from bench.teachers.build import KINDS, TEXTS, Product, ensure_teacher, texts_hash
 from bench.teachers.contract import load_knowledge
+from bench.teachers.files import MANIFEST
 from bench.teachers.manifest import read_manifest
 
 RAW = {"summary": "", "kind": "counting"}
@@ -35,7 +37,11 @@ class Counting:
 
     @staticmethod
     def build(
-        options: Any, data: PreparedData, cache: Path, progress: Callable[[str], None]
+        options: Any,
+        data: PreparedData,
+        cache: Path,
+        device: str,
+        progress: Callable[[str], None],
     ) -> Product:
         Counting.calls.append(data.protocol)
         Counting.started.set()
@@ -48,7 +54,7 @@ class Counting:
             embeddings=random.random((data.n_items, 4)).astype(np.float32),
             metrics={"test": {"ndcg@20": 0.5}},
             test_ranks=np.ones(len(data.test), dtype=np.int32),
-            recipe={},
+            recipe={TEXTS: texts_hash(data), "device": device},
             rankings=(lists + 1).astype(np.int32),
         )
 
@@ -155,6 +161,27 @@ def test_other_options_are_refused_and_force_replaces(
     assert visible(workspace.tocf / "toy") == ["mine"]
 
 
+def test_other_item_texts_are_refused_and_force_replaces(
+    workspace: Workspace, data: PreparedData, make_data: Callable[..., PreparedData]
+) -> None:
+    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    before = read_manifest(folder).fingerprint
+    ensure_teacher("mine", RAW, make_data(), workspace, quiet)  # the same texts
+    changed = make_data(item_texts=["A new name", *data.item_texts[1:]])
+    with pytest.raises(ConfigError, match=r"other item texts than those that toy has now.*--force"):
+        ensure_teacher("mine", RAW, changed, workspace, quiet)
+    assert len(Counting.calls) == 1
+
+    manifest = json.loads((folder / MANIFEST).read_text())
+    del manifest["recipe"][TEXTS]  # as one built before the hash was kept
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert read_manifest(folder).fingerprint == before
+    ensure_teacher("mine", RAW, changed, workspace, quiet)
+    ensure_teacher("mine", RAW, changed, workspace, quiet, rebuild=True)
+    assert read_manifest(folder).recipe[TEXTS] == texts_hash(changed)
+    assert len(Counting.calls) == 2
+
+
 def test_options_of_one_dataset(workspace: Workspace, data: PreparedData) -> None:
     config = {**RAW, "options": {"size": 4}, "datasets": {"toy": {"size": 5}, "other": {"size": 6}}}
     folder = ensure_teacher("mine", config, data, workspace, quiet)
@@ -176,6 +203,7 @@ def test_a_teacher_of_other_data_is_refused(
         ({"kind": "counting", "options": {"sise": 3}}, "Did you mean 'size'"),
         ({"kind": "counting", "options": {"size": "many"}}, "'size'"),
         ({"kind": "text", "options": {"learning_rate": -1}}, "'learning_rate'"),
+        ({"kind": "text", "options": {"width": 6}}, r"'heads' \(4\) must divide 'width' \(6\)"),
         ({"kind": "counting", "option": {}}, "Did you mean 'options'"),
     ],
 )

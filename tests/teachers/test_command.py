@@ -89,6 +89,37 @@ def test_the_text_teachers_figures(workspace: Workspace) -> None:
     assert "coverage" in text and "targets in list" in text
 
 
+def test_device_and_threads_are_those_asked_for(workspace: Workspace) -> None:
+    before = torch.get_num_threads()
+    asked = ("teacher", "build", "--dataset", "toy", "--teacher", "tiny-raw")
+    try:
+        done(*asked, "--device", "cpu", "--threads", "1")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    refused = bench(*asked, "--force", "--device", "cuda:77")
+    assert refused.exit_code == 2 and "--device cuda:77: not available here" in refused.stderr
+
+
+def test_texts_that_changed_since_are_refused(workspace: Workspace) -> None:
+    asked = ("teacher", "build", "--dataset", "toy", "--teacher", "tiny-raw")
+    done(*asked)
+    fingerprint = json.loads(done("teacher", "info", *asked[2:], "--format", "json").stdout)[
+        "fingerprint"
+    ]
+    done(*asked)
+    tables = workspace.home / "tables"
+    items = tables / "items.tsv"
+    lines = items.read_text().splitlines()
+    items.write_text("\n".join([*lines[:-1], f"i{ITEMS - 1}\th h h h"]) + "\n")
+    done("data", "import", "toy", str(tables))
+    refused = bench(*asked)
+    assert refused.exit_code == 2 and "other item texts" in refused.stderr
+    done(*asked, "--force")
+    again = json.loads(done("teacher", "info", *asked[2:], "--format", "json").stdout)
+    assert again["fingerprint"] != fingerprint
+
+
 def test_all_problems_and_exit_code_2(workspace: Workspace) -> None:
     folder = workspace.tocf / "toy"
     folder.mkdir(parents=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickle
+import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,10 @@ import torch
 
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError
-from bench.teachers.contract import load_knowledge
+from bench.teachers.contract import check, load_knowledge, load_test_ranks
 from bench.teachers.manifest import read_manifest
+from bench.teachers.reading import Unreadable, read_npy, read_tensor
+from bench.teachers.summary import summarise
 
 N_ITEMS, N_ROWS, K, WIDTH = 30, 240, 5, 6  # the data of conftest.py and a list of 5
 
@@ -418,7 +423,149 @@ def test_a_manifest_with_a_mistake(folder: Folder, data: PreparedData) -> None:
 def test_an_id_base_is_never_guessed(folder: Folder, data: PreparedData) -> None:
     path = folder.binary()
     folder.declare(signals=["embeddings", "rankings"])
-    assert only_problem(path, data).startswith("id_base: Field required")
+    problem = only_problem(path, data)
+    assert problem.startswith("id_base: must be 0 or 1 beside the signal 'rankings'")
+
+
+def test_a_base_is_asked_for_with_lists_only(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    folder.declare(signals=["embeddings"])
+    assert load_knowledge(path, data).rankings is None
+    assert read_manifest(path).id_base is None
+
+
+def test_bare_lists_that_never_name_id_0_are_probably_one_based(
+    folder: Folder, data: PreparedData
+) -> None:
+    random = np.random.default_rng(3)
+    # 1..28 of 0..29: they fit either base.
+    folder.ids = np.argsort(random.random((N_ROWS, N_ITEMS - 2)), axis=1)[:, :K] + 2
+    path = folder.published()
+    problem = only_problem(path, data)
+    assert "probably 1-based" in problem and '"id_base": 1' in problem and "teacher.json" in problem
+    signals = ["embeddings", "rankings", "confidence"]
+    folder.declare(signals=signals, id_base=1)
+    np.testing.assert_array_equal(load_knowledge(path, data).rankings.numpy(), folder.ids - 1)
+    folder.declare(signals=signals, id_base=0)
+    np.testing.assert_array_equal(load_knowledge(path, data).rankings.numpy(), folder.ids)
+    assert "id 0" in summarise(check(path, data), data)["id_base_doubt"]
+
+
+def test_a_declared_base_is_doubted_only_without_id_0(folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    folder.declare(signals=["embeddings", "rankings", "confidence"], id_base=0)
+    assert "id_base_doubt" not in summarise(check(path, data), data)
+
+
+def test_a_teacher_of_another_dataset(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary(dataset="other")
+    assert only_problem(path, data).startswith("made for the dataset other, not for dataset toy")
+
+
+def test_bare_files_may_lie_in_a_folder_of_any_name(folder: Folder, data: PreparedData) -> None:
+    load_knowledge(folder.published(), data)  # the folder is called `t`
+
+
+# -- ranks of the test targets -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint8])
+def test_ranks_of_the_test_targets(dtype: type, folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    assert load_test_ranks(path, data) is None
+    ranks = np.arange(len(data.test)) % N_ITEMS + 1
+    np.save(path / "test_ranks.npy", ranks.astype(dtype))
+    found = load_test_ranks(path, data)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, ranks)
+    np.testing.assert_array_equal(check(path, data).test_ranks, ranks)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "message"),
+    [
+        (np.ones(7, dtype=np.int32), r"has shape \(7,\), expected \(60,\)"),
+        (np.ones((60, 1), dtype=np.int32), "has shape"),
+        (np.ones(60, dtype=np.float32), "holds float32, integers expected"),
+        (np.array(["1"] * 60), "holds <U1, integers expected"),
+        (np.zeros(60, dtype=np.int32), r"holds 0\.\.0; a rank among 30 items is 1\.\.30"),
+        (np.full(60, N_ITEMS + 1), r"holds 31\.\.31"),
+        (b"rubbish", "is truncated or no plain .npy array"),
+    ],
+)
+def test_ranks_that_are_none(
+    ranks: object, message: str, folder: Folder, data: PreparedData
+) -> None:
+    path = folder.binary()
+    if isinstance(ranks, bytes):
+        (path / "test_ranks.npy").write_bytes(ranks)
+    else:
+        np.save(path / "test_ranks.npy", ranks)
+    assert re.match(f"test_ranks.npy {message}", only_problem(path, data))
+    with pytest.raises(ArtifactError, match=message):
+        load_test_ranks(path, data)
+
+
+# -- files that hold something else ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["rankings", "distances", "truth_distance"])
+@pytest.mark.parametrize("dtype", ["U3", "S3", "c16", "M8[s]", "?", "i4,i4"])
+def test_arrays_of_anything_but_numbers(
+    name: str, dtype: str, folder: Folder, data: PreparedData
+) -> None:
+    path = folder.binary()
+    np.save(path / f"{name}.npy", np.zeros(N_ROWS, dtype=dtype))
+    problem = only_problem(path, data)
+    assert problem.startswith(f"{name}.npy holds ") and "numbers expected" in problem
+
+
+def test_coverage_of_numbers(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    np.save(path / "covered.npy", np.ones(N_ROWS))
+    assert only_problem(path, data) == "covered.npy holds float64, bool expected"
+
+
+def test_distances_of_small_integers_that_fall(folder: Folder, data: PreparedData) -> None:
+    folder.distances = np.tile(np.arange(K, 0, -1, dtype=np.uint8), (N_ROWS, 1))
+    assert "fall everywhere" in only_problem(folder.binary(), data)
+
+
+def test_a_damaged_header(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    content = bytearray((path / "rankings.npy").read_bytes())
+    for place in range(10, 80):
+        for byte in (0, ord("("), ord("'"), 0xFF):
+            damaged = content.copy()
+            damaged[place] = byte
+            (path / "rankings.npy").write_bytes(damaged)
+            # It may still be readable: what matters is that nothing but `Unreadable` comes out.
+            with contextlib.suppress(Unreadable):
+                read_npy(path / "rankings.npy")
+
+
+def test_a_damaged_tensor_of_the_old_format(folder: Folder) -> None:
+    path = folder.published() / "all_embeddings.pt"
+    table = torch.from_numpy(folder.embeddings)
+    torch.save(table, path, _use_new_zipfile_serialization=False)
+    np.testing.assert_array_equal(read_tensor(path), folder.embeddings)
+    content = path.read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(400):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 3):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged[: random.integers(1, len(content) + 1)])
+        with contextlib.suppress(Unreadable):
+            read_tensor(path)
+
+
+def test_a_sparse_tensor(folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save(torch.eye(N_ITEMS).to_sparse_csr(), path / "all_embeddings.pt")
+    assert only_problem(path, data).startswith("all_embeddings.pt ")
 
 
 def test_coverage_of_the_wrong_shape(folder: Folder, data: PreparedData) -> None:

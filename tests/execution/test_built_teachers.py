@@ -1,0 +1,87 @@
+"""A teacher that a run needs is built as the run asks, and what it tells is checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import BaseModel
+
+from bench.config.grid import resolve
+from bench.config.selection import Selection
+from bench.data.rows import PreparedData
+from bench.errors import ArtifactError
+from bench.execution.grid import run_grid
+from bench.paths import Workspace
+from bench.results.store import ResultStore
+from bench.teachers.build import KINDS, Product
+from bench.teachers.files import TEST_RANKS
+from bench.teachers.manifest import read_manifest
+
+
+class Witness:
+    """A kind that writes down where it was built."""
+
+    class Options(BaseModel):
+        """None."""
+
+    @staticmethod
+    def build(
+        options: Any,
+        data: PreparedData,
+        cache: Path,
+        device: str,
+        progress: Callable[[str], None],
+    ) -> Product:
+        return Product(
+            embeddings=np.ones((data.n_items, 2), dtype=np.float32),
+            metrics={},
+            test_ranks=np.ones(len(data.test), dtype=np.int32),
+            recipe={"device": device, "threads": torch.get_num_threads()},
+        )
+
+
+KINDS.register("witness", Witness)
+
+
+@pytest.fixture
+def witness(tiny: Workspace) -> Path:
+    """The folder in which a run builds the teacher `witness`."""
+    configs = tiny.home / "configs" / "teachers"
+    configs.mkdir(parents=True, exist_ok=True)
+    (configs / "witness.yaml").write_text("kind: witness\n")
+    return tiny.tocf / "tiny" / "witness"
+
+
+def run(tiny: Workspace) -> None:
+    axes = {"methods": ["embedding-only"], "datasets": ["tiny"], "students": ["tiny"]}
+    grid = resolve(Selection.model_validate({**axes, "teachers": ["witness"]}), tiny)
+    store = ResultStore(tiny.results)
+    run_grid(grid, store, tiny, device="cpu", threads=1, progress=lambda line: None)
+
+
+def test_device_and_threads_of_the_run_are_the_builders(tiny: Workspace, witness: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        run(tiny)
+    finally:
+        torch.set_num_threads(before)
+    recipe = read_manifest(witness).recipe
+    assert (recipe["device"], recipe["threads"]) == ("cpu", 1)
+
+
+@pytest.mark.parametrize("lost", ["trial", "reference"])
+def test_broken_ranks_are_refused(tiny: Workspace, witness: Path, lost: str) -> None:
+    run(tiny)
+    store = ResultStore(tiny.results)
+    for record in store.records():
+        if record.kind == lost:
+            shutil.rmtree(store.folder / record.key)
+    (witness / TEST_RANKS).write_bytes(b"rubbish")
+    with pytest.raises(ArtifactError, match=TEST_RANKS):
+        run(tiny)
