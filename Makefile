@@ -13,7 +13,7 @@ INSTALLED   := $(VENV)/.installed
 CHECKERS    := $(VENV)/.checkers
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format clean
+.PHONY: help install demo test lint format clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -25,9 +25,6 @@ demo: $(INSTALLED) ## install, distil students on MovieLens, print the leaderboa
 
 test: $(CHECKERS) ## install, run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
-
-test-slow: $(CHECKERS) ## run the long tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
 
 lint: $(CHECKERS) ## check style and types
 	$(BIN)/ruff check

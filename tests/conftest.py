@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from bench.data import importing
 from bench.paths import Workspace
 
-GAMES = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "games"
+BESIDE = Path(__file__).resolve().parent.parent.parent
+GAMES = Path(os.environ.get("BENCH_TEST_GAMES") or BESIDE / "shared" / "data" / "games")
+"""The folder of the real Amazon Video Games interactions; tests that need it skip without it."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +25,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def games() -> Path:
     """The folder of the real Amazon Video Games interactions."""
     if not GAMES.is_dir():
-        pytest.skip("needs the folder ../shared/data/games, beside the checkout")
+        pytest.skip(f"needs the games data: no folder {GAMES} (BENCH_TEST_GAMES names another)")
     return GAMES
 
 
@@ -75,14 +78,3 @@ def tiny_teacher(tiny: Workspace) -> Path:
     np.savetxt(folder / "myrank_train.txt", lists, fmt="%d")
     np.savetxt(folder / "confidence_train.txt", distances, fmt="%.6f")
     return folder
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
-    needing = [item for item in items if item.get_closest_marker("gpu")]
-    if needing:
-        import torch
-
-        if not torch.cuda.is_available():
-            for item in needing:
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

@@ -1,27 +1,80 @@
-"""What the README shows must work as it stands there."""
+"""What the README and the other pages show must work as it stands there."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 import torch
+from click.testing import CliRunner
 
-from bench.registry import MethodRegistry
+from bench.cli.main import main
+from bench.data.config import DATASET_FILE
+from bench.paths import SHIPPED
+from bench.registry import METHODS, MethodRegistry
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = SHIPPED / "README.md"
+PAGES = [README, *sorted(SHIPPED.glob("docs/*.md")), *sorted(SHIPPED.glob("*/README.md"))]
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of code blocks, fenced or indented, that call `bench`."""
+    text = page.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"^ {4}.*$", text, re.MULTILINE)
+    lines = [line.strip() for block in [*fenced, *indented] for line in block.splitlines()]
+    return [line for line in lines if line.startswith("bench ")]
+
+
+SHOWN = sorted({line for page in PAGES for line in commands(page)})
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_commands_and_options_that_are_shown_exist(line: str) -> None:
+    command: click.Command | None = main
+    arguments = shlex.split(line, comments=True)
+    context = click.Context(main)
+    while isinstance(command, click.Group):
+        name, *arguments = arguments[1:] if command is main else arguments
+        command = command.get_command(context, name)
+        assert command is not None, f"no command {name}"
+    command.make_context(line, arguments, parent=context)
+
+
+@pytest.mark.parametrize("line", [line for line in SHOWN if line.startswith("bench run ")])
+def test_names_and_settings_of_runs_that_are_shown_exist(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
+    Path("my_method.py").write_text(example_method(), encoding="utf-8")
+    imported = tmp_path / "datasets" / "shop" / "source" / DATASET_FILE
+    imported.parent.mkdir(parents=True)
+    imported.write_text("{}")
+    done = CliRunner().invoke(main, [*shlex.split(line, comments=True)[1:], "--dry-run"])
+    assert done.exit_code == 0, done.output
+
+
+def test_the_pages_show_commands() -> None:
+    assert {line.split()[1] for line in SHOWN} >= {"run", "report", "list", "data", "teacher"}
+
+
+def example_method() -> str:
+    example = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    return example[1]
 
 
 def test_example_method_is_a_plugin_of_at_most_thirty_lines(tmp_path: Path) -> None:
-    example = re.search(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert example is not None
     path = tmp_path / "my_method.py"
-    path.write_text(example[1], encoding="utf-8")
+    path.write_text(example_method(), encoding="utf-8")
     (entry,) = MethodRegistry().add_plugin(path)
     assert entry.needs == {"rankings"}
-    assert len(example[1].splitlines()) <= 30
+    assert len(example_method().splitlines()) <= 30
 
     method_class = entry.load()
     method = method_class(method_class.Config(weight=2.0))
