@@ -7,40 +7,50 @@ row it is belongs to the data, so it is stored once per data fingerprint:
 
 from __future__ import annotations
 
-import os
-import tempfile
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from bench.data.rows import Ids, PreparedData
+from bench.errors import ConfigError
+from bench.files import write_whole
 
 FOLDER = "users"
 
+_logger = logging.getLogger(__name__)
+
 
 def save_users(results: Path, data: PreparedData) -> None:
-    """Store the users of the test rows of `data` if they are not there yet.
+    """Store the users of the test rows of `data`, in place of what is there.
 
     Safe to call from several processes: the file appears whole, and its content depends on its
     name alone.
+
+    Raises:
+        ConfigError: the results folder cannot be written to.
     """
     path = _path(results, data.fingerprint)
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".npy")
+    users = np.asarray(data.test.user, dtype=np.int32)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            np.save(stream, np.asarray(data.test.user, dtype=np.int32))
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda stream: np.save(stream, users))
+    except OSError as error:
+        why = error.strerror or error
+        raise ConfigError(f"results folder {results} cannot be written to: {why}") from error
 
 
 def load_users(results: Path, fingerprint: str) -> Ids | None:
-    """Users of the test rows, int32 [R_test], or None where they were never stored."""
+    """Users of the test rows, int32 [R_test]; None where they are not stored, or damaged."""
     path = _path(results, fingerprint)
-    return np.load(path, allow_pickle=False) if path.exists() else None
+    try:
+        users: Ids = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError) as error:
+        _logger.warning("ignored %s: cannot be read: %s", path, error)
+        return None
+    return users
 
 
 def _path(results: Path, fingerprint: str) -> Path:

@@ -1,5 +1,6 @@
 """Running a grid: references, builds on demand, what is refused, what is waited for."""
 
+import resource
 import shutil
 import threading
 from pathlib import Path
@@ -175,3 +176,59 @@ def test_failures_stay_unless_they_are_to_be_tried_again(tiny: Workspace) -> Non
     assert kept.status == "out-of-memory"
     (again,) = run(grid, tiny, retry_failed=True)
     assert again.metrics == done.metrics
+
+
+def test_a_disk_that_fills_up_stops_the_run_with_a_clear_message(tiny: Workspace) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def progress(line: str) -> None:
+        if "starts on" in line:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+
+    store = ResultStore(tiny.results)
+    try:
+        with pytest.raises(ConfigError, match=f"results folder {tiny.results} cannot be written"):
+            run_grid(grid_of(tiny, "none"), store, tiny, device="cpu", threads=1, progress=progress)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [record.kind for record in store.records()] == ["reference"]
+    assert list((tiny.results / ".claims").iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"no array"])
+def test_users_that_are_not_there_are_stored_though_all_has_run(
+    tiny: Workspace, damage: bytes | None
+) -> None:
+    grid = grid_of(tiny, "none")
+    (record,) = run(grid, tiny)
+    assert record.trial is not None and record.trial.data_fingerprint is not None
+    fingerprint = record.trial.data_fingerprint
+    path = tiny.results / "users" / f"{fingerprint}.npy"
+    whole = path.read_bytes()
+    path.unlink() if damage is None else path.write_bytes(damage)
+    assert load_users(tiny.results, fingerprint) is None
+    run(grid, tiny)
+    assert path.read_bytes() == whole
+
+
+def test_a_reference_that_another_process_writes_is_waited_for(tiny: Workspace) -> None:
+    grid = grid_of(tiny, "none")
+    (record,) = run(grid, tiny)
+    row = reference(tiny, grid, "popularity")
+    store = ResultStore(tiny.results)
+    first = store.get(row.key)
+    assert first is not None
+    outcome = Outcome(metrics=first.metrics, segments={}, ranks=store.ranks(row.key))
+    shutil.rmtree(tiny.results / row.key)
+    found: list[Record] = []
+    with store.claim(row.key) as granted:
+        assert granted
+        runner = threading.Thread(target=lambda: found.extend(run(grid, tiny)))
+        runner.start()
+        runner.join(0.5)
+        assert runner.is_alive()
+        store.write(finished(row, outcome, {"by": "the other"}), outcome)
+    runner.join(60)
+    assert found == [record]
+    kept = store.get(row.key)
+    assert kept is not None and kept.environment == {"by": "the other"}

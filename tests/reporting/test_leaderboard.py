@@ -256,8 +256,10 @@ def test_what_was_run_is_shown_with_its_none_and_references(bench):
     assert shown == [("popularity", None), ("teacher", None), ("none", "ce"), ("dllm2rec", "ce")]
 
 
-def test_without_users_there_is_a_difference_but_no_test(bench):
-    (bench.store.folder / "users" / f"{bench.data.fingerprint}.npy").unlink()
+@pytest.mark.parametrize("damage", [None, b"", b"no array"])
+def test_without_users_there_is_a_difference_but_no_test(bench, damage):
+    path = bench.store.folder / "users" / f"{bench.data.fingerprint}.npy"
+    path.unlink() if damage is None else path.write_bytes(damage)
     bench.done("none")
     bench.done("dllm2rec", skill=0.4)
     row = the_row(rows_of(bench), "dllm2rec")
