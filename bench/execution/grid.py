@@ -105,11 +105,13 @@ class _Runner:
         """Return when every trial has a record that it did not have before."""
         # A record that is there now is a failure to be tried again; a newer one settles a trial.
         old = {trial.key: self.store.get(trial.key) for trial in trials}
-        waiting = False
+        said = False
         while trials := [trial for trial in trials if not self._settle(trial, old[trial.key])]:
-            if not waiting:
+            # A pass takes long: what others ran meanwhile is settled, not waited for.
+            trials = [t for t in trials if not self._has_new_record(t, old[t.key])]
+            if trials and not said:
                 self.progress(f"waiting for {len(trials)} trials that another process runs")
-                waiting = True
+                said = True
             time.sleep(POLL_SECONDS)
 
     def _settle(self, trial: Trial, old: Record | None) -> bool:
