@@ -60,7 +60,9 @@ class Towers(nn.Module):
         # whatever the history's length.
         index = torch.arange(history.shape[1], device=history.device)
         age = (last[:, None] - index).clamp_min(0)
-        states = self.enter(points[(history - 1).clamp_min(0)]) + self.position[age]
+        # `embedding` rather than indexing, whose gradient several threads add up in any order.
+        seen = functional.embedding((history - 1).clamp_min(0), points)
+        states = self.enter(seen) + functional.embedding(age, self.position)
         states = self.dropout(self.norm_in(states))
         end = states[torch.arange(batch, device=last.device), last]
 
