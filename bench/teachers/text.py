@@ -58,7 +58,7 @@ class TextOptions(BaseModel):
     batch_size: PositiveInt = 512
     epochs: PositiveInt = Field(8, description="passes over the training rows, at most")
     patience: PositiveInt = Field(3, description="passes without a better validation NDCG@20")
-    list_length: PositiveInt = Field(20, description="K_T, items listed per training row")
+    list_length: PositiveInt = Field(100, description="K_T, items listed per training row")
     seed: NonNegativeInt = 0
 
     @model_validator(mode="after")
