@@ -3,13 +3,14 @@
 A method is one file in `methods/` (or a plug-in file) with one registered class. It sees tensors
 that are already on the right device; it never opens a file, names a device or owns an optimiser.
 Shapes use B rows in a batch, L history length, N items (ids 1..N, 0 pads), d student width, D
-teacher width, R training rows, K_T stored teacher items per row.
+teacher width, R training rows, K_T stored teacher items per row, M models of an ensemble with C
+saved states each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -23,33 +24,56 @@ class MethodConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class TrainingRows(Protocol):
+    """All R training rows, in the order that `Batch.row_id` counts.
+
+    Tensors are int64: history [R, L] (ids 1..N, padded with 0 on the right), length [R] in 1..L,
+    target [R], user [R], and ordinal [R], the place of the target in the whole history of its
+    user: the row before (same user, ordinal - 1) has this row's last item as its target.
+    """
+
+    history: Tensor
+    length: Tensor
+    target: Tensor
+    user: Tensor
+    ordinal: Tensor
+
+
 @dataclass(frozen=True)
 class Knowledge:
-    """What is known beside the rows: the teacher's signals and the training statistics.
+    """What is known beside the batch: the teacher's signals and the training split.
 
     A signal that the teacher does not offer is None; a method only reads those it `needs`.
 
     Attributes:
         target_counts: float32 [N + 1], how often each item is a training target; entry 0 is 0.
+        rows: the training rows.
         embeddings: float32 [N + 1, D], the teacher's item embeddings; row 0 is zero.
         rankings: int64 [R, K_T], the teacher's list for every training row, best first, ids 1..N.
         distances: float32 [R, K_T], non-decreasing along a row; smaller is surer.
         covered: bool [R], False where the teacher said nothing about a row (its list is filler).
         truth_distance: float32 [R], distance between what the teacher generated for a row and
             the row's true target.
+        trajectories: int32 [M, C, R, K_T], lists of M models at C states of their training, the
+            last one converged; best first, ids 1..N. Memory-mapped where the device is the CPU:
+            gather rows, never copy the whole.
+        trajectory_names: names of the M models.
     """
 
     target_counts: Tensor
+    rows: TrainingRows | None = None
     embeddings: Tensor | None = None
     rankings: Tensor | None = None
     distances: Tensor | None = None
     covered: Tensor | None = None
     truth_distance: Tensor | None = None
+    trajectories: Tensor | None = None
+    trajectory_names: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Knowledge:
-        """The same knowledge with every tensor on `device`."""
-        moved = {k: v.to(device) for k, v in vars(self).items() if v is not None}
-        return Knowledge(**moved)
+        """The same knowledge with every tensor on `device`; `rows` are left where they are."""
+        tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **tensors)
 
 
 @dataclass(frozen=True)
@@ -82,11 +106,21 @@ class Output(Protocol):
     hidden: Tensor
     """float32 [B, d], the encoded histories."""
 
+    table: Tensor
+    """float32 [N + 1, d], the scoring table of this step: logits are `hidden @ table.T`."""
+
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
 
     def log_probs(self, ids: Tensor) -> Tensor:
         """Differentiable log-softmax over the real items, [B, K], at `ids` [B, K]."""
+
+    def log_rest(self, ids: Tensor) -> Tensor:
+        """Differentiable log-sum-exp [B] of the logits of all real items that are not in `ids`.
+
+        Args:
+            ids: int64 [B, K], at most N - 1 different items a row; 0 and repetitions are ignored.
+        """
 
     def top_k(self, k: int) -> Tensor:
         """Ids [B, min(k, N)] of the student's best items now, best first; no gradient."""
@@ -97,7 +131,7 @@ class Output(Protocol):
 
 
 class Student(Protocol):
-    """A RecBole model behind the suite's adapter, as a method sees it."""
+    """A RecBole model behind the suite's adapter, as a method sees it (an `nn.Module`)."""
 
     n_items: int
     width: int
@@ -108,6 +142,33 @@ class Student(Protocol):
     def item_offset(self) -> nn.Parameter:
         """float32 [N + 1, d], the student's own item embeddings; row 0 is zero."""
 
+    def parameters(self) -> Any:
+        """The student's parameters; its fusions and prompts belong to the method."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch dropout on or off, as in `nn.Module`."""
+
+    def eval(self) -> Any:
+        """Switch dropout off."""
+
+    def encode(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
+        """Encode histories: int64 [B, L'], [B] and [B] to float32 [B, d], L' <= L."""
+
+    def encode_vectors(self, vectors: Tensor, length: Tensor) -> Tensor:
+        """Encode sequences of vectors in place of items: [B, L', d] and [B] to [B, d].
+
+        Vectors at and beyond `length` are padding. SASRec, GRU4Rec and Caser only.
+
+        Raises:
+            ValueError: this student cannot.
+        """
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """What the encoder reads for item `ids` [...]: differentiable float32 [..., d]."""
+
+    def item_table(self) -> Tensor:
+        """float32 [N + 1, d], the scoring table of this step."""
+
     def fuse(self, fusion: Callable[[], Tensor], *, output: bool = True) -> None:
         """Add `fusion()` [N + 1, d] to the item table that the encoder reads.
 
@@ -115,9 +176,61 @@ class Student(Protocol):
         into the student, which is then a plain model of the usual size.
         """
 
+    def replace_items(
+        self, items: Callable[[], Tensor], scoring: Callable[[], Tensor] | None = None
+    ) -> None:
+        """Let `items()` [N + 1, d] be the item table, in place of the student's own embeddings.
+
+        `scoring()` [N + 1, d], where given, is the scoring table; it may call `encode`. Both are
+        computed once a step and folded into the student when training ends.
+        """
+
+    def score_by_cosine(self, scale: Callable[[], Tensor]) -> None:
+        """Make logits scale * cos(h, e_i) from now on; folding keeps every row's order of items."""
+
+    def prompt(self, prompts: Callable[[], Tensor] | None) -> None:
+        """Put `prompts()` [k, d] before every history from now on; None takes them away.
+
+        At the end they become a tensor of the student, which then reads k vectors more.
+        SASRec, GRU4Rec and Caser only; k is `Method.prompt_length`.
+
+        Raises:
+            ValueError: this student cannot.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One part of a training; most methods have a single one with these defaults.
+
+    What is None is as the trial's training settings say.
+
+    Attributes:
+        trained: parameters that this stage changes; None is everything of student and method.
+        base: whether the base objective (and the student's own penalty) is part of the loss.
+        rows: int64 [R'], the training rows that it passes over; None is all of them.
+        judge: measures the state after an epoch, larger is better, without gradients; None is
+            the validation metric. Epochs are chosen by it.
+        max_epochs: upper bound of passes.
+        min_epochs: passes before early stopping may act.
+        patience: passes without a better value.
+        learning_rate: step size.
+        weight_decay: L2 coefficient.
+    """
+
+    trained: Sequence[nn.Parameter] | None = None
+    base: bool = True
+    rows: Tensor | None = None
+    judge: Callable[[], float] | None = None
+    max_epochs: int | None = None
+    min_epochs: int | None = None
+    patience: int | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+
 
 class Method(nn.Module):
-    """Base of all methods: no terms, nothing attached.
+    """Base of all methods: no terms, nothing attached, one stage.
 
     Parameters that a subclass registers as a module (projectors, prompts) are trained together
     with the student and are dropped afterwards.
@@ -126,6 +239,9 @@ class Method(nn.Module):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     needs: ClassVar[frozenset[str]] = frozenset()
     """Signals without which the method cannot run; set by `register_method`."""
+
+    settled: bool = True
+    """False while a curriculum is under way: early stopping counts its patience from the end."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -137,13 +253,33 @@ class Method(nn.Module):
     def signals(cls, config: Any) -> frozenset[str]:
         """Teacher signals that the method needs under `config`.
 
-        Some of `embeddings`, `rankings`, `confidence` (distances of the listed items) and
-        `truth-distance`.
+        Some of `embeddings`, `rankings`, `confidence` (distances of the listed items),
+        `truth-distance` and `trajectories`.
         """
         return cls.needs
 
+    @classmethod
+    def prompt_length(cls, config: Any) -> int:
+        """Vectors k that the method puts before every history; the student is made for them."""
+        return 0
+
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         """Build what the method adds to the student; called once, after initialisation."""
+
+    def stages(self) -> Sequence[Stage]:
+        """The parts of the training, in order; asked for once, after `attach`."""
+        return (Stage(),)
+
+    def on_stage_start(self, stage: int) -> None:
+        """Called before stage number `stage` (0-based) of `stages()`."""
+
+    def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
+        """Called before each pass, `epoch` counted from 1 within its stage.
+
+        Returns:
+            Numbers for the curve of the record, by name.
+        """
+        return {}
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         """Named, already weighted terms (scalars) that the loop adds to the base loss."""
