@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from methods.base import Knowledge
-from methods.embedding_only import EmbeddingOnly, normalised, principal_components
+from methods.embedding_only import EmbeddingOnly
 
-from .conftest import N_ITEMS, TEACHER_DIM, make_batch, make_student
+from .conftest import make_batch, make_student
 
 
 def attached(knowledge: Knowledge, **settings: object) -> tuple[EmbeddingOnly, object]:
@@ -37,27 +37,6 @@ def test_input_side_alone_leaves_the_head_to_the_student(knowledge: Knowledge) -
     batch = make_batch()
     encoded = [s.encode(batch.history, batch.length, batch.user) for s in (student, changed)]
     assert not torch.allclose(*encoded)
-
-
-def test_standardised_vectors_are_of_order_one_over_root_d(knowledge: Knowledge) -> None:
-    z = normalised(knowledge.embeddings[1:] * 50 + 7, "standardise")
-    torch.testing.assert_close(z.mean(dim=0), torch.zeros(TEACHER_DIM), atol=1e-5, rtol=0)
-    torch.testing.assert_close(z.std(dim=0), torch.full((TEACHER_DIM,), TEACHER_DIM**-0.5))
-    unit = normalised(knowledge.embeddings[1:], "l2")
-    torch.testing.assert_close(unit.norm(dim=1), torch.ones(N_ITEMS))
-
-
-def test_a_constant_dimension_does_not_divide_by_zero(knowledge: Knowledge) -> None:
-    z = knowledge.embeddings[1:].clone()
-    z[:, 0] = 4.0
-    assert torch.isfinite(normalised(z, "standardise")).all()
-
-
-def test_principal_components_keep_distances_at_full_rank(knowledge: Knowledge) -> None:
-    z = knowledge.embeddings[1:]
-    reduced = principal_components(z, TEACHER_DIM)
-    torch.testing.assert_close(torch.cdist(reduced, reduced), torch.cdist(z, z), atol=1e-2, rtol=0)
-    assert principal_components(z, 4).shape == (N_ITEMS, 4)
 
 
 @pytest.mark.parametrize("projector", ["linear", "mlp"])
