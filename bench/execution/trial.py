@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,9 +78,14 @@ def _run(
     chooser = test if trial.training.selection == "oracle" else valid
     counts = torch.from_numpy(data.target_counts()).to(device, torch.float32)
     known = Knowledge(target_counts=counts) if knowledge is None else knowledge.to(device)
+    known = replace(known, rows=train)
 
+    config = method_class.Config.model_validate(trial.method_settings)
     student = _student(trial, data).to(device)
-    method = _method(trial, method_class, student, known).to(device)
+    torch.manual_seed(derive_seed(trial, "method"))
+    method = method_class(config)
+    method.attach(student, known)
+    method.to(device)
     streams = _streams(trial, device)
     torch.manual_seed(derive_seed(trial, "dropout"))
     result = fit(
@@ -96,7 +102,7 @@ def _run(
     parameters = {"training": _count(student) + _count(method)}
     method.eval()
     student.eval()
-    student.items.fold()
+    student.fold()
     parameters["inference"] = _count(student)
     ranks = rank_targets(student, test)
     return Outcome(
@@ -130,15 +136,6 @@ def _student(trial: Trial, data: PreparedData) -> RecBoleStudent:
     )
 
 
-def _method(
-    trial: Trial, method_class: type[Method], student: RecBoleStudent, knowledge: Knowledge
-) -> Method:
-    torch.manual_seed(derive_seed(trial, "method"))
-    method = method_class(method_class.Config.model_validate(trial.method_settings))
-    method.attach(student, knowledge)
-    return method
-
-
 def _streams(trial: Trial, device: torch.device) -> Streams:
     def generator(purpose: str, where: torch.device) -> torch.Generator:
         return torch.Generator(where).manual_seed(derive_seed(trial, purpose))
@@ -165,5 +162,5 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _count(module: nn.Module) -> int:
-    """Number of trained parameters."""
-    return sum(parameter.numel() for parameter in module.parameters())
+    """Number of parameters that are trained."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""The item table of a student: its own embeddings plus whatever a method fuses into them."""
+"""The item table of a student: its own embeddings, changed by whatever a method makes of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Table = Callable[[], Tensor]
+"""Computes float32 [N + 1, d]; row 0 is padding and becomes zero whatever it says."""
+
 
 class ItemTable(nn.Module):
     """Takes the place of a RecBole model's `item_embedding`.
 
-    Look-ups read the input table, the tied scoring head reads the output table. Without fusions
-    both are `offset` itself, so that an undistilled student is RecBole's model, bit for bit.
+    Look-ups read the input table, the tied scoring head reads the output table; each is computed
+    at most once a step. Untouched, both are `offset` itself, so that an undistilled student is
+    RecBole's model, bit for bit.
     """
 
     def __init__(self, offset: nn.Parameter) -> None:
@@ -23,41 +27,53 @@ class ItemTable(nn.Module):
             offset[0] = 0.0
         self.offset = offset
         self.head: nn.Parameter | None = None
-        self._fusions: list[tuple[Callable[[], Tensor], bool]] = []
-        self._tables: tuple[Tensor, Tensor] | None = None
+        self._items: Table | None = None
+        self._scoring: Table | None = None
+        self._fusions: list[tuple[Table, bool]] = []
+        self._cosine_scale: Table | None = None
+        self.forget()
 
     @property
     def weight(self) -> Tensor:
         """The output table [N + 1, d] of this step (the name by which RecBole reads it)."""
-        return self.tables()[1]
+        if "weight" not in self._tables:
+            self._tables["weight"] = self._scored()
+        return self._tables["weight"]
+
+    @property
+    def lookup(self) -> Tensor:
+        """The input table [N + 1, d] of this step."""
+        return self._composed()[0]
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embeddings [..., d] of item ids; padding is zero and receives no gradient."""
-        return F.embedding(ids, self.tables()[0], padding_idx=0)
+        return F.embedding(ids, self.lookup, padding_idx=0)
 
-    def fuse(self, fusion: Callable[[], Tensor], *, output: bool) -> None:
-        """Add `fusion()` [N + 1, d] to the input table and, with `output`, to the scoring one."""
+    def fuse(self, fusion: Table, *, output: bool) -> None:
+        """Add `fusion()` to the input table and, with `output`, to the scoring one."""
         self._fusions.append((fusion, output))
-        self._tables = None
+        self.forget()
 
-    def tables(self) -> tuple[Tensor, Tensor]:
-        """Input and output table, computed once a step (once an evaluation)."""
-        if self._tables is None:
-            lookup: Tensor = self.offset
-            head: Tensor = self.offset if self.head is None else self.head
-            for fusion, output in self._fusions:
-                # Row 0 stays zero whatever a projector's bias makes of it.
-                term = F.pad(fusion()[1:], (0, 0, 1, 0))
-                tied = head is lookup
-                lookup = lookup + term
-                if output:
-                    head = lookup if tied else head + term
-            self._tables = (lookup, head)
-        return self._tables
+    def replace(self, items: Table, scoring: Table | None) -> None:
+        """Let `items()` be the table in place of `offset`, and `scoring()` that of the head."""
+        self._items, self._scoring = items, scoring
+        self.offset.requires_grad_(False)
+        self.forget()
+
+    def score_by_cosine(self, scale: Callable[[], Tensor]) -> None:
+        """Normalise the rows of the scoring table, and hidden states to the length `scale()`."""
+        self._cosine_scale = scale
+        self.forget()
+
+    def hidden(self, hidden: Tensor) -> Tensor:
+        """Encoded histories [B, d] as the scoring table wants them."""
+        if self._cosine_scale is None:
+            return hidden
+        return self._cosine_scale() * F.normalize(hidden, dim=1)
 
     def forget(self) -> None:
         """Drop the tables of the last step; the parameters behind them have changed."""
-        self._tables = None
+        self._tables: dict[str, Tensor] = {}
 
     def train(self, mode: bool = True) -> ItemTable:
         self.forget()
@@ -65,14 +81,42 @@ class ItemTable(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Make the fused tables the student's own, so that nothing of the method remains.
+        """Make the tables of this moment the student's own: nothing of the method remains.
 
-        A fusion on the input side alone leaves two tables: the student is then no longer tied.
+        Where input and scoring differ, two tables remain: the student is then no longer tied.
+        The length of hidden states under `score_by_cosine` is dropped, since no order within a
+        row depends on it.
         """
         self.forget()
-        lookup, head = self.tables()
-        if head is not lookup:
-            self.head = nn.Parameter(head.clone())
-        self.offset.copy_(lookup.clone())
+        lookup, head = self.lookup.clone(), self.weight.clone()
+        if self.weight is not self.lookup:
+            self.head = nn.Parameter(head)
+        self.offset.copy_(lookup)
+        self.offset.requires_grad_(True)
+        self._items = self._scoring = self._cosine_scale = None
         self._fusions.clear()
         self.forget()
+
+    def _composed(self) -> tuple[Tensor, Tensor]:
+        """Input table, and the head as far as it is made of the same parts."""
+        if "lookup" not in self._tables:
+            lookup: Tensor = self.offset if self._items is None else _padded(self._items())
+            head: Tensor = lookup if self.head is None else self.head
+            for fusion, output in self._fusions:
+                term = _padded(fusion())
+                tied = head is lookup
+                lookup = lookup + term
+                if output:
+                    head = lookup if tied else head + term
+            self._tables |= {"lookup": lookup, "head": head}
+        return self._tables["lookup"], self._tables["head"]
+
+    def _scored(self) -> Tensor:
+        """The output table; a `scoring` of the method's own may read the input table."""
+        table = self._composed()[1] if self._scoring is None else _padded(self._scoring())
+        return table if self._cosine_scale is None else F.normalize(table, dim=1)
+
+
+def _padded(table: Tensor) -> Tensor:
+    """The table with a zero row 0, whatever a projector's bias made of it."""
+    return F.pad(table[1:], (0, 0, 1, 0))

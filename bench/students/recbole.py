@@ -78,11 +78,27 @@ class RecBoleStudent(nn.Module):
         """See `methods.base.Student.fuse`."""
         self.items.fuse(fusion, output=output)
 
+    def replace_items(
+        self, items: Callable[[], Tensor], scoring: Callable[[], Tensor] | None = None
+    ) -> None:
+        """See `methods.base.Student.replace_items`."""
+        self.items.replace(items, scoring)
+
+    def score_by_cosine(self, scale: Callable[[], Tensor]) -> None:
+        """See `methods.base.Student.score_by_cosine`."""
+        self.items.score_by_cosine(scale)
+
+    def fold(self) -> None:
+        """Make whatever a method added the student's own; nothing of the method is read again."""
+        self.items.fold()
+
+    def begin_step(self) -> None:
+        """Forget what was computed from the parameters of the step before."""
+        self.items.forget()
+
     def encode(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
-        """Encode histories: int64 [B, L], [B] and [B] to float32 [B, d]."""
-        if self.training:
-            self.items.forget()
-        return self._encode(history, length, self._user_ids[user])
+        """Encode histories: int64 [B, L'], [B] and [B] to float32 [B, d], L' <= L."""
+        return self.items.hidden(self._encode(history, length, self._user_ids[user]))
 
     def item_table(self) -> Tensor:
         """float32 [N + 1, d], the scoring table of this step."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,14 @@ from bench.training.negatives import sample_negatives
 from bench.training.objectives import NEEDS_NEGATIVE, make_objective
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.rows import DeviceRows, shuffled
-from methods.base import Batch
+from methods.base import Batch, Stage
 
 if TYPE_CHECKING:
     from bench.students.recbole import RecBoleStudent
     from bench.training.config import TrainingConfig
     from methods.base import Method
+
+T = TypeVar("T")
 
 Evaluate = Callable[[], dict[str, float]]
 """Metrics of the split that selects, by name; raises Diverged on scores that are not numbers."""
@@ -32,8 +35,9 @@ class Fit:
     """What happened in training.
 
     Attributes:
-        best_epoch: 1-based epoch whose parameters the student holds now.
-        curve: one entry per epoch: mean of every loss term, selection metrics, seconds.
+        best_epoch: 1-based epoch, all stages counted, whose parameters the student holds now.
+        curve: one entry per epoch: its stage (from 1), mean of every loss term, selection metrics,
+            seconds.
         steps: optimiser steps taken.
     """
 
@@ -65,38 +69,78 @@ def fit(
     evaluate: Evaluate,
     progress: Callable[[str], None],
 ) -> Fit:
-    """Train until the selection metric has stopped improving; leave the best parameters in place.
+    """Train stage by stage; leave the best parameters of the last one in place.
+
+    A stage ends when what judges it has stopped improving: the selection metric, or the stage's
+    own judge. The next one starts from its best epoch.
 
     Raises:
         Diverged: a loss term or a score became NaN or infinite.
     """
-    step = _Step(student, method, rows, target_counts, config, streams)
-    # A method may hold dropout of its own: it goes in and out of training with the student.
-    trained_together = nn.ModuleList([student, method])
-    best = _Best(trained_together, config)
     result = Fit()
-    while result.epochs < config.max_epochs and not best.exhausted(result.epochs):
-        epoch = result.epochs + 1
-        started = time.perf_counter()
-        means, steps = _epoch(step, epoch)
-        trained = time.perf_counter()
-        trained_together.eval()
-        metrics = evaluate()
-        finished = time.perf_counter()
-        result.steps += steps
-        result.curve.append(
-            {"epoch": epoch, **means, **metrics}
-            | {"train_seconds": trained - started, "evaluate_seconds": finished - trained}
-        )
-        best.offer(epoch, metrics[config.select])
-        progress(
-            f"epoch {epoch}: loss {means['loss']:.4f}, {config.select} "
-            f"{metrics[config.select]:.4f} (best {best.value:.4f} at {best.epoch}), "
-            f"{finished - started:.1f} s"
-        )
-    best.restore()
-    result.best_epoch = best.epoch
+    step = _Step(student, method, rows, target_counts, config, streams)
+    for index, stage in enumerate(method.stages()):
+        method.on_stage_start(index)
+        _fit_stage(step, index, stage, evaluate, result, progress)
     return result
+
+
+def _fit_stage(
+    step: _Step,
+    index: int,
+    stage: Stage,
+    evaluate: Evaluate,
+    result: Fit,
+    progress: Callable[[str], None],
+) -> None:
+    # A method may hold dropout of its own: it goes in and out of training with the student.
+    trained_together = nn.ModuleList([step.student, step.method])
+    limits = _Limits.of(stage, step.config)
+    best, before = _Best(trained_together), result.epochs
+    with step.trains(stage):
+        for epoch in range(1, limits.max_epochs + 1):
+            started = time.perf_counter()
+            trained_together.train()
+            numbers = step.method.on_epoch_start(epoch, limits.max_epochs)
+            means, steps = _epoch(step, result.epochs + 1)
+            trained = time.perf_counter()
+            trained_together.eval()
+            metrics = evaluate()
+            value = metrics[step.config.select] if stage.judge is None else _judged(stage.judge)
+            finished = time.perf_counter()
+            result.steps += steps
+            result.curve.append(
+                {"epoch": result.epochs + 1, "stage": index + 1, **numbers, **means, **metrics}
+                | {"train_seconds": trained - started, "evaluate_seconds": finished - trained}
+            )
+            best.offer(epoch, value, step.method.settled)
+            progress(
+                f"epoch {result.epochs}: loss {means['loss']:.4f}, {step.config.select} "
+                f"{metrics[step.config.select]:.4f} (best {best.value:.4f} at "
+                f"{before + best.epoch}), {finished - started:.1f} s"
+            )
+            if epoch >= limits.min_epochs and best.waited(epoch) >= limits.patience:
+                break
+    best.restore()
+    result.best_epoch = before + best.epoch
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """When a stage ends."""
+
+    max_epochs: int
+    min_epochs: int
+    patience: int
+
+    @classmethod
+    def of(cls, stage: Stage, config: TrainingConfig) -> _Limits:
+        longest = _or(stage.max_epochs, config.max_epochs)
+        return cls(
+            max_epochs=longest,
+            min_epochs=min(longest, _or(stage.min_epochs, config.min_epochs)),
+            patience=_or(stage.patience, config.patience),
+        )
 
 
 class _Step:
@@ -115,28 +159,58 @@ class _Step:
         self.config, self.streams = config, streams
         self.objective = make_objective(config, target_counts)
         self.buffers = BlockBuffers()
-        parameters = [*student.parameters(), *method.parameters()]
+        self.stage = Stage()
+
+    @contextlib.contextmanager
+    def trains(self, stage: Stage) -> Iterator[None]:
+        """Steps of one stage: its parameters alone are trained, by an optimiser of its own."""
+        everything = [p for m in (self.student, self.method) for p in m.parameters()]
+        trained = [
+            p for p in (everything if stage.trained is None else stage.trained) if p.requires_grad
+        ]
+        frozen = set(everything) - set(trained)
+        wanted = {parameter: parameter.requires_grad for parameter in frozen}
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        self.stage = stage
         self.optimiser = torch.optim.Adam(
-            parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            trained,
+            lr=_or(stage.learning_rate, self.config.learning_rate),
+            weight_decay=_or(stage.weight_decay, self.config.weight_decay),
+            fused=True,
         )
+        try:
+            yield
+        finally:
+            for parameter, wants in wanted.items():
+                parameter.requires_grad_(wants)
 
     def batches(self) -> Iterator[Tensor]:
-        return shuffled(len(self.rows), self.config.batch_size, self.streams.order)
+        """One pass over the rows of the stage, in an order drawn on the CPU for every device."""
+        chosen = self.stage.rows
+        count = len(self.rows) if chosen is None else len(chosen)
+        for index in shuffled(count, self.config.batch_size, self.streams.order):
+            index = index.to(self.rows.target.device, non_blocking=True)
+            yield index if chosen is None else chosen[index]
 
     def __call__(self, row_id: Tensor) -> dict[str, Tensor]:
-        batch = self._batch(row_id.to(self.rows.target.device, non_blocking=True))
+        batch = self._batch(row_id)
+        self.student.begin_step()
         hidden = self.student.encode(batch.history, batch.length, batch.user)
         output = StepOutput(hidden, self.student.item_table(), self.buffers)
-        terms = {"base": self.objective(batch, output)}
-        penalty = self.student.penalty()
-        if penalty is not None:
-            terms["penalty"] = penalty
-        terms |= self.method.loss(batch, output)
+        terms = (self._base(batch, output) if self.stage.base else {}) | self.method.loss(
+            batch, output
+        )
         loss = sum(terms.values(), torch.zeros((), device=hidden.device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         return {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}
+
+    def _base(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
+        penalty = self.student.penalty()
+        terms = {"base": self.objective(batch, output)}
+        return terms if penalty is None else terms | {"penalty": penalty}
 
     def _batch(self, row_id: Tensor) -> Batch:
         rows = self.rows
@@ -159,8 +233,6 @@ class _Step:
 
 def _epoch(step: _Step, epoch: int) -> tuple[dict[str, float], int]:
     """One pass over the rows: mean of every term, and the number of steps."""
-    step.student.train()
-    step.method.train()
     sums: dict[str, Tensor] = {}
     steps = 0
     for row_id in step.batches():
@@ -175,22 +247,37 @@ def _epoch(step: _Step, epoch: int) -> tuple[dict[str, float], int]:
     return means, steps
 
 
-class _Best:
-    """Keeps the parameters of the best epoch and says when to stop."""
+def _judged(judge: Callable[[], float]) -> float:
+    with torch.no_grad():
+        value = judge()
+    if not math.isfinite(value):
+        raise Diverged(f"the judge of a stage says {value}")
+    return value
 
-    def __init__(self, modules: nn.Module, config: TrainingConfig) -> None:
-        self.modules, self.config = modules, config
+
+class _Best:
+    """Keeps the parameters of the best epoch and says how long ago it was."""
+
+    def __init__(self, modules: nn.Module) -> None:
+        self.modules = modules
         self.epoch, self.value = 0, -math.inf
+        self._unsettled = 0
         self._state: dict[str, Any] = {}
 
-    def offer(self, epoch: int, value: float) -> None:
+    def offer(self, epoch: int, value: float, settled: bool) -> None:
+        if not settled:
+            self._unsettled = epoch
         if value > self.value:
             self.epoch, self.value = epoch, value
             self._state = {k: v.detach().clone() for k, v in self.modules.state_dict().items()}
 
-    def exhausted(self, epochs: int) -> bool:
-        waited = epochs - self.epoch
-        return epochs >= self.config.min_epochs and waited >= self.config.patience
+    def waited(self, epoch: int) -> int:
+        """Epochs since the best one, or since the end of a curriculum."""
+        return epoch - max(self.epoch, self._unsettled)
 
     def restore(self) -> None:
         self.modules.load_state_dict(self._state)
+
+
+def _or(choice: T | None, otherwise: T) -> T:
+    return otherwise if choice is None else choice

@@ -33,17 +33,28 @@ class StepOutput:
     def __init__(self, hidden: Tensor, table: Tensor, buffers: BlockBuffers) -> None:
         """Args: hidden: [B, d]. table: [N + 1, d]. buffers: memory shared by all steps."""
         self.hidden = hidden
-        self._table = table
+        self.table = table
         self._buffers = buffers
         self._block: Tensor | None = None
+        self._rests = 0
 
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
-        return torch.einsum("bd,bkd->bk", self.hidden, F.embedding(ids, self._table))
+        return torch.einsum("bd,bkd->bk", self.hidden, F.embedding(ids, self.table))
 
     def log_probs(self, ids: Tensor) -> Tensor:
         """Differentiable log-softmax over the real items, [B, K], at `ids` [B, K]."""
         return self.scores(ids) - self._log_normaliser.unsqueeze(1)
+
+    def log_rest(self, ids: Tensor) -> Tensor:
+        """Differentiable log-sum-exp [B] of the logits of all real items not in `ids` [B, K]."""
+        block = self._score_block()
+        spare = self._buffers.take(f"rest {self._rests}", *block.shape, block)
+        self._rests += 1
+        rest: Tensor = _LogMass.apply(  # type: ignore[no-untyped-call]
+            self.hidden, self.table, block, spare, ids
+        )
+        return rest
 
     @torch.no_grad()
     def top_k(self, k: int) -> Tensor:
@@ -54,7 +65,7 @@ class StepOutput:
     @cached_property
     def logits(self) -> Tensor:
         """Differentiable logits [B, N + 1]; column 0 (padding) is -inf."""
-        scores = self.hidden @ self._table.T
+        scores = self.hidden @ self.table.T
         scores[:, 0] = -torch.inf
         return scores
 
@@ -63,30 +74,41 @@ class StepOutput:
         block = self._score_block()
         rows, columns = block.shape
         spare = self._buffers.take("probabilities", rows, columns, block)
-        normaliser: Tensor = _LogNormaliser.apply(  # type: ignore[no-untyped-call]
-            self.hidden, self._table, block, spare
+        normaliser: Tensor = _LogMass.apply(  # type: ignore[no-untyped-call]
+            self.hidden, self.table, block, spare, None
         )
         return normaliser
 
     def _score_block(self) -> Tensor:
         if self._block is None:
-            hidden, table = self.hidden.detach(), self._table.detach()
+            hidden, table = self.hidden.detach(), self.table.detach()
             block = self._buffers.take("scores", len(hidden), len(table), hidden)
             self._block = torch.mm(hidden, table.T, out=block)
             self._block[:, 0] = -torch.inf
         return self._block
 
 
-class _LogNormaliser(torch.autograd.Function):
-    """log sum_i exp(h . e_i) per row, with its gradient written by hand.
+class _LogMass(torch.autograd.Function):
+    """log sum_i exp(h . e_i) per row over the items that are not left out, gradient by hand.
 
     Autograd's own chain sweeps the [B, N + 1] block about twice as often and allocates it anew.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, table: Tensor, block: Tensor, spare: Tensor) -> Tensor:
-        peak = block.amax(dim=1, keepdim=True)
-        torch.sub(block, peak, out=spare).exp_()
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        block: Tensor,
+        spare: Tensor,
+        left_out: Tensor | None,
+    ) -> Tensor:
+        counted = block
+        if left_out is not None:
+            # The block itself stays as it is for other readers.
+            counted = spare.copy_(block).scatter_(1, left_out, -torch.inf)
+        peak = counted.amax(dim=1, keepdim=True)
+        torch.sub(counted, peak, out=spare).exp_()
         mass = spare.sum(dim=1, keepdim=True)
         ctx.save_for_backward(hidden, table)
         ctx.exponentials, ctx.mass = spare, mass
@@ -99,4 +121,5 @@ class _LogNormaliser(torch.autograd.Function):
         # that the wide block is only read.
         scale = grads[0].unsqueeze(1) / ctx.mass
         exponentials = ctx.exponentials
-        return (exponentials @ table) * scale, exponentials.T @ (hidden * scale), None, None
+        by_hidden = (exponentials @ table) * scale
+        return by_hidden, exponentials.T @ (hidden * scale), None, None, None

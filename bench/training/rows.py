@@ -14,17 +14,18 @@ from bench.data.rows import Rows
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """The tensors of a table of rows: history [R, L], length, target and user [R], int64."""
+    """The tensors of a table of rows, as `methods.base.TrainingRows` describes them."""
 
     history: Tensor
     length: Tensor
     target: Tensor
     user: Tensor
+    ordinal: Tensor
 
     @classmethod
     def of(cls, rows: Rows, device: torch.device) -> DeviceRows:
         """Copy a (memory-mapped) table to `device`."""
-        columns = (rows.history, rows.length, rows.target, rows.user)
+        columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
         return cls(*(torch.from_numpy(np.array(c, dtype=np.int64)).to(device) for c in columns))
 
     def __len__(self) -> int:

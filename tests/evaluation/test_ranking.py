@@ -48,6 +48,7 @@ def test_blocks_of_rows_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> 
         length=torch.randint(1, 5, (37,)),
         target=torch.randint(1, 51, (37,)),
         user=torch.zeros(37, dtype=torch.long),
+        ordinal=torch.arange(37),
     )
     whole = rank_targets(student, rows)
     hidden = student.encode(rows.history, rows.length, rows.user)

@@ -122,7 +122,7 @@ def test_several_fusions_on_different_sides_all_count() -> None:
     student.fuse(lambda: ones, output=True)
     student.fuse(lambda: 2 * ones, output=False)
     student.fuse(lambda: 4 * ones, output=True)
-    lookup, head = student.items.tables()
+    lookup, head = student.items.lookup, student.items.weight
     torch.testing.assert_close(lookup[1:], own[1:] + 7)
     torch.testing.assert_close(head[1:], own[1:] + 5)
 

@@ -35,6 +35,7 @@ def train(
         length=torch.full((N_ROWS,), HISTORY),
         target=torch.randint(1, N_ITEMS + 1, (N_ROWS,)),
         user=torch.zeros(N_ROWS, dtype=torch.long),
+        ordinal=torch.arange(N_ROWS),
     )
     states: list[dict[str, torch.Tensor]] = []
     script: Iterator[float] = iter(values or [])

@@ -37,7 +37,7 @@ def problem(scale: float = 1.0, dtype: torch.dtype = torch.float32) -> tuple[Bat
 
 def dense(output: StepOutput) -> np.ndarray:
     """Float64 scores [B, N + 1] as NumPy computes them; column 0 must not be used."""
-    return (output.hidden.detach().double() @ output._table.detach().double().T).numpy()
+    return (output.hidden.detach().double() @ output.table.detach().double().T).numpy()
 
 
 COUNTS = torch.cat([torch.zeros(1), torch.arange(N, dtype=torch.float32)])
@@ -87,7 +87,7 @@ def test_gradients_equal_finite_differences(name: str) -> None:
     def loss(hidden: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         return objective(batch, StepOutput(hidden, table, BlockBuffers()))
 
-    assert torch.autograd.gradcheck(loss, (output.hidden, output._table))
+    assert torch.autograd.gradcheck(loss, (output.hidden, output.table))
 
 
 def test_log_probs_equal_log_softmax_without_padding() -> None:
