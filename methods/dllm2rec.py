@@ -25,8 +25,15 @@ class DLLM2Rec(Method):
 
     Yu Cui et al., "Distillation Matters: Empowering Sequential Recommenders to Match the
     Performance of Large Language Models", RecSys 2024: :math:`L = L_{base} + \lambda_d L_d` with
-    item embeddings :math:`e_i = b_i + a\, g(z_i)`, trained jointly. The two halves are the methods
-    `ranking-only` and `embedding-only` themselves; what departs from the paper is said there.
+    item embeddings :math:`e_i = b_i + a\, g(z_i)`, trained jointly.
+
+    Takes: what `ranking-only` and `embedding-only` take, which are its two halves as they stand.
+
+    Costs: the projector of `embedding-only` and the list term of `ranking-only` in training; nothing
+    at inference.
+
+    Departs: as the two halves do, setting by setting (`ranking`, `embedding`); the weights are those
+    of the command line that is published for Games.
     """
 
     class Config(MethodConfig):

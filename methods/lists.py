@@ -42,7 +42,7 @@ class TeacherLists:
 
 
 def coverage(knowledge: Knowledge) -> Tensor:
-    """bool [R], True for the rows of which the teacher speaks."""
+    """For every row (bool [R]) whether the teacher speaks of it."""
     if knowledge.covered is not None:
         return knowledge.covered
     assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
@@ -50,7 +50,7 @@ def coverage(knowledge: Knowledge) -> Tensor:
 
 
 def contains(sets: Tensor, ids: Tensor) -> Tensor:
-    """bool [B, K], whether each of `ids` [B, K] is among its row of `sets` [B, S]."""
+    """Whether each of `ids` [B, K] is among its row of `sets` [B, S]: bool [B, K]."""
     return (ids.unsqueeze(2) == sets.unsqueeze(1)).any(dim=2)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.losses import covered_mean, popularity_exponents, robust_loss
+from methods.list_loss import ListForm, ListTerm, PushForm, robust_list_loss
+from methods.list_weights import confidence_weights, overlap_weights, position_weights, renormalised
+from methods.lists import coverage
+from methods.losses import covered_mean, popularity_exponents
 
 
 @register_method("ranking-only", needs={"rankings"})
@@ -29,11 +30,15 @@ class RankingOnly(Method):
     :math:`w^c_k` (confidence, from the teacher's distances) and :math:`w^o_k = 1` if the student's
     own top-K holds :math:`\pi_k` (consistency). Weights carry no gradient.
 
-    Departures from the paper, each a setting: weights are normalised per row and confidence is
-    that of each candidate, with a temperature, since few teachers offer the distance to the
-    ground truth (`paper` has both as printed); p is a softmax under ce and bpr, because a one-sided
-    sigmoid pushes shift-invariant logits up without bound. `official_code` is what the released
-    program computes. Costs no parameters and nothing at inference.
+    Takes: the first K of `rankings` and the distances of these items (`confidence`), or with
+    `confidence: ground-truth` the distance to the true next item (`truth-distance`).
+
+    Costs: no parameters; K scores and the student's top K a step; nothing at inference.
+
+    Departs: weights sum to 1 in a row (`renormalise`) and confidence is that of each candidate,
+    with a temperature, since few teachers offer the distance to the ground truth (variant `paper`
+    has both as printed); p is a softmax under ce and bpr (`list_form`), whose logits a one-sided
+    sigmoid pushes up without bound. `official_code` is what the released program computes.
     """
 
     class Config(MethodConfig):
@@ -53,17 +58,15 @@ class RankingOnly(Method):
             0.0, description="added to exp(-distance / T_c); 1e-8 in the released program"
         )
         renormalise: bool = Field(True, description="make the weights of a row sum to 1")
-        list_form: Literal["auto", "sigmoid", "softmax"] = "auto"
-        negative_form: Literal["auto", "none", "correct", "shifted"] = Field(
+        list_form: ListForm = "auto"
+        negative_form: PushForm = Field(
             "auto", description="push on the objective's negative: softplus(s), or softplus(s - 1)"
         )
         overlap: Literal["all", "exclude-history"] = Field(
             "all", description="whether the student's top-K may hold items of the history"
         )
         robust: Literal["none", "correct", "broadcast"] = Field(
-            "none",
-            description="under the objective dros, robust terms of the listed items as well; "
-            "`broadcast` loses the weights of rows, as the released program does",
+            "none", description="robust terms of the listed items as well, under the objective dros"
         )
         robust_weight: NonNegativeFloat = Field(0.5, description="alpha of the robust terms")
 
@@ -85,127 +88,39 @@ class RankingOnly(Method):
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
-        k = min(self.config.top_k, knowledge.rankings.shape[1])
-        ranks = torch.arange(1, k + 1, device=knowledge.rankings.device)
-        shift_invariant = student.objective in ("ce", "bpr")
-        self.list_form = _or(self.config.list_form, "softmax" if shift_invariant else "sigmoid")
-        push = "none" if shift_invariant else "correct"
-        self.negative_form = _or(self.config.negative_form, push)
-        if self.negative_form != "none" and student.objective == "ce":
-            raise ValueError(
-                f"negative_form={self.negative_form} pushes on the negative that an objective "
-                "samples, and ce samples none: use training.objective bpr, bce or dros"
-            )
-        self.lists = knowledge.rankings[:, :k]
-        self.covered = (
-            torch.ones_like(self.lists[:, 0], dtype=torch.bool)
-            if knowledge.covered is None
-            else knowledge.covered
+        config = self.config
+        self.term = ListTerm(student.objective, config.list_form, config.negative_form)
+        self.lists, self.covered = knowledge.rankings[:, : config.top_k], coverage(knowledge)
+        k = self.lists.shape[1]
+        self.position = position_weights(k, config.temperature, self.lists.device)
+        self.confidence, scale = confidence_weights(
+            knowledge, k, config.confidence, config.confidence_temperature, config.confidence_floor
         )
-        self.position = F.softmax(-ranks / self.config.temperature, dim=0)
-        scale = self.config.confidence_temperature or distance_spread(
-            knowledge, self.covered, k, self.config.confidence
-        )
-        self.confidence = confidence_weights(knowledge, self.covered, k, self.config, scale)
         self.derived = {"top_k": k, "confidence_temperature": scale}
-        self.robust = self.config.robust if student.objective == "dros" else "none"
+        self.robust = config.robust if student.objective == "dros" else "none"
         self.exponents = popularity_exponents(knowledge.target_counts)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        items = self.lists[batch.row_id]
-        covered = self.covered[batch.row_id]
+        config, items, covered = self.config, self.lists[batch.row_id], self.covered[batch.row_id]
         weights = self.weights(batch, output, items)
-        if self.list_form == "softmax":
-            row_loss = -(weights * output.log_probs(items)).sum(dim=1)
-        else:
-            row_loss = (weights * F.softplus(-output.scores(items))).sum(dim=1)
-        if batch.negative is not None and self.negative_form != "none":
-            shift = 1.0 if self.negative_form == "shifted" else 0.0
-            negative = output.scores(batch.negative.unsqueeze(1))[:, 0]
-            row_loss = row_loss + F.softplus(negative - shift)
-        terms = {"ranking": self.config.weight * covered_mean(row_loss, covered)}
+        row_loss = self.term.of(batch, output, items, weights)
+        terms = {"ranking": config.weight * covered_mean(row_loss, covered)}
         if self.robust != "none":
-            terms["ranking_robust"] = (
-                self.config.weight
-                * self.config.robust_weight
-                * self._robust(weights, output.logits, items, covered)
+            lost = self.robust == "broadcast"
+            terms["ranking_robust"] = (config.weight * config.robust_weight) * robust_list_loss(
+                output.logits, items, weights, covered, self.exponents, broadcast=lost
             )
         return terms
 
     def weights(self, batch: Batch, output: Output, items: Tensor) -> Tensor:
         """Weight [B, K] of each listed item; no gradient."""
         config = self.config
-        weights = (
-            config.gamma_position * self.position
-            + config.gamma_confidence * self.confidence[batch.row_id]
-        )
+        confidence = self.confidence[batch.row_id]
+        weights = config.gamma_position * self.position + config.gamma_confidence * confidence
         if config.gamma_consistency:
             weights = weights + config.gamma_consistency * self._consistency(batch, output, items)
-        if config.renormalise:
-            weights = weights / weights.sum(dim=1, keepdim=True).clamp(min=1e-12)
-        return weights
+        return renormalised(weights) if config.renormalise else weights
 
     def _consistency(self, batch: Batch, output: Output, items: Tensor) -> Tensor:
-        k = items.shape[1]
-        if self.config.overlap == "all":
-            own = output.top_k(k)
-        else:
-            seen = output.top_k(k + batch.history.shape[1])
-            in_history = (seen.unsqueeze(2) == batch.history.unsqueeze(1)).any(dim=2)
-            # The k best that are not in the history, in their order.
-            order = in_history.to(torch.int8).argsort(dim=1, stable=True)[:, :k]
-            own = seen.gather(1, order)
-        return (items.unsqueeze(2) == own.unsqueeze(1)).any(dim=2).to(torch.float32)
-
-    def _robust(self, weights: Tensor, logits: Tensor, items: Tensor, covered: Tensor) -> Tensor:
-        total = logits.new_zeros(())
-        for k in range(items.shape[1]):
-            values = robust_loss(logits, items[:, k], self.exponents)
-            if self.robust == "broadcast":
-                # The released program multiplies [B, 1] by [B]: the weight of a row is lost.
-                total = total + weights[:, k].mean() * values.mean()
-            else:
-                total = total + covered_mean(weights[:, k] * values, covered)
-        return total
-
-
-def distance_spread(knowledge: Knowledge, covered: Tensor, k: int, confidence: str) -> float:
-    """T_c where none is given: standard deviation of the distances that `confidence` reads."""
-    table = knowledge.truth_distance if confidence == "ground-truth" else knowledge.distances
-    assert table is not None  # noqa: S101 - guaranteed by `signals`
-    known = table[covered] if table.dim() == 1 else table[covered, :k]
-    return float(known.std().clamp(min=1e-6))
-
-
-def confidence_weights(
-    knowledge: Knowledge, covered: Tensor, k: int, config: RankingOnly.Config, scale: float
-) -> Tensor:
-    """The teacher's confidence weights w^c for all training rows.
-
-    Args:
-        knowledge: distances [R, K_T], or truth_distance [R] for `ground-truth`.
-        covered: bool [R].
-        k: number of list items used.
-        config: mode and floor.
-        scale: T_c > 0.
-
-    Returns:
-        float32 [R, k]: a softmax of -distance / T_c over each list, or (`ground-truth`) one
-        number for a whole row, scaled to a mean of 1 / k over the covered rows.
-    """
-    if config.confidence == "ground-truth":
-        assert knowledge.truth_distance is not None  # noqa: S101 - guaranteed by `signals`
-        known = knowledge.truth_distance[covered]
-        sureness = torch.exp(-(knowledge.truth_distance - known.min()) / scale)
-        sureness = sureness / (k * sureness[covered].mean())
-        return sureness.unsqueeze(1).expand(-1, k)
-    assert knowledge.distances is not None  # noqa: S101 - guaranteed by `signals`
-    distances = knowledge.distances[:, :k]
-    if config.confidence_floor == 0.0:
-        return F.softmax(-distances / scale, dim=1)
-    raw = torch.exp(-distances / scale) + config.confidence_floor
-    return raw / raw.sum(dim=1, keepdim=True)
-
-
-def _or(choice: str, automatic: str) -> str:
-    return automatic if choice == "auto" else choice
+        exclude_history = self.config.overlap == "exclude-history"
+        return overlap_weights(batch, output, items, exclude_history=exclude_history)

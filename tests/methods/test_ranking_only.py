@@ -47,7 +47,7 @@ def output(size: int = 16, scale: float = 1.0, seed: int = 0) -> StepOutput:
 
 
 def dense(out: StepOutput) -> np.ndarray:
-    return (out.hidden.detach().double() @ out._table.detach().double().T).numpy()
+    return (out.hidden.detach().double() @ out.table.detach().double().T).numpy()
 
 
 def sigmoid(x: float) -> float:
@@ -191,7 +191,7 @@ def test_gradient_on_the_negative(knowledge: Knowledge, form: str, shift: float)
             return result
 
     base = output()
-    out = Recorded(base.hidden, base._table, BlockBuffers())
+    out = Recorded(base.hidden, base.table, BlockBuffers())
     method.loss(batch, out)["ranking"].backward()
     expected = 0.7 * torch.sigmoid(out.negative.detach() - shift) / len(batch.row_id)
     torch.testing.assert_close(out.negative.grad, expected)
@@ -201,8 +201,8 @@ def test_gradient_on_the_negative(knowledge: Knowledge, form: str, shift: float)
 def test_gradient_equals_finite_differences(knowledge: Knowledge, settings: dict) -> None:
     doubles = Knowledge(
         **{
-            name: tensor.double() if tensor.is_floating_point() else tensor
-            for name, tensor in vars(knowledge).items()
+            name: value.double() if torch.is_tensor(value) and value.is_floating_point() else value
+            for name, value in vars(knowledge).items()
         }
     )
     # The consistency weight jumps where the student's top-K changes, hence without it.
@@ -213,7 +213,7 @@ def test_gradient_equals_finite_differences(knowledge: Knowledge, settings: dict
     def loss(hidden: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         return method.loss(batch, StepOutput(hidden, table, BlockBuffers()))["ranking"]
 
-    inputs = (base.hidden.detach().double(), base._table.detach().double())
+    inputs = (base.hidden.detach().double(), base.table.detach().double())
     assert torch.autograd.gradcheck(loss, tuple(t.requires_grad_() for t in inputs))
 
 
@@ -256,7 +256,7 @@ def test_uncovered_rows_weigh_nothing(knowledge: Knowledge) -> None:
     half = dataclasses.replace(
         batch, row_id=batch.row_id[:8], history=batch.history[:8], negative=batch.negative[:8]
     )
-    head = StepOutput(out.hidden[:8], out._table, BlockBuffers())
+    head = StepOutput(out.hidden[:8], out.table, BlockBuffers())
     full = attached(knowledge, confidence_temperature=2.0)
     torch.testing.assert_close(method.loss(batch, out)["ranking"], full.loss(half, head)["ranking"])
 
