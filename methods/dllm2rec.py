@@ -29,11 +29,11 @@ class DLLM2Rec(Method):
 
     Takes: what `ranking-only` and `embedding-only` take, which are its two halves as they stand.
 
-    Costs: the projector of `embedding-only` and the list term of `ranking-only` in training; nothing
-    at inference.
+    Costs: the projector of `embedding-only` and the list term of `ranking-only` in training;
+    nothing at inference.
 
-    Departs: as the two halves do, setting by setting (`ranking`, `embedding`); the weights are those
-    of the command line that is published for Games.
+    Departs: as the two halves do, setting by setting (`ranking`, `embedding`). The default weights
+    are those of the command line that is published for Games.
     """
 
     class Config(MethodConfig):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from bench.registry import register_method
@@ -28,7 +28,8 @@ class EmbeddingOnly(Method):
     Departs: from the paper, g is one linear layer as in the released program (MLP:
     `projector: mlp`). From the program, the sum is the item embedding on both sides of the tied
     table (`inject: input`), and z is rescaled so that text does not drown offsets that start at
-    0.02 (`normalise: none`); its bias is not added at padding.
+    0.02 (`normalise: none`); its bias is not added at padding. The paper's ablation without
+    :math:`b_i` is `offset: false`.
     """
 
     class Config(MethodConfig):
@@ -37,6 +38,13 @@ class EmbeddingOnly(Method):
         inject: Literal["both", "input"] = "both"
         normalise: Literal["standardise", "l2", "none"] = "standardise"
         pca_dim: PositiveInt | None = Field(None, description="keep this many principal components")
+        offset: bool = Field(True, description="false drops b_i: an item is its projection alone")
+
+        @model_validator(mode="after")
+        def _the_head_has_a_table(self) -> EmbeddingOnly.Config:
+            if not self.offset and self.inject == "input":
+                raise ValueError("offset=false leaves nothing to score with: set inject=both")
+            return self
 
     config: Config
 
@@ -48,7 +56,10 @@ class EmbeddingOnly(Method):
         self.teacher = normalised(vectors, self.config.normalise)
         self.projector = projector(self.config.projector, vectors.shape[1], student.width)
         self.projector.to(vectors.device)
-        student.fuse(self.projected, output=self.config.inject == "both")
+        if self.config.offset:
+            student.fuse(self.projected, output=self.config.inject == "both")
+        else:
+            student.replace_items(self.projected)
 
     def projected(self) -> Tensor:
         """float32 [N + 1, d], a g(z_i) for every item; row 0 is padding."""

@@ -52,3 +52,24 @@ def test_gradients_reach_offset_and_projector_but_not_the_teacher(
     assert student.item_offset.grad[1:].abs().sum() > 0
     assert torch.equal(student.item_offset.grad[0], torch.zeros(student.width))
     assert not method.teacher.requires_grad
+
+
+def test_without_offset_an_item_is_its_projection_alone(knowledge: Knowledge) -> None:
+    method, student = attached(knowledge, weight=0.3, normalise="none", offset=False)
+    linear, z = method.projector, knowledge.embeddings[1:]
+    expected = 0.3 * (z @ linear.weight.T + linear.bias)
+    torch.testing.assert_close(student.item_table()[1:], expected)
+    ids = make_batch().history
+    torch.testing.assert_close(student.items(ids), student.item_table()[ids])
+    assert torch.equal(student.item_table()[0], torch.zeros(student.width))
+    student.item_table().square().sum().backward()
+    assert student.item_offset.grad is None
+    assert linear.weight.grad.abs().sum() > 0
+    table = student.item_table().detach().clone()
+    student.fold()
+    assert torch.equal(student.item_table(), table)
+
+
+def test_a_head_without_a_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="set inject=both"):
+        EmbeddingOnly.Config(offset=False, inject="input")
