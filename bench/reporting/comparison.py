@@ -54,19 +54,21 @@ def compared(
     rows: list[Row], references: list[Row], metrics: Sequence[Metric], ranks: Ranks
 ) -> list[Row]:
     """The rows of one table with `vs_none`, `significance` and `gap_closed` filled in."""
-    baselines: dict[str, Row] = {}
-    # Where `none` ran under two versions of the code, today's counts, and else the newest.
-    for row in sorted(rows, key=lambda row: (row.current, row.created, len(row.seeds))):
-        if row.is_baseline and row.seeds:
-            baselines[row.cell] = row
+    none_of = baselines(rows)
     teachers = {row.teacher_fingerprint: row for row in references if row.teacher}
     against = [
-        _against_none(row, baselines[row.cell], _teacher_of(row, teachers), metrics, ranks)
-        if row.kind == "trial" and not row.is_baseline and row.cell in baselines
+        _against_none(row, none_of[row.cell], _teacher_of(row, teachers), metrics, ranks)
+        if row.kind == "trial" and not row.is_baseline and row.cell in none_of
         else row
         for row in rows
     ]
     return _corrected(against, metrics)
+
+
+def baselines(rows: list[Row]) -> dict[str, Row]:
+    """The row of `none` by cell; of several versions of the code today's, and else the newest."""
+    in_order = sorted(rows, key=lambda row: (row.current, row.created, len(row.seeds)))
+    return {row.cell: row for row in in_order if row.is_baseline and row.seeds}
 
 
 def _teacher_of(row: Row, teachers: dict[str | None, Row]) -> Row | None:

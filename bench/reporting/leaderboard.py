@@ -17,7 +17,8 @@ from bench.errors import ConfigError
 from bench.evaluation.metrics import Metric, metric_names, parse_metric
 from bench.plan import Reference, Trial, digest
 from bench.registry import METHODS, MethodEntry
-from bench.reporting.comparison import Ranks, compared
+from bench.reporting.comparison import Ranks, baselines, compared
+from bench.reporting.cost import epoch_seconds, timed
 from bench.reporting.rows import Failure, Row, Segment, Spread
 from bench.results.record import Record
 from bench.results.store import ResultStore
@@ -52,8 +53,9 @@ def leaderboard(
     """
     by = metrics[0] if metrics else SORTED_BY
     ranks = Ranks(store)
+    records = {record.key: record for record in store.records()}
     tables: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
-    for identity, group in _groups(store.records()).items():
+    for identity, group in _groups(records.values()).items():
         row = _row(identity, group, metrics or ALL_METRICS, ranks)
         if not datasets or row.dataset in datasets:
             tables[row.table].append(row)
@@ -65,6 +67,7 @@ def leaderboard(
         honest = tables.get((*table[:3], "validation"), [])
         references = [row for row in honest if row.kind == "reference"]
         rows = compared(rows, references, metrics or ALL_METRICS, ranks)
+        rows = timed(rows, baselines(rows), records)
         rows = _tagged(_sorted(rows, str(by)))
         shown += [row for row in rows if _is_shown(row, rows, keys, methods)]
     return shown
@@ -97,6 +100,7 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
         metrics=_metrics(done, metrics, ranks),
         segments=_segments(done, metrics),
         train_seconds=_spread([r.timings.get("train_seconds") for r in done]),
+        epoch_seconds=_spread(map(epoch_seconds, done)),
         epochs=_spread([r.epochs for r in done]),
         parameters=first.parameters,
         latency=_means([r.latency for r in done]),

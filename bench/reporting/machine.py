@@ -36,7 +36,8 @@ def as_csv(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
     stream = io.StringIO()
     fields = [*_TEXT_COLUMNS, "overrides", "seeds", "failed"]
     fields += [f"{name} {part}" for name in names for part in ("mean", "std", "vs none %", "p")]
-    fields += ["train_seconds", "inference_parameters", "latency_ms_p50"]
+    fields += ["epochs", "epoch_seconds", "epoch vs none", "train_seconds", "total vs none"]
+    fields += ["inference_parameters", "latency_ms_p50"]
     writer = csv.DictWriter(stream, fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_flat(row, names) for row in rows)
@@ -54,7 +55,10 @@ def _flat(row: Row, names: list[str]) -> dict[str, Any]:
         flat[f"{name} std"] = spread.std if spread else None
         flat[f"{name} vs none %"] = row.vs_none.get(name)
         flat[f"{name} p"] = test.p_holm if test else None
-    flat["train_seconds"] = row.train_seconds.mean if row.train_seconds else None
+    for name in ("epochs", "epoch_seconds", "train_seconds"):
+        spread = getattr(row, name)
+        flat[name] = spread.mean if spread else None
+    flat |= {f"{name} vs none": row.time_vs_none.get(name) for name in ("epoch", "total")}
     flat["inference_parameters"] = row.parameters.get("inference")
     flat["latency_ms_p50"] = row.latency.get("ms_p50")
     return flat

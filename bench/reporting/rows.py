@@ -69,6 +69,10 @@ class Row(_Frozen):
         vs_none: difference to `none` of the same cell, in percent, over `compared_seeds`.
         gap_closed: share of the teacher's lead over `none` that the method gains, in percent;
             absent where the teacher has no lead.
+        train_seconds: of all epochs, evaluation apart.
+        epoch_seconds: the same by epoch.
+        time_vs_none: seconds of training divided by those of `none` of the same cell, by `epoch`
+            and in `total`, over the seeds that both ran on one machine; empty where there are none.
         current: whether the suite and the method's code are today's, as far as can be told.
         cell: identity of what is compared: student, training and data, all but the method.
         keys: the records behind the numbers.
@@ -94,7 +98,9 @@ class Row(_Frozen):
     gap_closed: dict[str, float] = Field(default_factory=dict)
     segments: dict[str, Segment]
     train_seconds: Spread | None
+    epoch_seconds: Spread | None
     epochs: Spread | None
+    time_vs_none: dict[str, float] = Field(default_factory=dict)
     parameters: dict[str, int]
     latency: dict[str, float]
     test_rows: int | None

@@ -102,7 +102,7 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
     headings = [metric.label for metric in metrics]
     return Table(
         caption="",
-        columns=[*_OF_THE_ROW, "Seeds", *headings, "vs none", "p"],
+        columns=[*_OF_THE_ROW, "Seeds", *headings, "vs none", "p", "Time"],
         text_columns=len(_OF_THE_ROW),
         blocks=_blocks(
             rows,
@@ -111,9 +111,10 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
                 *(_spread(row.metrics.get(str(metric))) for metric in metrics),
                 _percent(row.vs_none.get(str(tested)), signed=True),
                 _p_value(row, tested),
+                _times(row.time_vs_none.get("epoch")),
             ],
         ),
-        notes=_test_notes(rows, tested),
+        notes=[*_test_notes(rows, tested), *_time_notes(rows)],
     )
 
 
@@ -140,6 +141,16 @@ def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
     return notes
 
 
+def _time_notes(rows: list[Row]) -> list[str]:
+    if not any(row.time_vs_none for row in rows):
+        return []
+    return [
+        "Time: seconds of training per epoch as a multiple of none's, on the seeds that both ran "
+        "on one machine; evaluation and what a method prepares before its first epoch are not in "
+        "it."
+    ]
+
+
 def _by_target(rows: list[Row], metric: Metric) -> Table:
     known = [row for row in rows if all(name in row.segments for name in TARGET_SEGMENTS)]
     sizes = {name: known[0].segments[name].rows for name in TARGET_SEGMENTS} if known else {}
@@ -160,22 +171,24 @@ def _by_target(rows: list[Row], metric: Metric) -> Table:
 def _price(rows: list[Row], metric: Metric) -> Table:
     return Table(
         caption="What it costs, and what it gains of the teacher's lead",
-        columns=[*_OF_THE_ROW, "Gap closed", "Training", "Parameters", "Latency"],
+        columns=[*_OF_THE_ROW, "Gap closed", "Epochs", "Training", "Parameters", "Latency"],
         text_columns=len(_OF_THE_ROW),
         blocks=_blocks(
             [row for row in rows if row.kind == "trial"],
             lambda row: [
                 _percent(row.gap_closed.get(str(metric))),
-                _duration(row.train_seconds),
+                _epochs(row),
+                _training(row),
                 _parameters(row.parameters),
                 f"{row.latency['ms_p50']:.2f} ms" if "ms_p50" in row.latency else MISSING,
             ],
         ),
         notes=[
             f"Gap closed: share of the teacher's lead over none in {metric.label} that the student "
-            f"gains, {MISSING} where the teacher does not lead. Training: mean over seeds. "
-            "Parameters: of the finished student, and what only training needs on top. Latency: "
-            "median of one request."
+            f"gains, {MISSING} where the teacher does not lead. Epochs: how many, and how "
+            "long one took on average over the stages of a method. Training: all of them, and that "
+            "as a multiple of none's. Parameters: of the finished student, and what only training "
+            "needs on top. Latency: median of one request."
         ],
     )
 
@@ -240,10 +253,28 @@ def _p_value(row: Row, metric: Metric) -> str:
     return f"{text} *" if test.p_holm < SIGNIFICANT else text
 
 
-def _duration(seconds: Spread | None) -> str:
-    if seconds is None:
+def _epochs(row: Row) -> str:
+    if row.epochs is None or row.epoch_seconds is None:
         return MISSING
-    return f"{seconds.mean:.0f} s" if seconds.mean < 120 else f"{seconds.mean / 60:.1f} min"
+    return f"{row.epochs.mean:.0f} x {_duration(row.epoch_seconds.mean)}"
+
+
+def _training(row: Row) -> str:
+    if row.train_seconds is None:
+        return MISSING
+    text = _duration(row.train_seconds.mean)
+    total = row.time_vs_none.get("total")
+    return text if total is None else f"{text} ({_times(total)})"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _times(ratio: float | None) -> str:
+    return MISSING if ratio is None else f"{ratio:.1f}x"
 
 
 def _parameters(counts: dict[str, int]) -> str:

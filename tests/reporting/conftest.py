@@ -100,9 +100,14 @@ class Bench:
     ) -> list[str]:
         """Write finished trials; returns their keys."""
         keys = []
+        timings = changes.pop("timings", {})
+        epochs = changes.pop("epochs", 12)
+        environment = changes.pop("environment", {"device": "cpu", "cores": 2})
         for seed in range(seeds) if isinstance(seeds, int) else seeds:
-            trial, outcome = self.trial(method, seed, **changes), self.outcome(skill, seed)
-            self.store.write(finished(trial, outcome), outcome)
+            trial = self.trial(method, seed, **changes)
+            outcome = self.outcome(skill, seed)
+            outcome = replace(outcome, timings=outcome.timings | timings, epochs=epochs)
+            self.store.write(finished(trial, outcome, environment), outcome)
             keys.append(trial.key)
         return keys
 

@@ -1,0 +1,72 @@
+"""Training time of a row against that of `none` in its cell, where both ran on one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.reporting.rows import Row
+from bench.results.record import Record
+
+_MACHINE = ("machine", "device", "device_name", "cores", "threads")
+"""What of a record's environment decides how long an epoch takes."""
+
+
+def timed(
+    rows: list[Row], baselines: Mapping[str, Row], records: Mapping[str, Record]
+) -> list[Row]:
+    """The rows of one table with `time_vs_none` filled in.
+
+    Args:
+        rows: of one table.
+        baselines: `none` by cell.
+        records: by key.
+    """
+    return [
+        row.model_copy(
+            update={"time_vs_none": _time_vs_none(row, baselines[row.cell], records)},
+        )
+        if row.kind == "trial" and not row.is_baseline and row.cell in baselines
+        else row
+        for row in rows
+    ]
+
+
+def epoch_seconds(record: Record) -> float | None:
+    """Mean seconds that an epoch trained, evaluation apart; None where the record does not say."""
+    seconds = record.timings.get("train_seconds")
+    return seconds / record.epochs if seconds and record.epochs else None
+
+
+def _time_vs_none(row: Row, none: Row, records: Mapping[str, Record]) -> dict[str, float]:
+    """Ratio of seconds `epoch` by epoch and in `total`, over the seeds that compare."""
+    ours, theirs = _by_seed(row, records), _by_seed(none, records)
+    seeds = [
+        seed
+        for seed in ours.keys() & theirs.keys()
+        if _machine(ours[seed]) == _machine(theirs[seed])
+    ]
+    if not seeds:
+        return {}
+    (our_seconds, our_epochs), (seconds, epochs) = (
+        _sums([side[seed] for seed in seeds]) for side in (ours, theirs)
+    )
+    total = our_seconds / seconds
+    return {"epoch": total * epochs / our_epochs, "total": total}
+
+
+def _by_seed(row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
+    """The records of a row that say how long they trained."""
+    return {
+        seed: records[key]
+        for seed, key in zip(row.seeds, row.keys, strict=True)
+        if epoch_seconds(records[key]) is not None
+    }
+
+
+def _sums(records: list[Record]) -> tuple[float, int]:
+    seconds = sum(record.timings["train_seconds"] or 0.0 for record in records)
+    return seconds, sum(record.epochs or 0 for record in records)
+
+
+def _machine(record: Record) -> list[object]:
+    return [record.environment.get(name) for name in _MACHINE]

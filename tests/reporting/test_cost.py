@@ -1,0 +1,97 @@
+"""What training costs against `none` of the same cell."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+
+from bench.reporting.leaderboard import leaderboard
+from bench.reporting.render import render
+
+LAPTOP = {"machine": "x86_64", "device": "cpu", "device_name": "a", "cores": 2, "threads": 2}
+
+
+def done(bench, method, seconds, epochs=10, seeds=1, **changes):
+    return bench.done(method, seeds, timings={"train_seconds": seconds}, epochs=epochs, **changes)
+
+
+def row_of(bench, method):
+    (row,) = (row for row in leaderboard(bench.store) if row.method == method)
+    return row
+
+
+def test_an_epoch_and_all_of_them_are_compared(bench):
+    done(bench, "none", seconds=20.0, epochs=10)
+    done(bench, "dllm2rec", seconds=90.0, epochs=30)
+    row = row_of(bench, "dllm2rec")
+    assert row.time_vs_none == pytest.approx({"epoch": 1.5, "total": 4.5})
+    assert row.epoch_seconds.mean == pytest.approx(3.0)
+    assert row_of(bench, "none").time_vs_none == {}
+
+
+def test_many_cheap_epochs_show_in_the_total(bench):
+    """As of a method that trains in stages: 40 epochs of half the price are twice the training."""
+    done(bench, "none", seconds=20.0, epochs=10)
+    done(bench, "two-stages", seconds=40.0, epochs=40)
+    assert row_of(bench, "two-stages").time_vs_none == pytest.approx({"epoch": 0.5, "total": 2.0})
+    text = render(bench.store)
+    assert re.search(r"two-stages .*\| +0\.5x \|\n", text)
+    assert re.search(r"two-stages .*\| 40 x 1\.0 s \| 40 s \(2\.0x\) \|", text)
+
+
+def test_only_seeds_that_both_ran_count(bench):
+    done(bench, "none", seconds=10.0, seeds=[0, 1])
+    done(bench, "none", seconds=1000.0, seeds=[2])
+    done(bench, "dllm2rec", seconds=20.0, seeds=[0, 1])
+    done(bench, "dllm2rec", seconds=9000.0, seeds=[3])
+    assert row_of(bench, "dllm2rec").time_vs_none == pytest.approx({"epoch": 2.0, "total": 2.0})
+
+
+@pytest.mark.parametrize("what", LAPTOP)
+def test_other_machines_are_not_compared(bench, what):
+    done(bench, "none", seconds=10.0, seeds=[0, 1], environment=LAPTOP)
+    done(bench, "dllm2rec", seconds=30.0, seeds=[0], environment=LAPTOP)
+    done(bench, "dllm2rec", seconds=1.0, seeds=[1], environment=LAPTOP | {what: "other"})
+    done(bench, "elsewhere", seconds=1.0, environment=LAPTOP | {what: "other"})
+    assert row_of(bench, "dllm2rec").time_vs_none == pytest.approx({"epoch": 3.0, "total": 3.0})
+    assert row_of(bench, "elsewhere").time_vs_none == {}
+
+
+def test_another_cell_or_objective_is_not_compared(bench):
+    done(bench, "none", seconds=10.0, objective="bce")
+    done(bench, "none", seconds=10.0, learning_rate=0.01)
+    done(bench, "dllm2rec", seconds=20.0)
+    assert row_of(bench, "dllm2rec").time_vs_none == {}
+
+
+@pytest.mark.parametrize("unknown", [{"seconds": float("nan")}, {"epochs": None}, {"epochs": 0}])
+@pytest.mark.parametrize("whose", ["none", "dllm2rec"])
+def test_records_without_times_have_no_ratio(bench, unknown, whose):
+    for method in ("none", "dllm2rec"):
+        done(bench, method, **({"seconds": 10.0} | (unknown if method == whose else {})))
+    assert row_of(bench, "dllm2rec").time_vs_none == {}
+    line = next(line for line in render(bench.store).splitlines() if "| dllm2rec " in line)
+    assert line.endswith("– |")  # noqa: RUF001 - the dash of tables
+
+
+def test_every_format_has_the_cost(bench):
+    done(bench, "none", seconds=20.0)
+    done(bench, "dllm2rec", seconds=28.0)
+    text = render(bench.store)
+    assert re.search(r"\| +p \| Time \|", text) and "| 1.4x |" in text
+    assert "Time: seconds of training per epoch" in text
+    assert "<td>1.4x</td>" in render(bench.store, "html")
+    assert re.search(r"& 1\.4x \\\\", render(bench.store, "latex"))
+    (row,) = (r for r in json.loads(render(bench.store, "json")) if r["method"] == "dllm2rec")
+    assert row["time_vs_none"] == pytest.approx({"epoch": 1.4, "total": 1.4})
+    rows = list(csv.DictReader(io.StringIO(render(bench.store, "csv"))))
+    assert float(rows[1]["epoch vs none"]) == pytest.approx(1.4)
+    assert float(rows[1]["total vs none"]) == pytest.approx(1.4)
+    assert (rows[0]["epoch vs none"], rows[1]["epochs"]) == ("", "10.0")
+
+
+def test_without_a_comparison_nothing_is_explained(bench):
+    done(bench, "none", seconds=20.0)
+    assert "Time:" not in render(bench.store)
