@@ -151,8 +151,11 @@ class Student(Protocol):
     def eval(self) -> Any:
         """Switch dropout off."""
 
-    def encode(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
-        """Encode histories: int64 [B, L'], [B] and [B] to float32 [B, d], L' <= L."""
+    def encode(self, history: Tensor, length: Tensor, user: Tensor | None) -> Tensor:
+        """Encode histories: int64 [B, L'], [B] and [B] to float32 [B, d], L' <= L.
+
+        Without a `user`, students that know users see one of whom nothing is known.
+        """
 
     def encode_vectors(self, vectors: Tensor, length: Tensor) -> Tensor:
         """Encode sequences of vectors in place of items: [B, L', d] and [B] to [B, d].
@@ -181,6 +184,7 @@ class Student(Protocol):
     ) -> None:
         """Let `items()` [N + 1, d] be the item table, in place of the student's own embeddings.
 
+        `item_offset` is no longer trained, unless `items` reads it and switches that on again.
         `scoring()` [N + 1, d], where given, is the scoring table; it may call `encode`. Both are
         computed once a step and folded into the student when training ends.
         """

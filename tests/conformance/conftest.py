@@ -75,7 +75,17 @@ def knowledge(data: PreparedData) -> Knowledge:
         distances=distances,
         covered=torch.ones(len(target), dtype=torch.bool),
         truth_distance=distances[:, 0].clone(),
+        trajectories=trajectories(scores, generator),
+        trajectory_names=("first", "second"),
     )
+
+
+def trajectories(scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Lists of two models that come closer to `scores` [R, N] over three states."""
+    noise = torch.rand(2, 3, *scores.shape, generator=generator)
+    share = torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1)
+    lists = (share * noise + (1 - share) * scores).argsort(dim=-1)[..., :LISTED] + 1
+    return lists.int()
 
 
 def make_trial(method: str, model: str = "SASRec", **changes: Any) -> Trial:

@@ -127,6 +127,46 @@ def test_several_fusions_on_different_sides_all_count() -> None:
     torch.testing.assert_close(head[1:], own[1:] + 5)
 
 
+def test_replaced_items_are_read_scored_and_folded_while_the_own_ones_rest() -> None:
+    student = make("GRU4Rec").eval()
+    items = torch.randn(N_ITEMS + 1, student.width)
+    student.replace_items(lambda: items)
+    assert not student.item_offset.requires_grad
+    fused = student.encode(*rows())
+    assert torch.equal(student.item_table()[1:], items[1:])
+    assert not student.item_table()[0].any()
+    assert not torch.allclose(fused, make("GRU4Rec").eval().encode(*rows()))
+    student.fold()
+    items.zero_()
+    assert torch.equal(student.encode(*rows()), fused) and student.item_offset.requires_grad
+    assert "head" not in student.export_state()
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "Caser"])
+def test_a_scoring_table_may_be_made_by_the_encoder_itself(model: str) -> None:
+    student = make(model).eval()
+    calls = []
+
+    def scoring() -> torch.Tensor:
+        calls.append(1)
+        ids = torch.arange(N_ITEMS + 1).clamp(min=1).unsqueeze(1)
+        return student.encode(ids, torch.ones(N_ITEMS + 1, dtype=torch.int64), None)
+
+    items = torch.randn(N_ITEMS + 1, student.width)
+    student.replace_items(lambda: items, scoring)
+    student.score_by_cosine(lambda: torch.tensor(7.0))
+    hidden, table = student.encode(*rows()), student.item_table()
+    torch.testing.assert_close(hidden.norm(dim=1), torch.full((len(hidden),), 7.0))
+    torch.testing.assert_close(table[1:].norm(dim=1), torch.ones(N_ITEMS))
+    assert calls == [1]  # once a step, however often it is read
+    order = student.logits(hidden).argsort(dim=1)
+    student.fold()
+    student.eval()
+    # Folding drops the length of hidden states, which moves no item within a row.
+    assert torch.equal(student.logits(student.encode(*rows())).argsort(dim=1), order)
+    assert student.export_state()["head"].shape == table.shape
+
+
 @pytest.mark.parametrize("output", [True, False])
 def test_exported_state_reloads_to_the_same_student(output: bool) -> None:
     student = make("GRU4Rec").eval()

@@ -12,7 +12,7 @@ from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.loop import Fit, Streams, fit
 from bench.training.rows import DeviceRows, shuffled
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output
+from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Stage
 
 N_ITEMS, N_ROWS, HISTORY = 20, 50, 4
 
@@ -132,3 +132,73 @@ def test_a_pass_holds_every_row_once() -> None:
 def test_minimum_above_maximum_is_refused() -> None:
     with pytest.raises(ValueError, match="min_epochs"):
         TrainingConfig(min_epochs=9, max_epochs=8)
+
+
+class Staged(Method):
+    """First the method's own number alone, on a few rows; then the student."""
+
+    def __init__(self) -> None:
+        super().__init__(MethodConfig())
+        self.number = torch.nn.Parameter(torch.zeros(()))
+        self.calls: list[object] = []
+        self.judged = iter([0.1, 0.5, 0.3, 0.2])
+
+    def stages(self) -> tuple[Stage, ...]:
+        few = torch.arange(0, N_ROWS, 2)
+        alone = Stage(
+            trained=[self.number],
+            base=False,
+            rows=few,
+            judge=lambda: next(self.judged),
+            max_epochs=9,
+            min_epochs=1,
+            patience=2,
+            learning_rate=0.5,
+        )
+        return alone, Stage()
+
+    def on_stage_start(self, stage: int) -> None:
+        self.calls.append(("stage", stage))
+
+    def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
+        self.calls.append((epoch, max_epochs))
+        return {"number": float(self.number.detach())}
+
+    def loss(self, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
+        self.calls.append(batch.row_id)
+        return {"term": (self.number - 1).square() + 0.0 * output.hidden.sum()}
+
+
+def test_stages_train_what_they_name_and_start_from_the_best_epoch_before() -> None:
+    method = Staged()
+    result, _, states = train([0.0] * 4 + [0.2, 0.1, 0.1], method, min_epochs=1, patience=2)
+    assert [epoch["stage"] for epoch in result.curve] == [1, 1, 1, 1, 2, 2, 2]
+    assert [epoch["epoch"] for epoch in result.curve] == list(range(1, 8))
+    # The judge's best epoch is the second; four were run; the third stage begins with its number.
+    numbers = [epoch["number"] for epoch in result.curve]
+    assert numbers[0] == 0.0 and numbers[4] == numbers[2] != numbers[3]
+    # Nothing of the student moves in the first stage, everything in the second.
+    for name, value in states[0].items():
+        assert torch.equal(value, states[3][name])
+    assert any(
+        not torch.equal(v, states[4][k]) for k, v in states[3].items() if v.is_floating_point()
+    )
+    assert result.best_epoch == 5
+    assert "base" not in result.curve[0] and "base" in result.curve[4]
+    first = [c for c in method.calls if isinstance(c, torch.Tensor)][: math.ceil(N_ROWS / 32) * 4]
+    assert all((rows % 2 == 0).all() for rows in first)
+    assert [c for c in method.calls if isinstance(c, tuple)][:3] == [("stage", 0), (1, 9), (2, 9)]
+    assert result.steps == 4 * math.ceil(N_ROWS / 2 / 16) + 3 * math.ceil(N_ROWS / 16)
+
+
+def test_early_stopping_waits_for_the_end_of_a_curriculum() -> None:
+    class Curriculum(Method):
+        def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
+            self.settled = epoch > 4
+            return {}
+
+    values = [0.9] + [0.1] * 20
+    result, _, _ = train(values, Curriculum(MethodConfig()), min_epochs=1, patience=2)
+    assert (result.best_epoch, result.epochs) == (1, 6)
+    plain, _, _ = train(values, min_epochs=1, patience=2)
+    assert plain.epochs == 3

@@ -151,3 +151,27 @@ def test_covered_mean_ignores_rows_without_teacher() -> None:
     values = torch.tensor([1.0, 5.0, 9.0])
     assert float(covered_mean(values, torch.tensor([True, False, True]))) == 5.0
     assert float(covered_mean(values, torch.zeros(3, dtype=torch.bool))) == 0.0
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 50.0])
+def test_the_rest_of_a_list_equals_brute_force(scale: float) -> None:
+    batch, output = problem(scale)
+    scores = dense(output)
+    ids = torch.cat([batch.history, torch.zeros(B, 2, dtype=torch.int64), batch.history], dim=1)
+    for left_out in (ids, ids[:, :0]):
+        found = output.log_rest(left_out).detach().numpy()
+        for row in range(B):
+            kept = sorted(set(range(1, N + 1)) - set(left_out[row].tolist()))
+            assert found[row] == pytest.approx(logsumexp(scores[row][kept]), rel=2e-5, abs=1e-4)
+
+
+def test_rests_and_probabilities_of_one_step_do_not_share_memory() -> None:
+    batch, output = problem(dtype=torch.float64)
+
+    def loss(hidden: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        made = StepOutput(hidden, table, BlockBuffers())
+        rests = made.log_rest(batch.history), made.log_rest(batch.target.unsqueeze(1))
+        own = made.log_probs(batch.target.unsqueeze(1)).squeeze(1)
+        return (rests[0] * own + rests[1].square()).sum()
+
+    assert torch.autograd.gradcheck(loss, (output.hidden, output.table))

@@ -1,0 +1,113 @@
+"""LEARN: content embeddings that the student's own encoder aligns with preferences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveFloat
+from torch import Tensor, nn
+
+from bench.registry import register_method
+from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Stage, Student
+from methods.in_batch import in_batch_loss
+from methods.projectors import normalised
+
+
+@register_method("learn", needs={"embeddings"})
+class Learn(Method):
+    r"""Describe items by projected teacher embeddings alone and train the encoder on them.
+
+    Jian Jia et al., "LEARN: Knowledge Adaptation from Large Language Model to Recommendation for
+    Practical Industrial Application", AAAI 2025 (preference alignment).
+
+    .. math::
+        s_{r,i} = \kappa \cos(u_r, v_i), \quad u_r = f_\theta(g(z_{x_1}), \dots, g(z_{x_t}))
+
+    with the student's encoder :math:`f_\theta`, a trained projector g of the frozen embeddings
+    :math:`z_i`, and an item tower: :math:`v_i = f_\theta(g(z_i))`, the same encoder on a history of
+    one item (`shared`, the best of the paper), an MLP of :math:`z_i` with weights of its own
+    (`mlp`), or :math:`g(z_i)` itself (`raw`). The loss is the trial's objective on these scores
+    (the released fine-tuning is `ce`) or, with `loss: in-batch`, InfoNCE against the targets of
+    the batch's other rows (the released pre-training).
+
+    Takes: `embeddings`; no lists.
+
+    Costs: 4 d (D + d) parameters of g in training instead of N d of the item ids. A step projects
+    the catalogue and, with the shared tower, encodes N histories of one item (Caser: of full
+    length). At inference a scoring table of N d numbers beside the look-up table, no time.
+
+    Departs: one domain and one training instead of a pre-training corpus; a row's target is its
+    only positive (the paper draws ten later items of every user); the encoder keeps its position
+    embeddings; z is standardised. Item ids have no embedding, as in the paper; `ids: gate` learns
+    how far they share in the table.
+    """
+
+    class Config(MethodConfig):
+        item_tower: Literal["shared", "mlp", "raw"] = Field(
+            "shared", description="what makes v of z: the encoder, an MLP of its own, g alone"
+        )
+        projector: Literal["linear", "mlp"] = Field("mlp", description="g, an MLP over 4 d")
+        loss: Literal["full", "in-batch"] = Field(
+            "full", description="the trial's objective, or InfoNCE against the batch's targets"
+        )
+        scale: PositiveFloat = Field(20.0, description="kappa, inverse temperature of the cosine")
+        ids: Literal["none", "gate"] = Field("none", description="whether item ids share in g(z)")
+
+    config: Config
+
+    def attach(self, student: Student, knowledge: Knowledge) -> None:
+        assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
+        size, like = knowledge.embeddings.shape[1], knowledge.embeddings
+        # Entries of unit variance: the projector is followed by no norm that would scale them.
+        self.content = normalised(like[1:], "standardise") * size**0.5
+        self.projector = projector(self.config.projector, size, student.width).to(like.device)
+        scale = torch.tensor(self.config.scale, device=like.device)
+        encode, offset = student.encode, student.item_offset
+        items = torch.arange(1, student.n_items + 1, device=like.device)
+
+        def content() -> Tensor:
+            return _padded(self.projector(self.content))
+
+        def gated() -> Tensor:
+            return torch.lerp(content(), offset, torch.sigmoid(self.gate))
+
+        def shared() -> Tensor:
+            return _padded(encode(items.unsqueeze(1), torch.ones_like(items), None))
+
+        def own() -> Tensor:
+            return _padded(self.tower(self.content))
+
+        if self.config.item_tower == "mlp":
+            self.tower = projector("mlp", size, student.width).to(like.device)
+        towers = {"shared": shared, "mlp": own, "raw": None}
+        student.replace_items(
+            content if self.config.ids == "none" else gated, towers[self.config.item_tower]
+        )
+        if self.config.ids == "gate":
+            self.gate = nn.Parameter(torch.zeros((), device=like.device))
+            offset.requires_grad_(True)
+        student.score_by_cosine(lambda: scale)
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(base=self.config.loss == "full"),)
+
+    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        if self.config.loss == "full":
+            return {}
+        keys = F.embedding(batch.target, output.table)
+        return {"in_batch": in_batch_loss(output.hidden, keys, batch)}
+
+
+def projector(kind: str, size: int, width: int) -> nn.Module:
+    """g: [., D] to [., d], one layer or an MLP over 4 d."""
+    if kind == "linear":
+        return nn.Linear(size, width)
+    return nn.Sequential(nn.Linear(size, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+
+def _padded(table: Tensor) -> Tensor:
+    """A table [N, d] with a row of zeros for padding: [N + 1, d]."""
+    return F.pad(table, (0, 0, 1, 0))
