@@ -123,6 +123,18 @@ def test_overlap_can_leave_the_history_out(knowledge: Knowledge) -> None:
     assert method._consistency(batch, out, items).tolist() == expected
 
 
+def test_a_small_catalogue_does_not_bring_the_history_back(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), output()
+    everything = torch.arange(1, N_ITEMS + 1).expand(len(knowledge.rankings), -1)
+    whole = dataclasses.replace(
+        knowledge, rankings=everything, distances=everything.to(torch.float32)
+    )
+    method = attached(whole, overlap="exclude-history", top_k=N_ITEMS)
+    own = method._consistency(batch, out, everything[batch.row_id])
+    for b, history in enumerate(batch.history.tolist()):
+        assert own[b].tolist() == [float(i not in history) for i in range(1, N_ITEMS + 1)]
+
+
 @pytest.mark.parametrize("form", ["correct", "shifted"])
 def test_closed_form_equals_the_programs_loop(knowledge: Knowledge, form: str) -> None:
     near = dataclasses.replace(knowledge, distances=knowledge.distances - 19)

@@ -1,0 +1,140 @@
+"""Soft labels over the teacher's list against a loop written from the equation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.training.output import BlockBuffers, StepOutput
+from methods.base import Knowledge
+from methods.soft_label import SoftLabel
+from methods.teacher_scores import standardised_scores
+
+from .conftest import LISTED, N_ITEMS, make_batch, make_student
+
+
+def attached(knowledge: Knowledge, **settings: object) -> SoftLabel:
+    method = SoftLabel(SoftLabel.Config(**settings))
+    method.attach(make_student(), knowledge)
+    return method
+
+
+def output(size: int = 16) -> StepOutput:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(size, 8, generator=generator).requires_grad_()
+    table = torch.randn(N_ITEMS + 1, 8, generator=generator)
+    table[0] = 0
+    return StepOutput(hidden, table.requires_grad_(), BlockBuffers())
+
+
+def saying(scores: torch.Tensor, lists: torch.Tensor) -> StepOutput:
+    """A student that gives the listed items these logits."""
+    hidden = torch.zeros(len(lists), N_ITEMS).scatter(1, lists - 1, scores)
+    table = torch.nn.functional.pad(torch.eye(N_ITEMS), (0, 0, 1, 0))
+    return StepOutput(hidden.requires_grad_(), table, BlockBuffers())
+
+
+def softmax(values: list[float]) -> list[float]:
+    return [math.exp(v) / sum(math.exp(w) for w in values) for v in values]
+
+
+def standardised(distances: list[float]) -> list[float]:
+    mean = sum(distances) / len(distances)
+    std = math.sqrt(sum((d - mean) ** 2 for d in distances) / len(distances))
+    return [(mean - d) / (std + 1e-6) for d in distances]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 5.0])
+@pytest.mark.parametrize("top_k", [4, 20])
+def test_loss_and_gradient_equal_a_loop(
+    knowledge: Knowledge, top_k: int, temperature: float
+) -> None:
+    method = attached(knowledge, weight=0.7, top_k=top_k, temperature=temperature)
+    batch, out = make_batch(), output()
+    table = out.table.detach().double().numpy()
+    scores = out.hidden.detach().double().numpy() @ table.T
+    k, total, gradient = min(top_k, LISTED), 0.0, np.zeros((16, 8))
+    for b, r in enumerate(batch.row_id.tolist()):
+        items = knowledge.rankings[r, :k].tolist()
+        z = standardised(knowledge.distances[r, :k].tolist())
+        q = softmax([value / temperature for value in z])
+        p = softmax([float(scores[b, i]) / temperature for i in items])
+        for wanted, said, item in zip(q, p, items, strict=True):
+            total += temperature**2 * wanted * math.log(wanted / said)
+            gradient[b] += temperature * (said - wanted) * table[item]
+    loss = method.loss(batch, out)["soft_label"]
+    assert float(loss.detach()) == pytest.approx(0.7 * total / 16, rel=1e-4)
+    loss.backward()
+    np.testing.assert_allclose(out.hidden.grad, 0.7 * gradient / 16, atol=1e-6)
+    assert method.derived == {"top_k": k}
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_a_student_that_says_what_the_teacher_says_has_nothing_to_learn(
+    knowledge: Knowledge, temperature: float
+) -> None:
+    method, batch = attached(knowledge, temperature=temperature), make_batch()
+    lists = knowledge.rankings[batch.row_id]
+    scores = standardised_scores(knowledge.distances[batch.row_id])
+    out = saying(scores + 3, lists)  # a softmax does not see a shift
+    loss = method.loss(batch, out)["soft_label"]
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(out.hidden.grad, torch.zeros_like(out.hidden), atol=1e-7, rtol=0)
+    reverse = method.loss(batch, saying(-scores, lists))["soft_label"]
+    assert float(reverse.detach()) > 0.3
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    scale=st.floats(0.1, 100),
+    shift=st.floats(0, 100),
+    rows=st.integers(1, 5),
+    k=st.integers(2, 12),
+)
+def test_teacher_scores_have_no_unit(
+    seed: int, scale: float, shift: float, rows: int, k: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    distances = (torch.rand(rows, k, generator=generator, dtype=torch.float64) * 9 + 1).cumsum(1)
+    scores = standardised_scores(distances)
+    torch.testing.assert_close(scores.mean(dim=1), torch.zeros_like(scores[:, 0]))
+    ones = torch.ones_like(scores[:, 0])
+    torch.testing.assert_close(scores.std(dim=1, correction=0), ones, atol=1e-5, rtol=0)
+    assert (scores.diff(dim=1) < 0).all()  # the surest item has the best score
+    other = standardised_scores(distances * scale + shift)
+    torch.testing.assert_close(other, scores, atol=1e-4, rtol=1e-4)
+
+
+def test_equal_distances_want_equal_scores(knowledge: Knowledge) -> None:
+    flat = dataclasses.replace(knowledge, distances=torch.full_like(knowledge.distances, 31.0))
+    batch = make_batch()
+    lists = knowledge.rankings[batch.row_id]
+    same = saying(torch.full(lists.shape, 2.0), lists)
+    assert float(attached(flat).loss(batch, same)["soft_label"].detach()) == pytest.approx(0)
+    assert float(attached(flat).loss(batch, output())["soft_label"].detach()) > 0.1
+
+
+def test_a_list_of_one_item_says_nothing(knowledge: Knowledge) -> None:
+    one = dataclasses.replace(
+        knowledge, rankings=knowledge.rankings[:, :1], distances=knowledge.distances[:, :1]
+    )
+    assert float(attached(one).loss(make_batch(), output())["soft_label"].detach()) == 0
+
+
+def test_uncovered_rows_weigh_nothing(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), output()
+    covered = knowledge.covered.clone()
+    covered[batch.row_id[8:]] = False
+    distances = knowledge.distances.masked_fill(~covered.unsqueeze(1), 0.0)
+    partial = dataclasses.replace(knowledge, covered=covered, distances=distances)
+    half = dataclasses.replace(batch, row_id=batch.row_id[:8])
+    head = StepOutput(out.hidden[:8], out.table, BlockBuffers())
+    expected = attached(knowledge).loss(half, head)["soft_label"]
+    torch.testing.assert_close(attached(partial).loss(batch, out)["soft_label"], expected)
