@@ -10,6 +10,12 @@ from bench.files import write_whole
 from bench.results.record import Record
 from bench.results.store import STUDENT, ResultStore
 
+_NO_PLACE = {
+    "head": "fused the input side only, which leaves the student with an untied head",
+    "prompts": "left the student with prompts, which it reads before every history",
+}
+"""Tensors of a student that RecBole's model does not have, and how they came about."""
+
 
 def find_trial(prefix: str, store: ResultStore) -> Record:
     """The one finished trial whose key starts with `prefix`.
@@ -43,11 +49,11 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     if record.trial is None or not weights.is_file():
         raise ConfigError(f"{store.folder / record.key}: this record holds no student")
     state = load_file(weights)
-    if "head" in state:
-        raise ConfigError(
-            f"{record.trial.label}: its method fused the input side only, which leaves the student "
-            "with an untied head; RecBole's model has no place for it"
-        )
+    for tensor, made in _NO_PLACE.items():
+        if tensor in state:
+            raise ConfigError(
+                f"{record.trial.label}: its method {made}; RecBole's model has no place for it"
+            )
     student = record.trial.student_config
     checkpoint = {
         "state_dict": state,

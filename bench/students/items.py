@@ -46,7 +46,12 @@ class ItemTable(nn.Module):
         return self._composed()[0]
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Embeddings [..., d] of item ids; padding is zero and receives no gradient."""
+        """Embeddings [..., d] of item ids; padding is zero and receives no gradient.
+
+        Vectors [..., d] pass as they are: RecBole's own forward then reads those.
+        """
+        if ids.is_floating_point():
+            return ids
         return F.embedding(ids, self.lookup, padding_idx=0)
 
     def fuse(self, fusion: Table, *, output: bool) -> None:

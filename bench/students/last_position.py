@@ -9,29 +9,46 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def sasrec(model: Any, history: Tensor, length: Tensor) -> Tensor:
-    """Encode histories with RecBole's SASRec.
+def sasrec(model: Any, vectors: Tensor, length: Tensor, prompts: Tensor | None = None) -> Tensor:
+    """Encode sequences of item vectors with RecBole's SASRec.
+
+    Prompts come first and are visible to every item. They have no place, so that the items keep
+    theirs: a table of positions trained without prompts stays valid.
 
     Args:
         model: a RecBole SASRec.
-        history: int64 [B, L], ids 1..N padded with 0 on the right.
-        length: int64 [B], 1..L.
+        vectors: float32 [B, L', d]; what lies at and beyond `length` is padding.
+        length: int64 [B], 1..L'.
+        prompts: float32 [k, d].
 
     Returns:
         float32 [B, d].
     """
-    positions = model.position_embedding.weight[: history.size(1)]
-    hidden = model.dropout(model.LayerNorm(model.item_embedding(history) + positions))
-    mask = model.get_attention_mask(history)
+    hidden = vectors + model.position_embedding.weight[: vectors.size(1)]
+    if prompts is not None:
+        hidden, length = prepended(prompts, hidden), length + len(prompts)
+    hidden = model.dropout(model.LayerNorm(hidden))
+    mask = model.get_attention_mask(real(length, hidden.size(1)))
     *first, last = model.trm_encoder.layer
     for layer in first:
         hidden = _feed_forward(layer, layer.multi_head_attention(hidden, mask))
     visible = mask[:, 0].gather(1, (length - 1).view(-1, 1, 1).expand(-1, 1, mask.size(-1)))
     return _last_layer(last, hidden, model.gather_indexes(hidden, length - 1), visible)
+
+
+def prepended(prompts: Tensor, vectors: Tensor) -> Tensor:
+    """Prompts [k, d] before each of B sequences [B, L', d]: [B, k + L', d]."""
+    return torch.cat([prompts.expand(len(vectors), -1, -1), vectors], dim=1)
+
+
+def real(length: Tensor, size: int) -> Tensor:
+    """Where sequences of `length` [B] have an item: bool [B, size], False at padding."""
+    return torch.arange(size, device=length.device) < length.unsqueeze(1)
 
 
 def _last_layer(layer: Any, hidden: Tensor, query: Tensor, mask: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.students import last_position, properties
+from bench.students import last_position, prompted, properties
 from bench.students.config import StudentConfig
 from bench.students.items import ItemTable
 
@@ -38,6 +39,7 @@ class RecBoleStudent(nn.Module):
         history: int,
         known_users: Tensor,
         objective: str,
+        prompt_length: int = 0,
     ) -> None:
         """Build the model; parameters are drawn from torch's global generator.
 
@@ -48,6 +50,8 @@ class RecBoleStudent(nn.Module):
             known_users: bool [U], True for users with training rows. The others share the
                 padding user (a zero vector), since RecBole would give them untrained noise.
             objective: name of the base objective.
+            prompt_length: k, vectors that a method will put before every history. A model that
+                is made for one length gets room for them, and reads zeros there until then.
 
         Raises:
             ConfigError: RecBole is missing, or does not know the model or a parameter.
@@ -58,8 +62,11 @@ class RecBoleStudent(nn.Module):
         self.objective = objective
         settings = properties.environment() | properties.defaults(config.model)
         settings |= config.parameters
-        settings |= _FIELDS | {"MAX_ITEM_LIST_LENGTH": history, "device": torch.device("cpu")}
+        room = prompt_length if config.model in prompted.FIXED_LENGTH else 0
+        settings |= _FIELDS | {"MAX_ITEM_LIST_LENGTH": history + room}
+        settings["device"] = torch.device("cpu")
         self._user_ids: Tensor
+        self._blank: Tensor | None
         users = torch.where(known_users, torch.arange(1, len(known_users) + 1), 0)
         self.register_buffer("_user_ids", users, persistent=False)
         counts = {"item_id": n_items + 1, "user_id": len(known_users) + 1}
@@ -68,6 +75,11 @@ class RecBoleStudent(nn.Module):
         self.width = self.items.offset.shape[1]
         self._zero_padding_user()
         self._encode = _encoder(config.model, self.model)
+        self._name = config.model
+        self._prompting: Callable[[], Tensor] | None = None
+        self.prompts: nn.Parameter | None = None
+        blank = torch.zeros(room, self.width) if room else None
+        self.register_buffer("_blank", blank, persistent=False)
 
     @property
     def item_offset(self) -> nn.Parameter:
@@ -91,14 +103,38 @@ class RecBoleStudent(nn.Module):
     def fold(self) -> None:
         """Make whatever a method added the student's own; nothing of the method is read again."""
         self.items.fold()
+        if self._prompting is not None:
+            self.prompts = nn.Parameter(self._prompting().detach().clone())
+            self._prompting = None
 
     def begin_step(self) -> None:
         """Forget what was computed from the parameters of the step before."""
         self.items.forget()
 
-    def encode(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
-        """Encode histories: int64 [B, L'], [B] and [B] to float32 [B, d], L' <= L."""
-        return self.items.hidden(self._encode(history, length, self._user_ids[user]))
+    def encode(self, history: Tensor, length: Tensor, user: Tensor | None) -> Tensor:
+        """Encode histories: int64 [B, L'], [B] and [B] to float32 [B, d], L' <= L.
+
+        Without a `user` everybody is the padding user.
+        """
+        users = torch.zeros_like(length) if user is None else self._user_ids[user]
+        prompts = self._prompts()
+        if prompts is None:
+            return self.items.hidden(self._encode(history, length, users))
+        return self._read(self.items(history), length, users, prompts)
+
+    def encode_vectors(self, vectors: Tensor, length: Tensor) -> Tensor:
+        """Encode sequences of vectors, [B, L', d] and [B] to [B, d], for the padding user."""
+        return self._read(vectors, length, torch.zeros_like(length), self._prompts())
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """What the encoder reads for item `ids` [...]: differentiable float32 [..., d]."""
+        embeddings: Tensor = self.items(ids)
+        return embeddings
+
+    def prompt(self, prompts: Callable[[], Tensor] | None) -> None:
+        """See `methods.base.Student.prompt`."""
+        self._reader()
+        self._prompting = prompts
 
     def item_table(self) -> Tensor:
         """float32 [N + 1, d], the scoring table of this step."""
@@ -127,9 +163,12 @@ class RecBoleStudent(nn.Module):
     def export_state(self) -> dict[str, Tensor]:
         """The folded student under RecBole's own parameter names.
 
-        A student whose head was untied by an input-side fusion has one more tensor, `head`.
+        A student whose head was untied by an input-side fusion has one more tensor, `head`; one
+        that reads prompts has `prompts` [k, d].
         """
         state = dict(self.model.state_dict())
+        if self.prompts is not None:
+            state["prompts"] = self.prompts.detach()
         state["item_embedding.weight"] = state.pop("item_embedding.offset")
         if "item_embedding.head" in state:
             state["head"] = state.pop("item_embedding.head")
@@ -138,6 +177,8 @@ class RecBoleStudent(nn.Module):
     def import_state(self, state: dict[str, Tensor]) -> None:
         """The inverse of `export_state`, into a student built with the same settings."""
         state = dict(state)
+        if "prompts" in state:
+            self.prompts = nn.Parameter(state.pop("prompts").clone())
         state["item_embedding.offset"] = state.pop("item_embedding.weight")
         if "head" in state:
             head = state["item_embedding.head"] = state.pop("head")
@@ -145,11 +186,32 @@ class RecBoleStudent(nn.Module):
         self.model.load_state_dict(state)
         self.items.forget()
 
+    def _prompts(self) -> Tensor | None:
+        """What precedes a history now: prompts [k, d], zeros where there is room for them."""
+        if self._prompting is not None:
+            return self._prompting()
+        blank: Tensor | None = self._blank
+        return blank if self.prompts is None else self.prompts
+
+    def _reader(self) -> prompted.Reader:
+        if self._name not in prompted.READERS:
+            able = ", ".join(prompted.READERS)
+            raise ValueError(f"student {self._name} takes no prompts; {able} do")
+        return prompted.READERS[self._name]
+
+    def _read(
+        self, vectors: Tensor, length: Tensor, user: Tensor, prompts: Tensor | None
+    ) -> Tensor:
+        return self.items.hidden(self._reader()(self.model, vectors, length, user, prompts))
+
     @torch.no_grad()
     def _zero_padding_user(self) -> None:
         if hasattr(self.model, "user_embedding"):
             self.model.user_embedding.weight[0] = 0.0
 
+
+_ANY_LENGTH = ("GRU4Rec",)
+"""Models whose own forward takes histories shorter than the longest."""
 
 _FIELDS = {
     "USER_ID_FIELD": "user_id",
@@ -157,6 +219,8 @@ _FIELDS = {
     "LIST_SUFFIX": "_list",
     "ITEM_LIST_LENGTH_FIELD": "item_length",
     "NEG_PREFIX": "neg_",
+    # Read by BERT4Rec alone, for a loss that the suite does not use.
+    **dict.fromkeys(("MASK_ITEM_SEQ", "POS_ITEMS", "NEG_ITEMS", "MASK_INDEX"), ""),
     # RecBole's models insist on one of their own losses; the suite's objectives replace it.
     "loss_type": "CE",
 }
@@ -195,10 +259,12 @@ def _encoder(name: str, model: Any) -> Callable[[Tensor, Tensor, Tensor], Tensor
     """How to call the model's forward: by the names of its arguments, or faster where known."""
     if name in last_position.ENCODERS:
         fast = last_position.ENCODERS[name]
-        return lambda history, length, user: fast(model, history, length)
+        return lambda history, length, user: fast(model, model.item_embedding(history), length)
     wanted = list(inspect.signature(model.forward).parameters)
 
     def encode(history: Tensor, length: Tensor, user: Tensor) -> Tensor:
+        if name not in _ANY_LENGTH:
+            history = F.pad(history, (0, model.max_seq_length - history.shape[1]))
         known = {"item_seq": history, "item_seq_len": length, "user": user}
         return model.forward(*(known[argument] for argument in wanted))
 
