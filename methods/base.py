@@ -73,7 +73,7 @@ class Knowledge:
     def to(self, device: torch.device) -> Knowledge:
         """The same knowledge with every tensor on `device`; `rows` are left where they are."""
         tensors = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
-        return replace(self, **tensors)
+        return replace(self, **tensors)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ FAILED = 1
 @click.option("--method", "-m", "methods", multiple=True, help="NAME, NAME:VARIANT or all.")
 @click.option("--dataset", "-d", "datasets", multiple=True, help="NAME or all.")
 @click.option("--student", "-s", "students", multiple=True, help="NAME or all.  [sasrec]")
-@click.option("--teacher", "-t", "teachers", multiple=True, help="NAME or all.  [text]")
+@click.option(
+    "--teacher", "-t", "teachers", multiple=True, help="NAME or all.  [the method's: mostly text]"
+)
 @click.option(
     "--control", "controls", multiple=True, help="Distil a spoilt teacher as well: shuffled."
 )

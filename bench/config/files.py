@@ -38,6 +38,7 @@ class MethodFile(BaseModel):
         default_factory=dict, description="named settings, chosen as NAME:VARIANT"
     )
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    teacher: str = Field("text", description="teacher of a run that chooses none")
 
 
 def read_student(name: str, workspace: Workspace) -> StudentFile:

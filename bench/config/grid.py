@@ -21,11 +21,11 @@ from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial
 from bench.registry import METHODS, MethodEntry
 from bench.students import properties
 from bench.students.config import StudentConfig
-from bench.teachers.config import CONTROLS, TeacherConfig
-from bench.teachers.manifest import teacher_folder
+from bench.teachers.config import CONTROLS, SIGNALS, TeacherConfig
+from bench.teachers.manifest import read_manifest, teacher_folder
 from bench.training.config import TrainingConfig
 
-DEFAULTS = Selection(students=["sasrec"], teachers=["text"], seeds="0")
+DEFAULTS = Selection(students=["sasrec"], seeds="0")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Resolver:
         }
         for choice in choices:
             settings, changed = self.settings(choice, source.name)
-            for teacher, control in self.teaching(choice.entry, source):
+            for teacher, control in self.teaching(choice, source):
                 yield Trial(
                     dataset=source.name,
                     protocol=source.protocol.slug,
@@ -181,15 +181,19 @@ class _Resolver:
         )
         return overlay(mapping, taken), _prefixed("method", taken)
 
-    def teaching(
-        self, entry: MethodEntry, source: DataSource
-    ) -> list[tuple[str | None, str | None]]:
+    def teaching(self, choice: _Choice, source: DataSource) -> list[tuple[str | None, str | None]]:
         """Teachers and controls of a method; one that needs none has neither."""
-        if not entry.needs:
+        needs = choice.entry.needs
+        if not needs:
             return [(None, None)]
-        chosen = self.chosen_teachers()
+        chosen = self.chosen_teachers() or [choice.file.teacher]
         for teacher in chosen:
             self.teacher(teacher, source)
+        if len(chosen) > 1:
+            # Of several teachers a method learns from those that can teach it; where none can,
+            # the reason is told before training (`execution.preflight`).
+            able = [name for name in chosen if needs <= self.signals(name, source, needs)]
+            chosen = able or chosen
         return [
             (teacher, control)
             for teacher in chosen
@@ -198,6 +202,13 @@ class _Resolver:
 
     def chosen_teachers(self) -> list[str]:
         return expand(self.selection.teachers, layers.names("teachers", self.workspace))
+
+    def signals(self, teacher: str, source: DataSource, unknown: frozenset[str]) -> set[str]:
+        """What a teacher offers, or will when it is built; `unknown` where nobody can tell yet."""
+        known = self.teachers[source.name, source.protocol.slug, teacher]
+        if known.folder.is_dir():
+            return set(read_manifest(known.folder).signals)
+        return set(SIGNALS.get(known.config.kind, unknown) if known.config else unknown)
 
     def refuse_unknown(self, source: DataSource) -> None:
         """Refuse teachers and controls that do not exist, even where no method asks for them."""

@@ -9,6 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 CONTROLS = ("shuffled",)
 """Ways of spoiling a teacher (`bench.teachers.controls`)."""
 
+SIGNALS = {
+    "text": {"embeddings", "rankings", "confidence", "truth-distance"},
+    "raw-text": {"embeddings"},
+    "ensemble": {"rankings", "confidence", "trajectories"},
+}
+"""What the teachers of a kind will offer, for planning before one is built."""
+
 
 class TeacherConfig(BaseModel):
     """Which kind of builder makes a teacher, and with which options: `configs/teachers/*.yaml`."""

@@ -49,7 +49,8 @@ class StepOutput:
     def log_rest(self, ids: Tensor) -> Tensor:
         """Differentiable log-sum-exp [B] of the logits of all real items not in `ids` [B, K]."""
         block = self._score_block()
-        spare = self._buffers.take(f"rest {self._rests}", *block.shape, block)
+        rows, columns = block.shape
+        spare = self._buffers.take(f"rest {self._rests}", rows, columns, block)
         self._rests += 1
         rest: Tensor = _LogMass.apply(  # type: ignore[no-untyped-call]
             self.hidden, self.table, block, spare, ids

@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.data.rows import Rows
 
 
-@dataclass(frozen=True)
+@dataclass
 class DeviceRows:
     """The tensors of a table of rows, as `methods.base.TrainingRows` describes them."""
 

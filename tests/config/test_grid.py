@@ -1,7 +1,7 @@
 """From a selection to trials: which ones, with which settings and keys."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -11,6 +11,9 @@ from bench.config.selection import Selection
 from bench.errors import ConfigError
 from bench.paths import Workspace
 from bench.plan import Trial
+from bench.teachers.build import KINDS
+from bench.teachers.config import SIGNALS
+from bench.teachers.manifest import Signal
 
 
 @pytest.fixture
@@ -41,16 +44,34 @@ def test_defaults(workspace: Workspace) -> None:
 def test_a_grid_is_the_product_of_its_axes(workspace: Workspace) -> None:
     found = trials(
         workspace,
-        methods=["none", "dllm2rec", "dllm2rec:paper"],
+        methods=["none", "embedding-only", "dllm2rec:paper"],
         students=["sasrec", "gru4rec"],
         datasets=["movielens", "game"],
         teachers=["text", "raw-text"],
         controls=["shuffled"],
         seeds="0-2",
     )
-    # `none` knows no teacher: one trial. The others: two teachers, each plain and shuffled.
-    assert len(found) == 2 * 2 * 3 * (1 + 2 * 2 * 2)
+    # `none` knows no teacher: one trial. raw-text has no lists for dllm2rec. What is left is
+    # distilled plain and shuffled.
+    assert len(found) == 2 * 2 * 3 * (1 + (2 + 1) * 2)
     assert len({trial.key for trial in found}) == len(found)
+
+
+def test_a_method_may_have_a_teacher_of_its_own(workspace: Workspace) -> None:
+    methods = ["hetcomp", "dllm2rec"]
+    assert {t.method: t.teacher for t in trials(workspace, methods=methods)} == {
+        "hetcomp": "ensemble",
+        "dllm2rec": "text",
+    }
+    # What is asked for is kept, even where it cannot teach: the reason is told before training.
+    (asked,) = trials(workspace, methods=["hetcomp"], teachers=["raw-text"])
+    assert asked.teacher == "raw-text"
+
+
+@pytest.mark.parametrize("name", sorted(SIGNALS))
+def test_the_signals_of_a_kind_are_names_that_manifests_know(name: str) -> None:
+    assert KINDS.get(name) is not None
+    assert SIGNALS[name] <= set(get_args(Signal))
 
 
 def test_keys_depend_neither_on_order_nor_on_other_members(workspace: Workspace) -> None:

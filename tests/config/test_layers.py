@@ -132,7 +132,10 @@ def test_an_override_is_finite(value: str) -> None:
 
 
 # PyYAML writes the text "1e5" without quotes, since it would not read it as a number: no digits.
-texts = st.text(st.characters(exclude_categories=["N", "C"]))
+# A text that Python would read as infinity is refused (the test above).
+texts = st.text(st.characters(exclude_categories=["N", "C"])).filter(
+    lambda text: text.strip(" +-").lower() not in {"inf", "infinity", "nan"}
+)
 scalars = (
     st.none()
     | st.booleans()
