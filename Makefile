@@ -13,7 +13,7 @@ INSTALLED   := $(VENV)/.installed
 CHECKERS    := $(VENV)/.checkers
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test lint format docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ lint: $(CHECKERS) ## check style and types
 format: $(CHECKERS) ## mend style where that is mechanical
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(INSTALLED) ## write docs/methods.md from methods/ and configs/methods/
+	$(BIN)/python docs/generate.py
 
 clean: ## remove the environment and all caches (keeps datasets, tocf and results)
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,207 @@
+"""Writes docs/methods.md from what the methods say of themselves: `make docs`.
+
+A method's section is the docstring of its class (reStructuredText's `.. math::` and `:math:`
+become the math of GitHub), the fields of its `Config`, and its YAML with the comments in it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from bench.config import layers
+from bench.config.files import MethodFile, read_method
+from bench.paths import SHIPPED, Workspace
+from bench.registry import METHODS, MethodEntry
+
+PAGE = Path(__file__).with_name("methods.md")
+LABELS = ("Takes", "Costs", "Departs")
+"""Paragraphs that every method's docstring has."""
+
+_TREE = Workspace(SHIPPED)
+
+INTRODUCTION = """\
+<!-- Generated from methods/*.py and configs/methods/*.yaml by `make docs`: change those. -->
+
+# Methods
+
+*Takes* says what a method reads of the teacher's signals, *Costs* what it adds to a training and to
+the finished student, *Departs* where it differs from the paper and from the released program. A
+setting is changed with `--set method.SETTING=VALUE`; a variant is a set of settings, chosen with
+`--method NAME:VARIANT`. What a step of each costs is measured in [performance.md](performance.md).
+Symbols that all share: a row r is a history with its target y; s are the student's logits, d its
+width, N the items; B rows make a batch; the teacher gives a list of items and vectors z of width D.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    entries = [entry for entry in METHODS if (entry.module or "").startswith("methods.")]
+    rows = [
+        f"| [`{entry.name}`](#{entry.name}) | {_signals(entry)} | {_cell(entry.summary)} |"
+        for entry in entries
+    ]
+    contents = "\n".join(["| method | distils | in one line |", "|---|---|---|", *rows])
+    return "\n\n".join([INTRODUCTION.strip(), contents, *map(section, entries)]) + "\n"
+
+
+def section(entry: MethodEntry) -> str:
+    """All about one method."""
+    method, config = entry.load(), read_method(entry, _TREE)
+    file = f"`methods/{entry.path.name}`"
+    parts = [
+        f"## {entry.name}",
+        *prose(inspect.getdoc(method) or ""),
+        f"**Signals:** {_signals(entry)}. **File:** [{file}](../methods/{entry.path.name}).",
+    ]
+    settings = list(settings_of(method.Config.model_validate(config.settings)))
+    if settings:
+        head = ["| setting | default | values | what it is |", "|---|---|---|---|"]
+        parts.append("\n".join([*head, *settings]))
+    for dataset, changes in config.datasets.items():
+        parts.append(f"On the dataset `{dataset}`: {_flat(changes)}.")
+    if config.variants:
+        path = layers.locate("methods", entry.name, _TREE)
+        parts += _variants(entry, config, dict(comments(path.read_text(encoding="utf-8"))))
+    return "\n\n".join(parts)
+
+
+def missing_labels(docstring: str) -> list[str]:
+    """Those of `LABELS` that no paragraph of a docstring begins with."""
+    text = inspect.cleandoc(docstring)
+    return [label for label in LABELS if not re.search(rf"(^|\n\n){label}:\s+\S", text)]
+
+
+def prose(docstring: str) -> list[str]:
+    """A docstring's paragraphs in Markdown; every equation of a `.. math::` block is one."""
+    result = []
+    for part in re.split(
+        r"^(\.\. math::.*(?:\n(?: .*)?)*)", inspect.cleandoc(docstring), flags=re.M
+    ):
+        formula = part.removeprefix(".. math::")
+        paragraphs = re.split(r"\n\s*\n", textwrap.dedent(formula.strip("\n")).strip())
+        if part != formula:
+            result += [f"```math\n{_macros(equation)}\n```" for equation in paragraphs]
+        else:
+            result += [inline(paragraph) for paragraph in paragraphs if paragraph]
+    return result
+
+
+def inline(text: str) -> str:
+    """One paragraph with its formulas; GitHub leaves what is between dollar and backtick alone."""
+    text = re.sub(r":math:`([^`]+)`", lambda found: f"$`{_macros(found[1])}`$", text)
+    text = re.sub(rf"^({'|'.join(LABELS)}):", r"**\1:**", text.replace("``", "`"))
+    return text if text.startswith(("- ", "* ")) else " ".join(text.split())
+
+
+def _macros(formula: str) -> str:
+    """A formula without the macro that GitHub refuses."""
+    return re.sub(r"\\operatorname\*?\{([^}]*)\}", r"\\mathop{\\mathrm{\1}}", formula)
+
+
+def _signals(entry: MethodEntry) -> str:
+    method, config = entry.load(), read_method(entry, _TREE)
+    names = sorted(method.signals(method.Config.model_validate(config.settings)))
+    return ", ".join(f"`{name}`" for name in names) or "nothing"
+
+
+def settings_of(config: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Rows of the table of settings, nested ones by their dotted names."""
+    schema = type(config).model_json_schema()["properties"] if type(config).model_fields else {}
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            yield from settings_of(value, f"{prefix}{name}.")
+            continue
+        meaning = _cell(field.description or "")
+        yield f"| `{prefix}{name}` | `{_yaml(value)}` | {_values(schema[name])} | {meaning} |"
+
+
+def _values(schema: Mapping[str, Any]) -> str:
+    """What a setting may be, from its JSON schema."""
+    if "anyOf" in schema:
+        return " or ".join(_values(choice) for choice in schema["anyOf"])
+    if "const" in schema:
+        return f"`{_yaml(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{_yaml(choice)}`" for choice in schema["enum"])
+    kind = schema.get("type", "")
+    if kind == "boolean":
+        return "`false`, `true`"
+    if kind == "null":
+        return "`null`"
+    if kind == "array":
+        return f"list of {_values(schema.get('items', {}))}".removesuffix(" of ")
+    name = {"number": "number", "integer": "whole number", "string": "text"}.get(kind, kind)
+    signs = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    return f"{name} {', '.join(bounds)}".strip()
+
+
+def _variants(entry: MethodEntry, config: MethodFile, above: Mapping[str, str]) -> list[str]:
+    """The variants in the order of the file, each under the comment that precedes it."""
+    method = entry.load()
+    default = method.signals(method.Config.model_validate(config.settings))
+    parts = [f"**Variants:** {above.get('', '')}".strip()]
+    for name, changes in config.variants.items():
+        settings = layers.merge(config.settings, changes)
+        signals = method.signals(method.Config.model_validate(settings))
+        needs = "" if signals == default else f" (needs {', '.join(sorted(signals))})"
+        line = f"- `{entry.name}:{name}`{needs}: {_flat(changes)}"
+        if above.get(name):
+            parts += [above[name], line]
+        elif parts[-1].startswith("- "):
+            parts[-1] += f"\n{line}"
+        else:
+            parts.append(line)
+    return parts
+
+
+def comments(text: str) -> Iterator[tuple[str, str]]:
+    """The comment on top of a YAML file (under the name ""), and the one above each variant."""
+    lines = text.splitlines()
+    root = yaml.compose(text)
+    if not isinstance(root, yaml.MappingNode):
+        return
+    yield "", _comment_above(lines, root.value[0][0].start_mark.line)
+    for key, value in root.value:
+        if key.value == "variants" and isinstance(value, yaml.MappingNode):
+            for variant, _ in value.value:
+                yield variant.value, _comment_above(lines, variant.start_mark.line)
+
+
+def _comment_above(lines: list[str], line: int) -> str:
+    first = line
+    while first > 0 and lines[first - 1].lstrip().startswith("#"):
+        first -= 1
+    return " ".join(comment.lstrip().lstrip("#").strip() for comment in lines[first:line])
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> str:
+    parts = [
+        _flat(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping)
+        else f"`{prefix}{name}: {_yaml(value)}`"
+        for name, value in settings.items()
+    ]
+    return ", ".join(parts)
+
+
+def _yaml(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
