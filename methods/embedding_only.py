@@ -34,9 +34,13 @@ class EmbeddingOnly(Method):
 
     class Config(MethodConfig):
         weight: NonNegativeFloat = Field(0.2, description="a, weight of the projected embedding")
-        projector: Literal["linear", "mlp"] = "linear"
-        inject: Literal["both", "input"] = "both"
-        normalise: Literal["standardise", "l2", "none"] = "standardise"
+        projector: Literal["linear", "mlp"] = Field("linear", description="form of g")
+        inject: Literal["both", "input"] = Field(
+            "both", description="what gets the sum: the encoder and the scores, or the encoder"
+        )
+        normalise: Literal["standardise", "l2", "none"] = Field(
+            "standardise", description="scale of z: per dimension, per item, or untouched"
+        )
         pca_dim: PositiveInt | None = Field(None, description="keep this many principal components")
         offset: bool = Field(True, description="false drops b_i: an item is its projection alone")
 

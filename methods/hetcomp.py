@@ -71,7 +71,7 @@ class HetComp(Method):
         importance_temperature: PositiveFloat = Field(10.0, description="lambda_e, in ranks")
         positive_share: float = Field(0.5, ge=0, le=1, description="rho, share of the target")
         exclude_history: bool = Field(True, description="neither list nor rest hold the history")
-        reduction: Literal["mean", "sum"] = "mean"
+        reduction: Literal["mean", "sum"] = Field("mean", description="of rows to a loss")
         base: bool = Field(True, description="whether the base objective is learned as well")
 
     config: Config

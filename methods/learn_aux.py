@@ -49,7 +49,10 @@ class LearnAux(Method):
         weight: NonNegativeFloat = Field(0.1, description="lambda_a, weight of the term")
         scale: PositiveFloat = Field(20.0, description="kappa, factor of the cosines")
         projector: Literal["linear", "mlp"] = Field("mlp", description="g; mlp: 4 d hidden units")
-        normalise: Literal["standardise", "l2", "none"] = "standardise"
+        normalise: Literal["standardise", "l2", "none"] = Field(
+            "standardise",
+            description="the teacher's vectors: per dimension, per item, or untouched",
+        )
 
     config: Config
 

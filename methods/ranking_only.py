@@ -45,9 +45,11 @@ class RankingOnly(Method):
         weight: NonNegativeFloat = Field(0.8, description="lambda_d, weight of the term")
         top_k: PositiveInt = Field(10, description="K, teacher items used per row")
         temperature: PositiveFloat = Field(1.0, description="beta of the position weights")
-        gamma_position: NonNegativeFloat = 0.3
-        gamma_confidence: NonNegativeFloat = 0.5
-        gamma_consistency: NonNegativeFloat = 0.1
+        gamma_position: NonNegativeFloat = Field(0.3, description="share of the position weights")
+        gamma_confidence: NonNegativeFloat = Field(
+            0.5, description="share of the teacher's sureness"
+        )
+        gamma_consistency: NonNegativeFloat = Field(0.1, description="share of the agreement")
         confidence: Literal["candidate", "ground-truth"] = Field(
             "candidate", description="distance of each listed item, or of the true next item"
         )
@@ -58,7 +60,7 @@ class RankingOnly(Method):
             0.0, description="added to exp(-distance / T_c); 1e-8 in the released program"
         )
         renormalise: bool = Field(True, description="make the weights of a row sum to 1")
-        list_form: ListForm = "auto"
+        list_form: ListForm = Field("auto", description="p; auto: softmax under ce and bpr")
         negative_form: PushForm = Field(
             "auto", description="push on the objective's negative: softplus(s), or softplus(s - 1)"
         )

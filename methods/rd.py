@@ -58,7 +58,7 @@ class RD(Method):
             0.1, ge=0, le=1, description="share of the epochs before the discrepancy counts"
         )
         renormalise: bool = Field(True, description="make the weights of a row sum to 1")
-        list_form: ListForm = "auto"
+        list_form: ListForm = Field("auto", description="p; auto: softmax under ce and bpr")
 
     config: Config
 
