@@ -56,11 +56,14 @@ def page() -> str:
 def section(entry: MethodEntry) -> str:
     """All about one method."""
     method, config = entry.load(), read_method(entry, _TREE)
-    file = f"`methods/{entry.path.name}`"
+    path = f"methods/{entry.path.name}"
+    facts = [f"**Signals:** {_signals(entry)}.", f"**File:** [`{path}`](../{path})."]
+    if config.teacher != MethodFile().teacher:
+        facts.insert(1, f"**Teacher** if none is named: `{config.teacher}`.")
     parts = [
         f"## {entry.name}",
         *prose(inspect.getdoc(method) or ""),
-        f"**Signals:** {_signals(entry)}. **File:** [{file}](../methods/{entry.path.name}).",
+        " ".join(facts),
     ]
     settings = list(settings_of(method.Config.model_validate(config.settings)))
     if settings:
@@ -69,8 +72,8 @@ def section(entry: MethodEntry) -> str:
     for dataset, changes in config.datasets.items():
         parts.append(f"On the dataset `{dataset}`: {_flat(changes)}.")
     if config.variants:
-        path = layers.locate("methods", entry.name, _TREE)
-        parts += _variants(entry, config, dict(comments(path.read_text(encoding="utf-8"))))
+        text = layers.locate("methods", entry.name, _TREE).read_text(encoding="utf-8")
+        parts += _variants(entry, config, dict(comments(text)))
     return "\n\n".join(parts)
 
 
