@@ -10,7 +10,7 @@ from torch import Tensor
 from methods.base import Knowledge
 from methods.lists import contains, first
 
-BLOCK = 1024
+BLOCK = 256
 """Rows that are worked on at once outside training steps."""
 
 
