@@ -1,4 +1,4 @@
-"""InfoNCE against the other targets of a batch."""
+"""InfoNCE against the other targets of a batch (LEARN, Jia et al., AAAI 2025)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from methods.lists import contains
 def in_batch_loss(queries: Tensor, keys: Tensor, batch: Batch) -> Tensor:
     """Softmax cross entropy of every row's own key among the keys of the batch, mean over rows.
 
-    A key whose item is the row's own target, or stands in its history, is no negative. Several
-    rows with one target hold its key several times, which weighs negatives by their frequency.
-
     Args:
         queries: float32 [B, d], already scaled.
         keys: float32 [B, d], key b belongs to the target of row b.
@@ -24,8 +21,19 @@ def in_batch_loss(queries: Tensor, keys: Tensor, batch: Batch) -> Tensor:
     Returns:
         Scalar; 0 where no row has a negative.
     """
-    targets = batch.target.unsqueeze(0).expand(len(keys), -1)
-    own = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
-    known = contains(torch.cat([batch.history, batch.target.unsqueeze(1)], dim=1), targets)
-    logits = (queries @ keys.T).masked_fill(known & ~own, -torch.inf)
+    known = ~candidates(batch.target, batch.history)
+    logits = (queries @ keys.T).masked_fill(known, -torch.inf)
     return F.cross_entropy(logits, torch.arange(len(keys), device=keys.device))
+
+
+def candidates(target: Tensor, history: Tensor) -> Tensor:
+    """Whether the target of row j is a candidate of row r, bool [B, B].
+
+    Row r has its own target at j = r; another item counts at the first row that has it, unless it
+    is in the history of r.
+    """
+    same = target.unsqueeze(1) == target
+    first = ~same.tril(diagonal=-1).any(dim=1)
+    other = first & ~same & ~contains(history, target.expand(len(target), -1))
+    own = torch.eye(len(target), dtype=torch.bool, device=target.device)
+    return other | own

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
 from methods.entities import directions, teacher_table
+from methods.in_batch import in_batch_loss
 from methods.learn import projector
-from methods.lists import contains
 
 
 @register_method("learn-aux", needs={"embeddings"})
@@ -67,20 +65,5 @@ class LearnAux(Method):
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         users = directions(self.user(output.hidden))
         items = directions(self.item(self.teacher[batch.target]))
-        logits = self.config.scale * users @ items.T
-        logits = logits.masked_fill(~candidates(batch.target, batch.history), -torch.inf)
-        own = torch.arange(len(logits), device=logits.device)
-        return {"alignment": self.config.weight * F.cross_entropy(logits, own)}
-
-
-def candidates(target: Tensor, history: Tensor) -> Tensor:
-    """Whether the target of row j is a candidate of row r, bool [B, B].
-
-    Row r has its own target at j = r; another item counts at the first row that has it, unless it
-    is in the history of r.
-    """
-    same = target.unsqueeze(1) == target
-    first = ~same.tril(diagonal=-1).any(dim=1)
-    other = first & ~same & ~contains(history, target.expand(len(target), -1))
-    own = torch.eye(len(target), dtype=torch.bool, device=target.device)
-    return other | own
+        loss = in_batch_loss(self.config.scale * users, items, batch)
+        return {"alignment": self.config.weight * loss}

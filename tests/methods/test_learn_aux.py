@@ -13,7 +13,8 @@ from torch import Tensor
 
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
-from methods.learn_aux import LearnAux, candidates
+from methods.in_batch import candidates
+from methods.learn_aux import LearnAux
 
 from .conftest import N_ITEMS, make_batch, make_student
 
