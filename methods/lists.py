@@ -66,3 +66,13 @@ def first(ids: Tensor, usable: Tensor, k: int) -> tuple[Tensor, Tensor]:
     order = (~usable).to(torch.uint8).argsort(dim=1, stable=True)[:, :k]
     chosen = usable.gather(1, order)
     return ids.gather(1, order).masked_fill(~chosen, 0), chosen
+
+
+def ranks(scores: Tensor, usable: Tensor) -> Tensor:
+    """int64 [B, K], the place of every item when a row is sorted by `scores` [B, K], best is 0.
+
+    Ties keep their order. Items that are not `usable` [B, K] come last.
+    """
+    order = scores.masked_fill(~usable, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(scores.shape[1], device=scores.device)
+    return torch.empty_like(order).scatter_(1, order, places.expand_as(order))

@@ -24,9 +24,7 @@ def uniform_outside(
         int64 [B, count], ids 1..N; 0 in a row that excludes every item.
     """
     ordered = excluded.sort(dim=1).values
-    distinct = ordered > 0
-    distinct[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-    passed = distinct.cumsum(dim=1)  # excluded items up to and including this one
+    passed = first_of_each(ordered).cumsum(dim=1)  # excluded items up to and including this one
     allowed = n_items - passed[:, -1:]
     uniform = torch.rand(
         len(excluded), count, generator=generator, device=excluded.device, dtype=torch.float64
@@ -37,6 +35,13 @@ def uniform_outside(
     below = torch.searchsorted(ordered - passed, position)
     items = position + F.pad(passed, (1, 0)).gather(1, below)
     return items.masked_fill(allowed < 1, 0)
+
+
+def first_of_each(ordered: Tensor) -> Tensor:
+    """Where an id stands first in its row of `ordered` [B, S], ascending; never at 0."""
+    first = ordered > 0
+    first[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
+    return first
 
 
 def gumbel_top_k(log_weights: Tensor, k: int, generator: torch.Generator) -> Tensor:
