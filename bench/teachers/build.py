@@ -42,28 +42,38 @@ class Product:
     """What a builder makes.
 
     Attributes:
-        embeddings: float32 [N, D], row i - 1 is item i.
         metrics: the teacher's own metrics under the students' protocol, by split.
         test_ranks: int32 [R_test], rank of every test target over the catalogue.
         recipe: how it was made: the resolved options and what became of them.
+        embeddings: float32 [N, D], row i - 1 is item i.
         rankings: int32 [R, K_T], ids 1..N, best first, one row per training row.
         distances: float32 [R, K_T], non-decreasing along a row.
         truth_distance: float32 [R], distance to the row's own target.
+        trajectories: int32 [M, C, R, K_T], ids 1..N, best first, of M models at C states of their
+            training.
+        members: names of the M models.
         notes: what a reader of a leaderboard must know.
     """
 
-    embeddings: NDArray[np.float32]
     metrics: dict[str, dict[str, float]]
     test_ranks: NDArray[np.int32]
     recipe: dict[str, Any]
+    embeddings: NDArray[np.float32] | None = None
     rankings: NDArray[np.int32] | None = None
     distances: NDArray[np.float32] | None = None
     truth_distance: NDArray[np.float32] | None = None
+    trajectories: NDArray[np.int32] | None = None
+    members: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 class Builder(Protocol):
-    """A kind of teacher: typed options, and a function of options and data."""
+    """A kind of teacher: typed options, and a function of options and data.
+
+    A kind whose options take up what other files say has a second static method,
+    `complete(options, dataset, workspace)`, that fills it in: what is built is then identified
+    by all that it was built from.
+    """
 
     Options: ClassVar[type[BaseModel]]
 
@@ -85,11 +95,33 @@ class Builder(Protocol):
 KINDS: Registry[type[Builder]] = Registry("teacher kind")
 KINDS.register("text", "bench.teachers.text:TextTeacher")
 KINDS.register("raw-text", "bench.teachers.raw_text:RawTextTeacher")
+KINDS.register("ensemble", "bench.teachers.ensemble:EnsembleTeacher")
 
 
 def texts_hash(data: PreparedData) -> str:
     """Hash of the item texts: a kind that reads them writes it in its recipe as `TEXTS`."""
     return digest(list(data.item_texts))
+
+
+def resolved_options(
+    config: TeacherConfig, dataset: str, workspace: Workspace, where: str
+) -> BaseModel:
+    """The options of a kind for one dataset, with all that they take from other files.
+
+    Args:
+        config: kind and options.
+        dataset: name of the dataset.
+        workspace: whose files the options may name.
+        where: what the options are called in messages.
+
+    Raises:
+        ConfigError: a wrong option, an unknown kind.
+    """
+    builder, asked = KINDS.get(config.kind), config.options_for(dataset)
+    complete = getattr(builder, "complete", None)
+    if complete is not None:
+        asked = complete(asked, dataset, workspace)
+    return layers.build(builder.Options, asked, where)
 
 
 def build_teacher(
@@ -127,7 +159,7 @@ def build_teacher(
     if not isinstance(config, TeacherConfig):
         config = layers.build(TeacherConfig, config, where)
     builder = KINDS.get(config.kind)
-    options = layers.build(builder.Options, config.options_for(data.dataset), f"{where} options")
+    options = resolved_options(config, data.dataset, workspace, f"{where} options")
     with _lock(folder, progress):
         if folder.is_dir() and not rebuild:
             _refuse_other_recipe(folder, config.kind, options, data)
@@ -182,7 +214,8 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: PreparedData) -> None:
     manifest = read_manifest(folder)
-    built, asked = manifest.recipe.get("options", {}), options.model_dump(mode="json")
+    built = _by_path(manifest.recipe.get("options", {}))
+    asked = _by_path(options.model_dump(mode="json"))
     if manifest.kind == kind and built != asked:
         differ = ", ".join(
             f"{key} is {built.get(key)} there and {asked.get(key)} here"
@@ -201,6 +234,15 @@ def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: Prep
         )
 
 
+def _by_path(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested options by their dotted key; an empty mapping is a value."""
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        nested = isinstance(value, Mapping) and value
+        flat |= _by_path(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
 def _write(
     folder: Path,
     name: str,
@@ -212,15 +254,16 @@ def _write(
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True)
-    save_file(
-        {"embeddings": np.ascontiguousarray(product.embeddings, dtype=np.float32)},
-        folder / files.EMBEDDINGS,
-    )
-    signals: list[Signal] = ["embeddings"]
+    signals: list[Signal] = []
+    if product.embeddings is not None:
+        table = np.ascontiguousarray(product.embeddings, dtype=np.float32)
+        save_file({"embeddings": table}, folder / files.EMBEDDINGS)
+        signals.append("embeddings")
     arrays: list[tuple[str, Signal, NDArray[Any] | None]] = [
         (files.RANKINGS, "rankings", product.rankings),
         (files.DISTANCES, "confidence", product.distances),
         (files.TRUTH_DISTANCE, "truth-distance", product.truth_distance),
+        (files.TRAJECTORIES, "trajectories", product.trajectories),
     ]
     for file, signal, array in arrays:
         if array is not None:
@@ -234,6 +277,7 @@ def _write(
         protocol=data.protocol,
         signals=signals,
         id_base=1,
+        members=product.members,
         recipe={"options": options.model_dump(mode="json"), **product.recipe},
         notes=product.notes,
         catalogue_fingerprint=data.catalogue_fingerprint,

@@ -1,7 +1,8 @@
 """Open a teacher's folder: every array checked against the data, all problems told at once.
 
 Two layouts are read. The suite's own: `teacher.json` beside `embeddings.safetensors`,
-`rankings.npy`, `distances.npy`, `truth_distance.npy`, `covered.npy`. And DLLM2Rec's:
+`rankings.npy`, `distances.npy`, `truth_distance.npy`, `covered.npy`, `trajectories.npy`. And
+DLLM2Rec's:
 `all_embeddings.pt`, `myrank_train.txt`, `confidence_train.txt`, with a manifest or without. Where
 a folder has both forms of an array, the binary one is read.
 """
@@ -20,10 +21,20 @@ from bench.data.rows import Ids, PreparedData
 from bench.errors import ArtifactError
 from bench.teachers import files
 from bench.teachers.manifest import TeacherManifest, read_manifest
-from bench.teachers.reading import Unreadable, read_npy, read_safetensors, read_tensor, read_text
+from bench.teachers.reading import (
+    Unreadable,
+    map_npy,
+    read_npy,
+    read_safetensors,
+    read_tensor,
+    read_text,
+)
 from methods.base import Knowledge
 
 Array = NDArray[Any]
+
+BLOCK = 1 << 14
+"""Rows of a memory-mapped array that are checked at a time."""
 
 CATALOGUE_ORDER = (
     "this looks like one value per item in catalogue order (an argsort of an argsort), not a "
@@ -50,6 +61,7 @@ class Checked:
         distances: float32 [R, K_T] or None.
         truth_distance: float32 [R] or None.
         covered: bool [R] or None, False where the teacher is silent.
+        trajectories: int32 [M, C, R, K_T], ids 1..N, memory-mapped, or None.
         test_ranks: int32 [R_test], 1..N, or None.
         problems: sentences; empty if everything is in order.
     """
@@ -60,6 +72,7 @@ class Checked:
     distances: Array | None = None
     truth_distance: Array | None = None
     covered: Array | None = None
+    trajectories: Array | None = None
     test_ranks: Ids | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -73,8 +86,9 @@ def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
 
     Returns:
         Embeddings float32 [N + 1, D] (row 0 is zero), rankings int64 [R, K_T] with ids 1..N,
-        distances float32 [R, K_T], truth_distance float32 [R], covered bool [R]; None for a signal
-        that the teacher does not offer. Rows that are not covered hold harmless filler.
+        distances float32 [R, K_T], truth_distance float32 [R], covered bool [R], trajectories int32
+        [M, C, R, K_T] (memory-mapped); None for a signal that the teacher does not offer. Rows
+        that are not covered hold harmless filler.
 
     Raises:
         ArtifactError: lists everything that breaks the contract.
@@ -91,6 +105,7 @@ def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
     embeddings = checked.embeddings
     if embeddings is not None:
         embeddings = np.concatenate([np.zeros_like(embeddings[:1]), embeddings])
+    trajectories = checked.trajectories
     return Knowledge(
         target_counts=torch.from_numpy(data.target_counts().astype(np.float32)),
         embeddings=tensor(embeddings),
@@ -98,6 +113,8 @@ def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
         distances=tensor(checked.distances),
         covered=tensor(checked.covered),
         truth_distance=tensor(checked.truth_distance),
+        trajectories=None if trajectories is None else torch.from_numpy(trajectories),
+        trajectory_names=() if trajectories is None else tuple(checked.manifest.members),
     )
 
 
@@ -158,6 +175,9 @@ class _Reader:
         if "truth-distance" in self.signals:
             truth = self.array(lambda: read_npy(self.folder / files.TRUTH_DISTANCE))
             self.checked.truth_distance = self.truth_distance(truth)
+        if "trajectories" in self.signals:
+            lists = self.array(lambda: map_npy(self.folder / files.TRAJECTORIES))
+            self.checked.trajectories = self.trajectories(lists)
 
     def array(self, read: Callable[[], Array]) -> Array | None:
         try:
@@ -344,6 +364,55 @@ class _Reader:
         if usable is not values:
             result[~self.checked.covered] = 0.0  # type: ignore[operator]
         return result
+
+    def trajectories(self, lists: Array | None) -> Array | None:
+        """They are used as they lie on the disk: int32, from 1, and good in every row."""
+        if lists is None:
+            return None
+        rows, names = len(self.data.train), self.checked.manifest.members
+        if lists.dtype != np.int32:
+            self.problem(
+                f"{files.TRAJECTORIES} holds {lists.dtype}, int32 expected: it is memory-mapped"
+            )
+        elif lists.ndim != 4 or 0 in lists.shape:
+            self.problem(
+                f"{files.TRAJECTORIES} has shape {lists.shape}, expected [M, C, {rows}, K]"
+            )
+        elif lists.shape[2] != rows:
+            self.problem(
+                f"{files.TRAJECTORIES} has {lists.shape[2]} rows, the training split of "
+                f"{self.data.dataset} ({self.data.protocol}) has {rows}"
+            )
+        else:
+            self.states(lists)
+        if lists.ndim == 4 and (len(names) != len(lists) or len(set(names)) != len(names)):
+            self.problem(
+                f"{files.TRAJECTORIES} holds the lists of {len(lists)} models, {files.MANIFEST} "
+                f'must give each a name of its own ("members" is {names})'
+            )
+        return lists
+
+    def states(self, lists: Array) -> None:
+        """Ids in range and none twice, in blocks: the whole may be larger than the memory."""
+        outside = repeated = 0
+        first: tuple[int, int, int] | None = None
+        for model, state in np.ndindex(*lists.shape[:2]):
+            for start in range(0, lists.shape[2], BLOCK):
+                ids = np.sort(lists[model, state, start : start + BLOCK], axis=1)
+                wrong = (ids < 1) | (ids > self.data.n_items)
+                twice = (ids[:, 1:] == ids[:, :-1]).any(axis=1)
+                outside, repeated = outside + int(wrong.sum()), repeated + int(twice.sum())
+                bad = wrong.any(axis=1) | twice
+                if first is None and bad.any():
+                    first = (model, state, start + int(np.argmax(bad)))
+        where = "" if first is None else "first: model {}, state {}, row {}".format(*first)
+        if outside:
+            self.problem(
+                f"{files.TRAJECTORIES} holds {outside} ids outside 1..{self.data.n_items} "
+                f"({where}); its ids count from 1 whatever id_base says, and hold for every row"
+            )
+        if repeated:
+            self.problem(f"{repeated} lists of {files.TRAJECTORIES} name an item twice ({where})")
 
     def is_row_table(self, table: Array, what: str) -> bool:
         rows = len(self.data.train)

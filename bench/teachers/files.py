@@ -11,8 +11,9 @@ RANKINGS = "rankings.npy"
 DISTANCES = "distances.npy"
 TRUTH_DISTANCE = "truth_distance.npy"
 COVERED = "covered.npy"
+TRAJECTORIES = "trajectories.npy"
 TEST_RANKS = "test_ranks.npy"
-BINARY = (EMBEDDINGS, RANKINGS, DISTANCES, TRUTH_DISTANCE, COVERED)
+BINARY = (EMBEDDINGS, RANKINGS, DISTANCES, TRUTH_DISTANCE, COVERED, TRAJECTORIES)
 """The suite's own layout."""
 
 PUBLISHED_EMBEDDINGS = "all_embeddings.pt"

@@ -20,7 +20,7 @@ from bench.teachers.files import BINARY, MANIFEST, PUBLISHED, sha256_of
 
 PUBLISHED_NAME = "published"
 
-Signal = Literal["embeddings", "rankings", "confidence", "truth-distance"]
+Signal = Literal["embeddings", "rankings", "confidence", "truth-distance", "trajectories"]
 
 
 class TeacherManifest(BaseModel):
@@ -40,6 +40,9 @@ class TeacherManifest(BaseModel):
         None,
         validate_default=True,
         description="id of the catalogue's first item in the lists; None without lists",
+    )
+    members: list[str] = Field(
+        default_factory=list, description="names of the models of the trajectories, in their order"
     )
     recipe: dict[str, Any] = Field(default_factory=dict, description="how it was made")
     notes: list[str] = Field(default_factory=list, description="what a reader must know")
@@ -63,7 +66,13 @@ class TeacherManifest(BaseModel):
     @property
     def fingerprint(self) -> str:
         """Identity of the knowledge in a trial's key: its files and how they are read."""
-        content = {"files": self.files, "id_base": self.id_base, "signals": sorted(self.signals)}
+        content: dict[str, Any] = {
+            "files": self.files,
+            "id_base": self.id_base,
+            "signals": sorted(self.signals),
+        }
+        if self.members:
+            content["members"] = self.members
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

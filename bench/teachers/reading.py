@@ -86,6 +86,20 @@ def read_npy(path: Path, holds: Literal["numbers", "integers", "bool"] = "number
     return array
 
 
+def map_npy(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` file, mapped into memory: what is not looked at is not read.
+
+    It is mapped copy-on-write, since torch wants writable memory; the file is never written to.
+    """
+    _refuse_pointer(path)
+    try:
+        return np.lib.format.open_memmap(path, mode="c")
+    except Exception as error:  # a damaged file fails anywhere in its reader
+        raise Unreadable(
+            f"{path.name} is truncated or no plain .npy array ({_first_line(error)})"
+        ) from error
+
+
 def read_text(path: Path) -> NDArray[np.float64]:
     """A table of numbers, one row a line, separated by blanks; parsed once.
 

@@ -23,8 +23,8 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
     Returns:
         Plain values: `coverage` (share of rows), `list_length` (K_T), `embedding_width` (D),
         `items_with_equal_embeddings`, `distance` (quantiles), `targets_in_list` (share of covered
-        rows whose target is in the top 1, 10 and K_T), `agreement` (see `list_agreement`) and
-        fingerprints.
+        rows whose target is in the top 1, 10 and K_T), `agreement` (see `list_agreement`),
+        `trajectories` (see `_trajectory_figures`) and fingerprints.
     """
     manifest = checked.manifest
     rows = len(data.train)
@@ -59,6 +59,8 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
         result["distance"] = _distance_figures(checked.distances[covered])
     if checked.truth_distance is not None:
         result["truth_distance_mean"] = float(checked.truth_distance[covered].mean())
+    if checked.trajectories is not None:
+        result["trajectories"] = _trajectory_figures(checked, data)
     result |= {
         "fingerprint": manifest.fingerprint,
         "catalogue_fingerprint": manifest.catalogue_fingerprint or "not declared",
@@ -98,3 +100,28 @@ def _distance_figures(distances: Array) -> dict[str, float]:
         "mean_of_tenth": float(distances[:, min(9, last)].mean()),
         "mean_of_last": float(distances[:, last].mean()),
     }
+
+
+def _trajectory_figures(checked: Checked, data: PreparedData) -> dict[str, Any]:
+    """Size of the trajectories and, by member on a sample of rows, what changes along its states.
+
+    `targets_in_top_10` is the share of rows by state; `shared_with_last` the share of a state's top
+    10 that is in that of the last state; `test` what the manifest knows of the member's own
+    metrics.
+    """
+    lists = checked.trajectories
+    assert lists is not None  # noqa: S101 - only called with them
+    models, states, rows, size = lists.shape
+    sample = np.arange(rows)[:: max(1, rows // SAMPLE_ROWS)][:SAMPLE_ROWS]
+    target = data.train.target[sample, None]
+    told = checked.manifest.recipe.get("members", {})
+    members = {}
+    for name, member in zip(checked.manifest.members, lists, strict=True):
+        top = member[:, sample, :10]
+        shared = (top[:, :, :, None] == top[-1][None, :, None, :]).any(3)
+        members[name] = {
+            "targets_in_top_10": [float(value) for value in (top == target).any(2).mean(1)],
+            "shared_with_last": [float(value) for value in shared.mean((1, 2))],
+            "test": told.get(name, {}).get("metrics", {}).get("test", {}),
+        }
+    return {"models": models, "states": states, "list_length": size, "members": members}

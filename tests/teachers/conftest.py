@@ -13,7 +13,7 @@ from bench.data.rows import PreparedData, Rows
 N_ITEMS, N_ROWS, LENGTH = 30, 240, 4
 
 
-def make_rows(n: int, seed: int, users: int = 20) -> Rows:
+def _make_rows(n: int, seed: int, users: int = 20) -> Rows:
     """Rows whose target follows the last item: item i leads to i + 1 (and N to 1)."""
     random = np.random.default_rng(seed)
     length = random.integers(1, LENGTH + 1, n)
@@ -36,9 +36,9 @@ def _make_data(**changes: object) -> PreparedData:
         "item_tokens": [f"i{index}" for index in range(N_ITEMS)],
         "item_texts": [f"Thing number {index}" for index in range(N_ITEMS)],
         "user_tokens": [f"u{index}" for index in range(20)],
-        "train": make_rows(N_ROWS, 0),
-        "valid": make_rows(60, 1),
-        "test": make_rows(60, 2),
+        "train": _make_rows(N_ROWS, 0),
+        "valid": _make_rows(60, 1),
+        "test": _make_rows(60, 2),
         "catalogue_fingerprint": "catalogue-a",
         "split_fingerprint": "split-a",
         "fingerprint": "data-a",
@@ -55,6 +55,18 @@ def data() -> PreparedData:
 def make_data() -> Callable[..., PreparedData]:
     """The same data with some fields changed."""
     return _make_data
+
+
+@pytest.fixture
+def make_rows() -> Callable[..., Rows]:
+    """Rows of the planted order: how many, which seed, of how many users."""
+    return _make_rows
+
+
+@pytest.fixture(scope="session")
+def toy() -> PreparedData:
+    """The data once for many tests, which leave them as they are."""
+    return _make_data()
 
 
 @pytest.fixture(scope="session")

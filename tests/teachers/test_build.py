@@ -34,6 +34,7 @@ class Counting:
     class Options(BaseModel):
         model_config = ConfigDict(frozen=True, extra="forbid")
         size: int = 3
+        trajectories: bool = False
 
     @staticmethod
     def build(
@@ -50,6 +51,14 @@ class Counting:
             raise RuntimeError("power cut")
         random = np.random.default_rng(len(Counting.calls))
         lists = random.random((len(data.train), data.n_items)).argsort(axis=1)[:, : options.size]
+        if options.trajectories:
+            return Product(
+                metrics={},
+                test_ranks=np.ones(len(data.test), dtype=np.int32),
+                recipe={},
+                trajectories=np.tile((lists + 1).astype(np.int32), (2, 3, 1, 1)),
+                members=["one", "two"],
+            )
         return Product(
             embeddings=random.random((data.n_items, 4)).astype(np.float32),
             metrics={"test": {"ndcg@20": 0.5}},
@@ -90,9 +99,40 @@ def test_what_is_built_can_be_read(workspace: Workspace, data: PreparedData) -> 
     assert knowledge.rankings.shape == (len(data.train), 3)
     manifest = read_manifest(folder)
     assert manifest.signals == ["embeddings", "rankings"] and manifest.id_base == 1
-    assert manifest.recipe["options"] == {"size": 3}
+    assert manifest.recipe["options"] == {"size": 3, "trajectories": False}
     assert manifest.split_fingerprint == data.split_fingerprint
     assert np.load(folder / "test_ranks.npy").shape == (len(data.test),)
+
+
+def test_a_product_of_trajectories_alone(workspace: Workspace, data: PreparedData) -> None:
+    config = {**RAW, "options": {"trajectories": True}}
+    folder = ensure_teacher("mine", config, data, workspace, quiet)
+    manifest = read_manifest(folder)
+    assert manifest.signals == ["trajectories"] and manifest.members == ["one", "two"]
+    assert set(manifest.files) == {"trajectories.npy"}
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "teacher.json",
+        "test_ranks.npy",
+        "trajectories.npy",
+    ]
+    knowledge = load_knowledge(folder, data)
+    assert knowledge.trajectories is not None and knowledge.trajectories.shape == (2, 3, 240, 3)
+
+
+def test_options_that_other_files_complete(
+    workspace: Workspace, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def complete(options: dict[str, Any], dataset: str, where: Workspace) -> dict[str, Any]:
+        assert (dataset, where) == ("toy", workspace)
+        return {"size": 7, **options}
+
+    monkeypatch.setattr(Counting, "complete", staticmethod(complete), raising=False)
+    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    assert read_manifest(folder).recipe["options"]["size"] == 7
+    ensure_teacher("mine", RAW, data, workspace, quiet)
+    monkeypatch.delattr(Counting, "complete")
+    with pytest.raises(ConfigError, match="size is 7 there and 3 here"):
+        ensure_teacher("mine", RAW, data, workspace, quiet)
 
 
 def test_a_second_call_builds_nothing(workspace: Workspace, data: PreparedData) -> None:

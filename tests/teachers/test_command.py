@@ -174,14 +174,14 @@ def test_mistakes(arguments: list[str], message: str, workspace: Workspace) -> N
 
 def test_shipped_configurations_are_valid() -> None:
     from bench.config import layers
-    from bench.teachers.build import KINDS
+    from bench.teachers.build import resolved_options
     from bench.teachers.config import TeacherConfig
 
     workspace = Workspace.current()
     names = layers.names("teachers", workspace)
-    assert {"text", "raw-text"} <= set(names)
+    assert {"text", "raw-text", "ensemble"} <= set(names)
     for name in names:
         config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), name)
         assert config.summary
-        for dataset in ("any", *config.datasets):
-            layers.build(KINDS.get(config.kind).Options, config.options_for(dataset), name)
+        for dataset in ("any", "game", "movielens", *config.datasets):
+            resolved_options(config, dataset, workspace, name)

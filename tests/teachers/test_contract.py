@@ -71,6 +71,13 @@ class Folder:
         )
         return self.path
 
+    def ensemble(self, lists: np.ndarray, **manifest: object) -> Path:
+        """Write a teacher that has trajectories [M, C, R, K] and nothing else."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        np.save(self.path / "trajectories.npy", lists)
+        self.declare(**{"signals": ["trajectories"], "members": ["a", "b"], **manifest})
+        return self.path
+
     def declare(self, **manifest: object) -> None:
         """Write `teacher.json`."""
         content = {"name": "t", "dataset": "toy", **manifest}
@@ -80,6 +87,13 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "tocf" / "toy" / "t")
+
+
+@pytest.fixture
+def lists() -> np.ndarray:
+    """Lists of two models at three states."""
+    random = np.random.default_rng(5).random((2, 3, N_ROWS, N_ITEMS))
+    return random.argsort(axis=3)[:, :, :, :K].astype(np.int32) + np.int32(1)
 
 
 def refusal(folder: Path, data: PreparedData) -> list[str]:
@@ -169,6 +183,48 @@ def test_a_signal_that_is_not_declared_is_not_read(folder: Folder, data: Prepare
     assert knowledge.rankings is None and knowledge.distances is None
 
 
+def test_trajectories_are_mapped_not_copied(
+    folder: Folder, data: PreparedData, lists: np.ndarray
+) -> None:
+    path = folder.ensemble(lists)
+    knowledge = load_knowledge(path, data)
+    assert knowledge.trajectories is not None and knowledge.trajectories.dtype == torch.int32
+    np.testing.assert_array_equal(knowledge.trajectories.numpy(), lists)
+    assert knowledge.trajectory_names == ("a", "b")
+    assert knowledge.rankings is None and knowledge.embeddings is None
+    mapped = check(path, data).trajectories
+    assert isinstance(mapped, np.memmap)
+    assert torch.from_numpy(mapped).data_ptr() == mapped.ctypes.data
+    assert knowledge.to(torch.device("cpu")).trajectories is knowledge.trajectories
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_knowledge(path, data)
+    before = read_manifest(path).files
+    knowledge.trajectories[0, 0, 0, 0] = 5  # a stray write stays in this process
+    assert read_manifest(path).files == before
+
+
+def test_trajectories_beside_other_signals(
+    folder: Folder, data: PreparedData, lists: np.ndarray
+) -> None:
+    folder.ensemble(lists)
+    path = folder.binary(signals=["rankings", "trajectories"], members=["a", "b"], id_base=1)
+    knowledge = load_knowledge(path, data)
+    np.testing.assert_array_equal(knowledge.rankings.numpy(), folder.ids)
+    np.testing.assert_array_equal(knowledge.trajectories.numpy(), lists)
+
+
+def test_names_of_models_are_part_of_the_identity(folder: Folder, lists: np.ndarray) -> None:
+    path = folder.ensemble(lists)
+    before = read_manifest(path).fingerprint
+    folder.ensemble(lists, members=["b", "a"])
+    assert read_manifest(path).fingerprint != before
+    folder.ensemble(lists)
+    assert read_manifest(path).fingerprint == before
+    folder.ensemble(lists[:, :, ::-1])
+    assert read_manifest(path).fingerprint != before
+
+
 def test_the_identity_is_that_of_the_content(folder: Folder) -> None:
     path = folder.binary()
     before = read_manifest(path).fingerprint
@@ -182,6 +238,99 @@ def test_the_identity_is_that_of_the_content(folder: Folder) -> None:
 
 
 # -- what is refused ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda a: a[0], r"has shape \(3, 240, 5\), expected \[M, C, 240, K\]"),
+        (lambda a: a[..., :0], r"truncated|has shape \(2, 3, 240, 0\)"),
+        (lambda a: a[:, :, :-1], r"has 239 rows, the training split of toy \(temporal-4\) has 240"),
+        (lambda a: a.astype(np.int64), "holds int64, int32 expected: it is memory-mapped"),
+        (lambda a: a.astype(np.float32), "holds float32, int32 expected"),
+        (lambda a: a.astype(">i4"), "holds >i4, int32 expected"),
+        (lambda a: a - 1, r"ids outside 1\.\.30 .*count from 1 whatever id_base says"),
+        (lambda a: a[:1], r'lists of 1 models.*"members" is \[.a., .b.\]'),
+    ],
+)
+def test_broken_trajectories(
+    spoil, message: str, folder: Folder, data: PreparedData, lists: np.ndarray
+) -> None:
+    problem = only_problem(folder.ensemble(spoil(lists)), data)
+    assert problem.startswith("trajectories.npy ")
+    assert re.search(message, problem), problem
+
+
+@pytest.mark.parametrize("members", [[], ["a"], ["a", "a"], ["a", "b", "c"]])
+def test_every_model_has_a_name(
+    members: list[str], folder: Folder, data: PreparedData, lists: np.ndarray
+) -> None:
+    problem = only_problem(folder.ensemble(lists, members=members), data)
+    assert "holds the lists of 2 models" in problem and str(members) in problem
+
+
+@pytest.mark.parametrize("block", [7, 240, 1000])
+@pytest.mark.parametrize("item", [0, N_ITEMS + 1, -1])
+def test_one_id_out_of_range_is_found_anywhere(
+    item: int,
+    block: int,
+    folder: Folder,
+    data: PreparedData,
+    lists: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.teachers.contract.BLOCK", block)
+    lists[1, 2, 239, 3] = item
+    problem = only_problem(folder.ensemble(lists), data)
+    assert "holds 1 ids outside 1..30 (first: model 1, state 2, row 239)" in problem
+
+
+@pytest.mark.parametrize("block", [7, 240])
+def test_an_item_twice_in_a_list_of_a_trajectory(
+    block: int,
+    folder: Folder,
+    data: PreparedData,
+    lists: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.teachers.contract.BLOCK", block)
+    lists[0, 1, 100, 4] = lists[0, 1, 100, 0]
+    problem = only_problem(folder.ensemble(lists), data)
+    assert "1 lists of trajectories.npy name an item twice" in problem
+    assert "(first: model 0, state 1, row 100)" in problem
+
+
+def test_trajectories_hold_in_rows_that_are_not_covered(
+    folder: Folder, data: PreparedData, lists: np.ndarray
+) -> None:
+    covered = np.ones(N_ROWS, dtype=bool)
+    covered[3] = False
+    lists[0, 0, 3] = 99  # there is no filling up what is memory-mapped
+    path = folder.ensemble(lists)
+    np.save(path / "covered.npy", covered)
+    assert any("ids outside" in problem for problem in refusal(path, data))
+
+
+def test_damaged_files_of_trajectories(
+    folder: Folder, data: PreparedData, lists: np.ndarray, tmp_path: Path
+) -> None:
+    path = folder.ensemble(lists)
+    file = path / "trajectories.npy"
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    assert only_problem(path, data).startswith("trajectories.npy is truncated")
+    file.write_text(POINTER)
+    assert only_problem(path, data).startswith("trajectories.npy is a pointer")
+    mark = tmp_path / "executed"
+    np.save(file, np.array([Trap(mark)], dtype=object), allow_pickle=True)
+    assert only_problem(path, data).startswith("trajectories.npy is truncated or no plain")
+    assert not mark.exists()
+    file.unlink()
+    assert only_problem(path, data) == "trajectories.npy is missing"
+    folder.ensemble(lists)
+    hashes = read_manifest(path).files
+    folder.ensemble(lists[:, :, ::-1], files=hashes)
+    assert "trajectories.npy is not the file" in only_problem(path, data)
 
 
 def test_no_teacher(tmp_path: Path, data: PreparedData) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,6 +38,22 @@ def test_rows_move_together_and_items_among_themselves(knowledge: Knowledge) -> 
     assert sorted(items.tolist()) == list(range(12)) and (items != torch.arange(12)).any()
     assert not shuffled.embeddings[0].any()
     assert torch.equal(shuffled.target_counts, knowledge.target_counts)
+
+
+def test_trajectories_move_with_the_rows(knowledge: Knowledge) -> None:
+    lists = (torch.arange(50) * 10).view(1, 1, 50, 1) + torch.arange(24).view(2, 3, 1, 4)
+    full = replace(knowledge, trajectories=lists.int(), trajectory_names=("a", "b"))
+    shuffled = apply_control(full, "shuffled", 7)
+    order = shuffled.rankings[:, 0] // 10
+    assert torch.equal(shuffled.trajectories, full.trajectories[:, :, order])
+    assert shuffled.trajectories.dtype == torch.int32
+    assert shuffled.trajectory_names == ("a", "b")
+    assert torch.equal(shuffled.rankings, apply_control(knowledge, "shuffled", 7).rankings)
+
+    alone = Knowledge(knowledge.target_counts, trajectories=full.trajectories)
+    moved = apply_control(alone, "shuffled", 7).trajectories
+    assert torch.equal(moved, shuffled.trajectories)
+    assert torch.equal(alone.trajectories, lists.int())  # the original is left as it is
 
 
 def test_the_seed_decides(knowledge: Knowledge) -> None:
