@@ -11,9 +11,9 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.lists import contains, coverage, ranks
-from methods.losses import covered_mean
-from methods.sampling import first_of_each, gumbel_top_k, uniform_outside
+from methods.parts.lists import contains, coverage, ranks
+from methods.parts.losses import covered_mean
+from methods.parts.sampling import first_of_each, gumbel_top_k, uniform_outside
 
 
 @register_method("cd", needs={"rankings", "confidence"})

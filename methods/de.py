@@ -7,8 +7,8 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, Output, Student
-from methods.entities import ItemConfig, ItemVectors, squared_error
-from methods.experts import Experts, annealed
+from methods.parts.entities import ItemConfig, ItemVectors, squared_error
+from methods.parts.experts import Experts, annealed
 
 
 @register_method("de", needs={"embeddings"})

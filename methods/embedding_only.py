@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.registry import register_method
 from methods.base import Knowledge, Method, MethodConfig, Student
-from methods.projectors import normalised, principal_components, projector
+from methods.parts.projectors import normalised, principal_components, projector
 
 
 @register_method("embedding-only", needs={"embeddings"})
@@ -58,7 +58,9 @@ class EmbeddingOnly(Method):
         if self.config.pca_dim is not None:
             vectors = principal_components(vectors, self.config.pca_dim)
         self.teacher = normalised(vectors, self.config.normalise)
-        self.projector = projector(self.config.projector, vectors.shape[1], student.width)
+        size = vectors.shape[1]
+        hidden = max(1, min(256, size // 4))
+        self.projector = projector(self.config.projector, size, student.width, hidden)
         self.projector.to(vectors.device)
         if self.config.offset:
             student.fuse(self.projected, output=self.config.inject == "both")

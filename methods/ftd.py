@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, Output, Student
-from methods.entities import ItemConfig, ItemVectors, directions
+from methods.parts.entities import ItemConfig, ItemVectors, directions
 
 
 @register_method("ftd", needs={"embeddings"})

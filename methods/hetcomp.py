@@ -11,10 +11,10 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Stage, Student
-from methods.curriculum import Curriculum, CurriculumConfig
-from methods.losses import covered_mean
-from methods.trajectories import Trajectories
-from methods.transfer import relaxed_loss, strict_loss
+from methods.parts.curriculum import Curriculum, CurriculumConfig
+from methods.parts.losses import covered_mean
+from methods.parts.trajectories import Trajectories
+from methods.parts.transfer import relaxed_loss, strict_loss
 
 
 class _Term(MethodConfig):
@@ -41,7 +41,7 @@ class HetComp(Method):
     :math:`U \setminus O_{1..K/2}`). While a teacher is not converged the student learns which items
     belong in O (:math:`L_1`), then their order (:math:`L_2`). At look k, every p epochs, teacher m
     moves a user to its next state n unless :math:`1 \le D_{last} / D_n \le 1.05 \cdot 0.995^k`, D
-    being the discrepancy of the student's list (`methods/discrepancy.py`).
+    being the discrepancy of the student's list (`methods/parts/discrepancy.py`).
 
     Takes: `trajectories`, lists of M models at C states; nothing of their scores.
 

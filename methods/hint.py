@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, Output, Student
-from methods.entities import ItemConfig, ItemVectors, squared_error
+from methods.parts.entities import ItemConfig, ItemVectors, squared_error
 
 
 @register_method("hint", needs={"embeddings"})

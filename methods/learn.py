@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Stage, Student
-from methods.in_batch import in_batch_loss
-from methods.projectors import normalised
+from methods.parts.entities import teacher_table
+from methods.parts.in_batch import in_batch_loss
+from methods.parts.projectors import projector
 
 
 @register_method("learn", needs={"embeddings"})
@@ -60,34 +61,35 @@ class Learn(Method):
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
-        size, like = knowledge.embeddings.shape[1], knowledge.embeddings
-        # Entries of unit variance: the projector is followed by no norm that would scale them.
-        self.content = normalised(like[1:], "standardise") * size**0.5
-        self.projector = projector(self.config.projector, size, student.width).to(like.device)
-        scale = torch.tensor(self.config.scale, device=like.device)
+        config, device = self.config, knowledge.embeddings.device
+        self.content = teacher_table(knowledge.embeddings, "standardise", None)
+        size, width = self.content.shape[1], student.width
+        self.projector = projector(config.projector, size, width, 4 * width).to(device)
+        if config.item_tower == "mlp":
+            self.tower = projector("mlp", size, width, 4 * width).to(device)
+        scale = torch.tensor(config.scale, device=device)
         encode, offset = student.encode, student.item_offset
-        items = torch.arange(1, student.n_items + 1, device=like.device)
+        # A history cannot be padding alone; the table's padding row is zero whatever it says.
+        items = torch.arange(student.n_items + 1, device=device).clamp(min=1)
 
         def content() -> Tensor:
-            return _padded(self.projector(self.content))
+            vectors: Tensor = self.projector(self.content)
+            return vectors
 
         def gated() -> Tensor:
             return torch.lerp(content(), offset, torch.sigmoid(self.gate))
 
         def shared() -> Tensor:
-            return _padded(encode(items.unsqueeze(1), torch.ones_like(items), None))
+            return encode(items.unsqueeze(1), torch.ones_like(items), None)
 
         def own() -> Tensor:
-            return _padded(self.tower(self.content))
+            vectors: Tensor = self.tower(self.content)
+            return vectors
 
-        if self.config.item_tower == "mlp":
-            self.tower = projector("mlp", size, student.width).to(like.device)
-        towers = {"shared": shared, "mlp": own, "raw": None}
-        student.replace_items(
-            content if self.config.ids == "none" else gated, towers[self.config.item_tower]
-        )
-        if self.config.ids == "gate":
-            self.gate = nn.Parameter(torch.zeros((), device=like.device))
+        scoring = {"shared": shared, "mlp": own, "raw": None}[config.item_tower]
+        student.replace_items(content if config.ids == "none" else gated, scoring)
+        if config.ids == "gate":
+            self.gate = nn.Parameter(torch.zeros((), device=device))
             offset.requires_grad_(True)
         student.score_by_cosine(lambda: scale)
 
@@ -99,15 +101,3 @@ class Learn(Method):
             return {}
         keys = F.embedding(batch.target, output.table)
         return {"in_batch": in_batch_loss(output.hidden, keys, batch)}
-
-
-def projector(kind: str, size: int, width: int) -> nn.Module:
-    """g: [., D] to [., d], one layer or an MLP over 4 d."""
-    if kind == "linear":
-        return nn.Linear(size, width)
-    return nn.Sequential(nn.Linear(size, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-
-def _padded(table: Tensor) -> Tensor:
-    """A table [N, d] with a row of zeros for padding: [N + 1, d]."""
-    return F.pad(table, (0, 0, 1, 0))

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.entities import directions, teacher_table
-from methods.in_batch import in_batch_loss
-from methods.learn import projector
+from methods.parts.entities import directions, teacher_table
+from methods.parts.in_batch import in_batch_loss
+from methods.parts.projectors import projector
 
 
 @register_method("learn-aux", needs={"embeddings"})
@@ -58,7 +58,8 @@ class LearnAux(Method):
         assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
         self.teacher = teacher_table(knowledge.embeddings, self.config.normalise, None)
         self.user = nn.Linear(student.width, student.width, bias=False)
-        self.item = projector(self.config.projector, self.teacher.shape[1], student.width)
+        size, width = self.teacher.shape[1], student.width
+        self.item = projector(self.config.projector, size, width, 4 * width)
         self.user.to(self.teacher.device)
         self.item.to(self.teacher.device)
 

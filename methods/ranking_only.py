@@ -9,10 +9,15 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.list_loss import ListForm, ListTerm, PushForm, robust_list_loss
-from methods.list_weights import confidence_weights, overlap_weights, position_weights, renormalised
-from methods.lists import coverage
-from methods.losses import covered_mean, popularity_exponents
+from methods.parts.list_loss import ListForm, ListTerm, PushForm, robust_list_loss
+from methods.parts.list_weights import (
+    confidence_weights,
+    overlap_weights,
+    position_weights,
+    renormalised,
+)
+from methods.parts.lists import coverage
+from methods.parts.losses import covered_mean, popularity_exponents
 
 
 @register_method("ranking-only", needs={"rankings"})

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.list_loss import ListForm, ListTerm
-from methods.list_weights import position_weights, renormalised
-from methods.lists import TeacherLists
-from methods.losses import covered_mean
-from methods.sampling import uniform_outside
+from methods.parts.list_loss import ListForm, ListTerm
+from methods.parts.list_weights import position_weights, renormalised
+from methods.parts.lists import TeacherLists
+from methods.parts.losses import covered_mean
+from methods.parts.sampling import uniform_outside
 
 
 @register_method("rd", needs={"rankings"})

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.lists import TeacherLists
-from methods.losses import covered_mean
-from methods.plackett_luce import NO_MASS, log_mass, plackett_luce
-from methods.sampling import gumbel_top_k, uniform_outside
+from methods.parts.lists import TeacherLists
+from methods.parts.losses import covered_mean
+from methods.parts.plackett_luce import NO_MASS, log_mass, plackett_luce
+from methods.parts.sampling import gumbel_top_k, uniform_outside
 
 
 @register_method("rrd", needs={"rankings"})

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.lists import coverage
-from methods.losses import covered_mean
-from methods.teacher_scores import standardised_scores
+from methods.parts.lists import coverage
+from methods.parts.losses import covered_mean
+from methods.parts.teacher_scores import standardised_scores
 
 
 @register_method("soft-label", needs={"rankings", "confidence"})

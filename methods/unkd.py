@@ -9,9 +9,9 @@ from torch import Tensor
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.lists import TeacherLists
-from methods.losses import covered_mean
-from methods.pairs import RankPairs, shared_out
+from methods.parts.lists import TeacherLists
+from methods.parts.losses import covered_mean
+from methods.parts.pairs import RankPairs, shared_out
 
 
 @register_method("unkd", needs={"rankings"})

@@ -81,7 +81,7 @@ def _run(
     known = replace(known, rows=train)
 
     config = method_class.Config.model_validate(trial.method_settings)
-    student = _student(trial, data).to(device)
+    student = _student(trial, data, method_class.prompt_length(config)).to(device)
     torch.manual_seed(derive_seed(trial, "method"))
     method = method_class(config)
     method.attach(student, known)
@@ -125,7 +125,7 @@ def _run(
     )
 
 
-def _student(trial: Trial, data: PreparedData) -> RecBoleStudent:
+def _student(trial: Trial, data: PreparedData, prompt_length: int) -> RecBoleStudent:
     torch.manual_seed(derive_seed(trial, "student"))
     return RecBoleStudent(
         trial.student_config,
@@ -133,6 +133,7 @@ def _student(trial: Trial, data: PreparedData) -> RecBoleStudent:
         history=data.train.history.shape[1],
         known_users=torch.from_numpy(np.bincount(data.train.user, minlength=data.n_users) > 0),
         objective=trial.training.objective,
+        prompt_length=prompt_length,
     )
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.losses import popularity_exponents, robust_loss
+from methods.parts.losses import popularity_exponents, robust_loss
 
 if TYPE_CHECKING:
     from bench.training.config import TrainingConfig

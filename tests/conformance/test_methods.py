@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from pydantic import BaseModel
 
 from bench.data.rows import PreparedData
+from bench.paths import SHIPPED
 from bench.registry import METHODS, MethodEntry
 from bench.training.objectives import NEEDS_NEGATIVE
 from bench.training.output import BlockBuffers, StepOutput
@@ -97,8 +99,8 @@ def test_the_distilled_student_is_a_plain_one(
     # Beyond RecBole's own tensors there is at most an untied head, or prompts.
     beyond = {k: shapes[1].pop(k) for k in ("head", "prompts") if k in shapes[1]}
     if method == "delrec-reverse" and model == "Caser":
-        # Its kernels span the prompts as well.
-        assert shapes[0].keys() == shapes[1].keys()
+        # It has kernels of every height, up to that of its image with the prompts.
+        assert shapes[0].keys() < shapes[1].keys()
     else:
         assert shapes[0] == shapes[1]
         grown = taught.parameters["inference"] - base.parameters["inference"]
@@ -189,14 +191,14 @@ def test_a_perfect_teacher_helps_and_noise_does_not(
     assert noise < none + 0.01
 
 
-@pytest.mark.parametrize("entry", list(METHODS), ids=lambda entry: entry.name)
-def test_a_method_stands_on_torch_pydantic_and_its_base(entry: MethodEntry) -> None:
-    tree = ast.parse(entry.path.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("path", sorted((SHIPPED / "methods").rglob("*.py")), ids=lambda p: p.stem)
+def test_a_method_stands_on_torch_pydantic_and_its_base(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
     allowed = (
         *("torch", "pydantic", "methods.", "bench.registry"),
         *("typing", "collections", "dataclasses", "math", "__future__"),
     )
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         imported = (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
@@ -205,8 +207,12 @@ def test_a_method_stands_on_torch_pydantic_and_its_base(entry: MethodEntry) -> N
             else []
         )
         assert all(name.startswith(allowed) for name in imported), imported
-    source = entry.path.read_text(encoding="utf-8")
-    assert not any(word in source for word in ("cuda", "open(", "optim", "recbole"))
+    assert not any(word in source for word in ("cuda", "open(", "torch.optim", "import recbole"))
+
+
+@pytest.mark.parametrize("entry", list(METHODS), ids=lambda entry: entry.name)
+def test_a_method_is_read_in_one_go(entry: MethodEntry) -> None:
+    assert len(entry.path.read_text(encoding="utf-8").splitlines()) <= 140
     assert entry.summary.endswith(".")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
 from methods.de import DistillationExperts
-from methods.entities import batch_items
+from methods.parts.entities import batch_items
 
 from .conftest import N_ITEMS, make_batch, make_student
 
@@ -55,7 +55,7 @@ def test_the_loss_is_the_squared_error_of_the_mixture(knowledge: Knowledge) -> N
             hidden = (first.weight[units] @ table[i] + first.bias[units]).relu()
             expert = method.experts.second[units].T @ hidden + method.experts.bias[m]
             rebuilt = rebuilt + shares[row, m] * expert
-        total += float(((teacher[i] - rebuilt) ** 2).sum()) / teacher.shape[1]
+        total += float(((teacher[i] - rebuilt) ** 2).sum().detach()) / teacher.shape[1]
     distinct = {*batch.history.flatten().tolist(), *batch.target.tolist()} - {0}
     assert count == len(distinct)
     assert value.item() == pytest.approx(0.3 * total / count, rel=1e-5)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
-from methods.entities import directions
 from methods.ftd import FullTopology, topology_difference
+from methods.parts.entities import directions
 
 from .conftest import N_ITEMS, make_batch, make_student
 

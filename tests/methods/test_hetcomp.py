@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Knowledge
 from methods.hetcomp import HetComp
-from methods.transfer import relaxed_loss, strict_loss
+from methods.parts.transfer import relaxed_loss, strict_loss
 
 from .conftest import HISTORY, N_ITEMS, N_ROWS, make_student
 from .heterogeneous import STATES, TEACHERS, allowed, batch_of, excluded, toy_knowledge

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from bench.students.recbole import RecBoleStudent
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
-from methods.in_batch import in_batch_loss
 from methods.learn import Learn
+from methods.parts.in_batch import in_batch_loss
 
 from .conftest import N_ITEMS, make_batch, make_student
 
@@ -29,7 +29,7 @@ def attached(
 
 
 def vector(method: Learn, item: int) -> torch.Tensor:
-    return method.projector(method.content[item - 1])
+    return method.projector(method.content[item])
 
 
 @pytest.mark.parametrize("tower", ["shared", "mlp", "raw"])
@@ -45,7 +45,7 @@ def test_scores_are_scaled_cosines_of_the_two_towers(knowledge: Knowledge, tower
         for item in (1, 7, N_ITEMS):
             own = {
                 "raw": lambda i: vector(method, i),
-                "mlp": lambda i: method.tower(method.content[i - 1]),
+                "mlp": lambda i: method.tower(method.content[i]),
                 "shared": lambda i: student.encode_vectors(
                     vector(method, i).view(1, 1, -1), torch.ones(1, dtype=torch.int64)
                 )[0],

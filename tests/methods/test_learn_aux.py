@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
-from methods.in_batch import candidates
 from methods.learn_aux import LearnAux
+from methods.parts.in_batch import candidates
 
 from .conftest import N_ITEMS, make_batch, make_student
 

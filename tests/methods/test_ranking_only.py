@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
-from methods.losses import popularity_exponents
+from methods.parts.losses import popularity_exponents
 from methods.ranking_only import RankingOnly
 
 from .conftest import N_ITEMS, make_batch, make_student

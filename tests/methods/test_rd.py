@@ -14,9 +14,9 @@ from scipy.special import logsumexp
 
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
+from methods.parts.sampling import uniform_outside
 from methods.ranking_only import RankingOnly
 from methods.rd import RD
-from methods.sampling import uniform_outside
 
 from .conftest import N_ITEMS, make_batch, make_student
 

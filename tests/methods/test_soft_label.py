@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Knowledge
+from methods.parts.teacher_scores import standardised_scores
 from methods.soft_label import SoftLabel
-from methods.teacher_scores import standardised_scores
 
 from .conftest import LISTED, N_ITEMS, make_batch, make_student
 

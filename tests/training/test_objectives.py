@@ -13,7 +13,7 @@ from bench.training.config import TrainingConfig
 from bench.training.objectives import make_objective
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch
-from methods.losses import covered_mean, popularity_exponents, robust_loss
+from methods.parts.losses import covered_mean, popularity_exponents, robust_loss
 
 B, N, D, L = 6, 23, 5, 4
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.plackett_luce import NO_MASS, log_mass, plackett_luce
+from methods.parts.plackett_luce import NO_MASS, log_mass, plackett_luce
 
 SCORES = st.lists(st.floats(-8, 8), min_size=1, max_size=7)
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.base import Batch, Output
-from methods.losses import covered_mean, robust_loss
+from methods.parts.losses import covered_mean, robust_loss
 
 ListForm = Literal["auto", "sigmoid", "softmax"]
 PushForm = Literal["auto", "none", "correct", "shifted"]
@@ -58,7 +58,7 @@ def robust_list_loss(
     *,
     broadcast: bool,
 ) -> Tensor:
-    """The robust term (`methods.losses.robust_loss`) with every listed item as the target.
+    """The robust term (`methods.parts.losses.robust_loss`) with every listed item as the target.
 
     With `broadcast` the weights of rows are lost, as in the released program of DLLM2Rec, which
     multiplies [B, 1] by [B].

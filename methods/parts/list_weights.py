@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.base import Batch, Knowledge, Output
-from methods.lists import contains, coverage, first
+from methods.parts.lists import contains, coverage, first
 
 
 def position_weights(k: int, temperature: float, device: torch.device) -> Tensor:

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.trajectories import Trajectories, consensus
+from methods.parts.trajectories import Trajectories, consensus
 
-from .conftest import N_ROWS
-from .heterogeneous import LISTED, STATES, TEACHERS, allowed, toy_knowledge
+from ..conftest import N_ROWS
+from ..heterogeneous import LISTED, STATES, TEACHERS, allowed, toy_knowledge
 
 LISTS = st.lists(
     st.lists(st.integers(1, 9), max_size=6, unique=True), min_size=1, max_size=4

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.base import Batch
-from methods.lists import contains
+from methods.parts.lists import contains
 
 
 def in_batch_loss(queries: Tensor, keys: Tensor, batch: Batch) -> Tensor:

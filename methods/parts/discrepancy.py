@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.base import Student
-from methods.trajectories import BLOCK, Trajectories
+from methods.parts.trajectories import BLOCK, Trajectories
 
 
 def gains(depth: int, form: str) -> Tensor:

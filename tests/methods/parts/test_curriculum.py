@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from methods.base import Knowledge
-from methods.curriculum import Curriculum, CurriculumConfig, States
-from methods.discrepancy import discrepancy, gains, mean_by_group, some_rows
-from methods.trajectories import Trajectories
+from methods.parts.curriculum import Curriculum, CurriculumConfig, States
+from methods.parts.discrepancy import discrepancy, gains, mean_by_group, some_rows
+from methods.parts.trajectories import Trajectories
 
-from .conftest import N_ROWS, make_student
-from .heterogeneous import STATES, TEACHERS, allowed, excluded, toy_knowledge
+from ..conftest import N_ROWS, make_student
+from ..heterogeneous import STATES, TEACHERS, allowed, excluded, toy_knowledge
 
 FORMS = ("official", "teacher-rank")
 DEPTH = 8

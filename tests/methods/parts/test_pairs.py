@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.pairs import RankPairs, shared_out
+from methods.parts.pairs import RankPairs, shared_out
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.sampling import gumbel_top_k, uniform_outside
+from methods.parts.sampling import gumbel_top_k, uniform_outside
 
 DRAWS = 60_000
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.experts import LARGEST, Experts, annealed
+from methods.parts.experts import LARGEST, Experts, annealed
 
 E, WIDTH, TEACHER, COUNT = 7, 4, 6, 3
 

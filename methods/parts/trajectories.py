@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from methods.base import Knowledge
-from methods.lists import contains, first
+from methods.parts.lists import contains, first
 
 BLOCK = 256
 """Rows that are worked on at once outside training steps."""

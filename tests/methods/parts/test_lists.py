@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from methods.base import Knowledge
-from methods.lists import TeacherLists, contains, coverage, first
+from methods.parts.lists import TeacherLists, contains, coverage, first
 
-from .conftest import LISTED, N_ROWS, make_batch
+from ..conftest import LISTED, N_ROWS, make_batch
 
 SETS = st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=1, max_size=6)
 

@@ -23,9 +23,8 @@ def principal_components(vectors: Tensor, size: int) -> Tensor:
     return centred @ directions[:size].T
 
 
-def projector(kind: str, teacher_dim: int, student_dim: int) -> nn.Module:
-    """g: teacher space [., D] to student space [., d]."""
+def projector(kind: str, teacher_dim: int, student_dim: int, hidden: int) -> nn.Module:
+    """g: teacher space [., D] to student space [., d]; an `mlp` has `hidden` units between."""
     if kind == "linear":
         return nn.Linear(teacher_dim, student_dim)
-    middle = max(1, min(256, teacher_dim // 4))
-    return nn.Sequential(nn.Linear(teacher_dim, middle), nn.GELU(), nn.Linear(middle, student_dim))
+    return nn.Sequential(nn.Linear(teacher_dim, hidden), nn.GELU(), nn.Linear(hidden, student_dim))

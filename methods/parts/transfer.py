@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.plackett_luce import log_mass, plackett_luce
+from methods.parts.plackett_luce import log_mass, plackett_luce
 
 
 def relaxed_loss(

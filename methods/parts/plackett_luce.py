@@ -15,11 +15,13 @@ def log_mass(scores: Tensor, usable: Tensor) -> Tensor:
     return mass.masked_fill(~usable.any(dim=1), NO_MASS)
 
 
-def plackett_luce(scores: Tensor, usable: Tensor, rest: Tensor) -> Tensor:
+def plackett_luce(
+    scores: Tensor, usable: Tensor, rest: Tensor, weights: Tensor | None = None
+) -> Tensor:
     r"""Negative log-likelihood of drawing a list in its order, before anything of the rest.
 
     .. math::
-        -\sum_k \Big[ s_k - \log \Big( \sum_{j \ge k} e^{s_j} + e^{\rho} \Big) \Big]
+        -\sum_k w_k \Big[ s_k - \log \Big( \sum_{j \ge k} e^{s_j} + e^{\rho} \Big) \Big]
 
     summed over usable places only; evaluated by a cumulative log-sum-exp from the end, so that
     no sum of exponentials is ever formed or subtracted from.
@@ -28,6 +30,7 @@ def plackett_luce(scores: Tensor, usable: Tensor, rest: Tensor) -> Tensor:
         scores: float [B, K], logits of the list, best first.
         usable: bool [B, K], False for places to be ignored, wherever they are.
         rest: float [B], :math:`\rho`, log-mass of what must stay below the list; may be -inf.
+        weights: float [K], w; None is 1 for every place.
 
     Returns:
         float [B]; 0 in a row without a usable place.
@@ -36,4 +39,6 @@ def plackett_luce(scores: Tensor, usable: Tensor, rest: Tensor) -> Tensor:
     # Total mass of a place and of all places after it.
     remaining = listed.flip(1).logcumsumexp(dim=1).flip(1)
     log_likelihood = scores - torch.logaddexp(remaining, rest.unsqueeze(1))
+    if weights is not None:
+        log_likelihood = log_likelihood * weights
     return -log_likelihood.masked_fill(~usable, 0.0).sum(dim=1)

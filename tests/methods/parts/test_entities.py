@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
-from methods.entities import (
+from methods.parts.entities import (
     ItemConfig,
     ItemVectors,
     batch_items,
@@ -18,7 +18,7 @@ from methods.entities import (
     teacher_table,
 )
 
-from .conftest import N_ITEMS, TEACHER_DIM, make_batch
+from ..conftest import N_ITEMS, TEACHER_DIM, make_batch
 
 
 def batch_of(history: list[list[int]], target: list[int], seed: int = 0) -> Batch:

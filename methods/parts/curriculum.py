@@ -13,8 +13,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from methods.base import MethodConfig, Student
-from methods.discrepancy import Probe, gains, some_rows
-from methods.trajectories import Trajectories
+from methods.parts.discrepancy import Probe, gains, some_rows
+from methods.parts.trajectories import Trajectories
 
 
 class CurriculumConfig(MethodConfig):

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from methods.base import Knowledge
-from methods.projectors import normalised, principal_components, projector
+from methods.parts.projectors import normalised, principal_components, projector
 
-from .conftest import N_ITEMS, TEACHER_DIM
+from ..conftest import N_ITEMS, TEACHER_DIM
 
 
 def test_standardised_vectors_are_of_order_one_over_root_d(knowledge: Knowledge) -> None:
@@ -32,9 +32,9 @@ def test_principal_components_keep_distances_at_full_rank(knowledge: Knowledge) 
 
 @pytest.mark.parametrize(
     ("kind", "teacher_dim", "weights"),
-    [("linear", 12, 12 * 5 + 5), ("mlp", 12, 12 * 3 + 3 + 3 * 5 + 5), ("mlp", 2, 2 + 1 + 5 + 5)],
+    [("linear", 12, 12 * 5 + 5), ("mlp", 12, 12 * 3 + 3 + 3 * 5 + 5), ("mlp", 2, 9 + 3 * 5 + 5)],
 )
 def test_a_projector_has_the_stated_size(kind: str, teacher_dim: int, weights: int) -> None:
-    module = projector(kind, teacher_dim, 5)
+    module = projector(kind, teacher_dim, 5, 3)
     assert sum(p.numel() for p in module.parameters()) == weights
     assert module(torch.ones(3, teacher_dim)).shape == (3, 5)

@@ -10,8 +10,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from methods.base import Batch, MethodConfig, Output
-from methods.losses import covered_mean
-from methods.projectors import normalised, principal_components
+from methods.parts.losses import covered_mean
+from methods.parts.projectors import normalised, principal_components
 
 
 class ItemConfig(MethodConfig):

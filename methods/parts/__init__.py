@@ -1,0 +1,1 @@
+"""What several methods are made of, or one that is too long for a file."""
