@@ -1,0 +1,238 @@
+"""Members of an ensemble: trained on training rows alone, and what they say at saved states.
+
+Nothing here is given validation or test rows. What chooses a state is held out of the training
+rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.data.rows import Rows
+from bench.errors import BenchError, Diverged
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.ranking import rank_targets
+from bench.plan import digest
+from bench.students.config import StudentConfig
+from bench.students.recbole import RecBoleStudent
+from bench.teachers.bert4rec import Bert4Rec
+from bench.teachers.counting import CountingModel
+from bench.training.config import TrainingConfig
+from bench.training.loop import Streams, fit
+from bench.training.rows import DeviceRows
+from methods.none import NoDistillation
+
+Progress = Callable[[str], None]
+
+REACHED = (0.25, 0.5, 0.75, 1.0)
+"""Shares of its best value at which a member is looked at: the C states of a trajectory."""
+
+
+class Member(Protocol):
+    """A recommender with one or several saved states."""
+
+    name: str
+    states: list[int]
+    """The saved state, 0, 1, ..., of each of the C states of the trajectory; the last converged."""
+    story: dict[str, Any]
+    """How it was made, for the manifest."""
+
+    def load(self, state: int) -> None:
+        """Return to a saved state."""
+
+    def scores(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
+        """Logits float32 [B, N] of histories; column i - 1 is item i."""
+
+
+class Counted:
+    """A member that is what it is from the start."""
+
+    def __init__(self, name: str, model: CountingModel) -> None:
+        self.name, self.model = name, model
+        self.states = [0] * len(REACHED)
+        self.story: dict[str, Any] = {"model": type(model).__name__}
+
+    def load(self, state: int) -> None:
+        """There is one state."""
+
+    def scores(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
+        ids, lengths = (column.int().cpu().numpy() for column in (history, length))
+        return torch.from_numpy(self.model.log_probabilities(ids, lengths)).to(history.device)
+
+
+class Trained:
+    """A RecBole model, trained by the suite's own loop under the method `none`.
+
+    Only epochs that were better than all before are saved: the first epoch that reaches a share of
+    the best value is one of them.
+    """
+
+    def __init__(
+        self, name: str, student: RecBoleStudent, training: TrainingConfig, seed: int
+    ) -> None:
+        self.name, self.student, self.training, self.seed = name, student, training, seed
+        self.states: list[int] = []
+        self.story: dict[str, Any] = {}
+        self._saved: list[dict[str, Tensor]] = []
+
+    def train(
+        self, rows: Rows, held_out: Rows, n_items: int, device: str, progress: Progress
+    ) -> None:
+        """Fit to `rows`; `held_out` rows choose the states.
+
+        Raises:
+            BenchError: the loss became NaN or infinite.
+        """
+        where = torch.device(device)
+        student = self.student.to(where)
+        judges = DeviceRows.of(held_out, where)
+        counts = np.bincount(rows.target, minlength=n_items + 1)
+        values: list[float] = []
+        epochs: list[int] = []
+
+        def evaluate() -> dict[str, float]:
+            metrics = metrics_from_ranks(rank_targets(student, judges))
+            value = metrics[self.training.select]
+            if not values or value > max(values):
+                state = student.state_dict().items()
+                self._saved.append({key: tensor.detach().cpu().clone() for key, tensor in state})
+                epochs.append(len(values) + 1)
+            values.append(value)
+            return metrics
+
+        torch.manual_seed(derive(self.seed, self.name, "dropout"))
+        try:
+            fit(
+                student,
+                NoDistillation(NoDistillation.Config()),
+                DeviceRows.of(rows, where),
+                torch.from_numpy(counts).to(where, torch.float32),
+                self.training,
+                self._streams(where),
+                evaluate,
+                progress,
+            )
+        except Diverged as error:
+            raise BenchError(f"member '{self.name}' of the ensemble: {error}") from error
+        student.eval()
+        self.states = [epochs.index(epoch) for epoch in first_to_reach(values)]
+        self.story = {
+            "model": type(student.model).__name__,
+            "epochs_run": len(values),
+            "epochs_of_states": [epochs[state] for state in self.states],
+            f"held_out_{self.training.select}_by_epoch": [round(value, 5) for value in values],
+        }
+
+    def load(self, state: int) -> None:
+        self.student.load_state_dict(self._saved[state])
+        self.student.begin_step()
+
+    def scores(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
+        hidden = self.student.encode(history, length, user)
+        return hidden @ self.student.item_table()[1:].T
+
+    def _streams(self, device: torch.device) -> Streams:
+        def generator(purpose: str, where: torch.device) -> torch.Generator:
+            return torch.Generator(where).manual_seed(derive(self.seed, self.name, purpose))
+
+        return Streams(
+            order=generator("order", torch.device("cpu")),
+            negatives=generator("negatives", device),
+            method=generator("method", device),
+        )
+
+
+def untrained(
+    name: str,
+    config: StudentConfig,
+    training: TrainingConfig,
+    rows: Rows,
+    n_items: int,
+    n_users: int,
+    seed: int,
+) -> Trained:
+    """A RecBole model with its initial parameters.
+
+    Raises:
+        BenchError: RecBole cannot build it with these parameters.
+    """
+    kind = Bert4Rec if config.model == "BERT4Rec" else RecBoleStudent
+    torch.manual_seed(derive(seed, name, "student"))
+    known = np.bincount(rows.user, minlength=n_users) > 0
+    try:
+        student = kind(
+            config,
+            n_items=n_items,
+            history=rows.history.shape[1],
+            known_users=torch.from_numpy(known),
+            objective=training.objective,
+        )
+    except Exception as error:  # RecBole checks values with whatever is at hand
+        raise BenchError(
+            f"member '{name}' of the ensemble cannot be built with {config.parameters}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return Trained(name, student, training, seed)
+
+
+def first_to_reach(values: Sequence[float]) -> list[int]:
+    """The first epoch, from 1, whose value is `REACHED` times the best one or more."""
+    best = max(values)
+    return [
+        1 + next(epoch for epoch, value in enumerate(values) if value >= share * best)
+        for share in REACHED
+    ]
+
+
+def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Take the last rows of users out of training rows.
+
+    Of n rows of a user, the last floor(share * n + u) are held out, u uniform in [0, 1): a user
+    with a single row loses it with probability `share`.
+
+    Returns:
+        The rows to learn from and those held out, neither empty.
+
+    Raises:
+        BenchError: there are too few rows.
+    """
+    order = np.lexsort((rows.ordinal, rows.user))
+    counts = np.bincount(rows.user)
+    taken = np.floor(share * counts + np.random.default_rng(seed).random(len(counts)))
+    user = rows.user[order]
+    behind = np.cumsum(counts)[user] - 1 - np.arange(len(order))
+    held = np.zeros(len(rows), dtype=bool)
+    held[order[behind < taken[user]]] = True
+    if held.all() or not held.any():
+        raise BenchError(f"{len(rows)} training rows are too few to hold {share:.0%} of them out")
+    return _where(rows, ~held), _where(rows, held)
+
+
+def derive(seed: int, name: str, purpose: str) -> int:
+    """The seed of one purpose of one member, 0 <= seed < 2^63."""
+    return int(digest([seed, name, purpose])[:16], 16) >> 1
+
+
+class TimeLeft:
+    """Says how long the rest of some equal steps will take."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.done, self.started = steps, 0, time.monotonic()
+
+    def step(self) -> str:
+        """Count one more; `at most 12 s left`."""
+        self.done += 1
+        mean = (time.monotonic() - self.started) / self.done
+        return f"at most {max(0, self.steps - self.done) * mean:.0f} s left"
+
+
+def _where(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
+    columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
+    return Rows(*(np.asarray(column)[chosen] for column in columns))
