@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from bench import __version__
 from bench.config import layers
@@ -214,7 +214,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: PreparedData) -> None:
     manifest = read_manifest(folder)
-    built = _by_path(manifest.recipe.get("options", {}))
+    built = _by_path(_with_defaults(manifest.recipe.get("options", {}), type(options)))
     asked = _by_path(options.model_dump(mode="json"))
     if manifest.kind == kind and built != asked:
         differ = ", ".join(
@@ -232,6 +232,14 @@ def _refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: Prep
             f"{folder} was built from other item texts than those that {data.dataset} has now; "
             "replace it with `bench teacher build --force`"
         )
+
+
+def _with_defaults(built: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
+    """Options of a teacher that is there; what they did not know yet has its default."""
+    try:
+        return kind.model_validate(built).model_dump(mode="json")
+    except ValidationError:
+        return built
 
 
 def _by_path(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -201,6 +201,24 @@ def test_other_options_are_refused_and_force_replaces(
     assert visible(workspace.tocf / "toy") == ["mine"]
 
 
+def test_an_option_that_is_newer_than_the_teacher_had_its_default(
+    workspace: Workspace, data: PreparedData
+) -> None:
+    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["recipe"]["options"] = {"size": 3}  # built before there was the other one
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    ensure_teacher("mine", RAW, data, workspace, quiet)
+    with pytest.raises(ConfigError, match="trajectories is False there and True here"):
+        other = {**RAW, "options": {"trajectories": True}}
+        ensure_teacher("mine", other, data, workspace, quiet)
+    manifest["recipe"]["options"] = {"size": 3, "gone": 1}  # an option that is no more
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match="gone is 1 there and None here"):
+        ensure_teacher("mine", RAW, data, workspace, quiet)
+    assert len(Counting.calls) == 1
+
+
 def test_other_item_texts_are_refused_and_force_replaces(
     workspace: Workspace, data: PreparedData, make_data: Callable[..., PreparedData]
 ) -> None:
