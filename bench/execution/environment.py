@@ -50,7 +50,9 @@ def resolve_device(name: str) -> str:
 
 
 def set_up(device: str, threads: int | None) -> tuple[str, int]:
-    """Resolve a device, and give torch its threads (None is every core): what is used, both.
+    """Resolve a device, and give torch its threads: what is used, both.
+
+    Without `threads` every core is used, or as many as OMP_NUM_THREADS says.
 
     Raises:
         ConfigError: no such device here.
@@ -58,7 +60,7 @@ def set_up(device: str, threads: int | None) -> tuple[str, int]:
     import torch
 
     # The number of threads decides the order of sums: the same number gives the same bits.
-    threads = threads or available_cores()
+    threads = threads or min(torch.get_num_threads(), available_cores())
     torch.set_num_threads(threads)
     return resolve_device(device), threads
 

@@ -12,11 +12,12 @@ from bench.data.rows import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.execution.trial import run_trial
+from bench.registry import METHODS
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
 from methods.base import Knowledge, Method
 
-from .conftest import N_ITEMS, make_trial, rows, run
+from .conftest import N_ITEMS, STUDENTS, make_trial, rows, run
 
 TRAINING = {"max_epochs": 6, "min_epochs": 6, "learning_rate": 0.02}
 
@@ -46,18 +47,21 @@ def test_the_oracle_rule_reads_the_test_rows_instead(data: PreparedData) -> None
     assert outcome.metrics["test"]["ndcg@20"] == pytest.approx(max(curve), abs=1e-6)
 
 
-@pytest.mark.parametrize("method", ["none", "dllm2rec"])
+@pytest.mark.parametrize("model", STUDENTS)
+@pytest.mark.parametrize("method", [entry.name for entry in METHODS])
 def test_the_stored_student_gives_the_stored_ranks(
-    method: str, data: PreparedData, knowledge: Knowledge
+    method: str, model: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
-    trial = make_trial(method, training=TRAINING)
+    trial = make_trial(method, model)
     outcome = run(trial, data, knowledge)
+    method_class = METHODS.get(method).load()
     student = RecBoleStudent(
         trial.student_config,
         n_items=N_ITEMS,
         history=data.train.history.shape[1],
-        known_users=torch.ones(data.n_users, dtype=torch.bool),
+        known_users=torch.from_numpy(np.bincount(data.train.user, minlength=data.n_users) > 0),
         objective="ce",
+        prompt_length=method_class.prompt_length(method_class.Config()),
     )
     student.import_state({k: torch.from_numpy(v) for k, v in outcome.state.items()})
     ranks = rank_targets(student.eval(), DeviceRows.of(data.test, torch.device("cpu")))

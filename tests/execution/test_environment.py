@@ -1,7 +1,10 @@
 """What a record says of the machine."""
 
 import json
+import os
 import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -35,3 +38,18 @@ def test_devices() -> None:
 
 def test_there_is_a_core() -> None:
     assert available_cores() >= 1
+
+
+@pytest.mark.parametrize(("variable", "option", "wanted"), [("1", "None", 1), ("1", "2", 2)])
+def test_threads_follow_the_option_then_the_environment(
+    variable: str, option: str, wanted: int
+) -> None:
+    code = f"from bench.execution.environment import set_up; print(set_up('cpu', {option})[1])"
+    done = subprocess.run(  # noqa: S603 - the number of threads is read when torch starts
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": variable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) == wanted
