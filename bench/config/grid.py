@@ -15,13 +15,14 @@ from bench.config.method_settings import setting_names
 from bench.config.overrides import Overrides, overlay
 from bench.config.selection import Selection, expand, parse_seeds
 from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
+from bench.data.synthetic_config import is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial
 from bench.registry import METHODS, MethodEntry
 from bench.students import properties
 from bench.students.config import StudentConfig
-from bench.teachers.config import CONTROLS, SIGNALS, TeacherConfig
+from bench.teachers.config import CONTROLS, SIGNALS, SYNTHETIC_ONLY, TeacherConfig
 from bench.teachers.manifest import read_manifest, teacher_folder
 from bench.training.config import TrainingConfig
 
@@ -208,7 +209,11 @@ class _Resolver:
         known = self.teachers[source.name, source.protocol.slug, teacher]
         if known.folder.is_dir():
             return set(read_manifest(known.folder).signals)
-        return set(SIGNALS.get(known.config.kind, unknown) if known.config else unknown)
+        if known.config is None:
+            return set(unknown)
+        if known.config.kind in SYNTHETIC_ONLY and not is_synthetic(source.name):
+            return set()
+        return set(SIGNALS.get(known.config.kind, unknown))
 
     def refuse_unknown(self, source: DataSource) -> None:
         """Refuse teachers and controls that do not exist, even where no method asks for them."""

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from bench.config import layers
+from bench.data.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 
@@ -91,9 +92,10 @@ class DatasetConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     summary: str = Field("", description="one line for `bench list datasets`")
-    source: Literal["movielens-100k", "amazon-2018", "import"] = Field(
+    source: Literal["movielens-100k", "amazon-2018", "synthetic", "import"] = Field(
         "import", description="what makes the interactions; `import` waits for `bench data import`"
     )
+    synthetic: SyntheticConfig | None = Field(None, description="synthetic: what to draw")
     reviews: Download | None = Field(None, description="amazon-2018: reviews, JSON lines")
     metadata: Download | None = Field(None, description="amazon-2018: item metadata, JSON lines")
     protocol: ProtocolConfig = Field(
@@ -109,6 +111,8 @@ class DatasetConfig(BaseModel):
     def _downloads_are_known(self) -> DatasetConfig:
         if self.source == "amazon-2018" and not (self.reviews and self.metadata):
             raise ValueError("source amazon-2018 needs 'reviews' and 'metadata'")
+        if (self.source == "synthetic") != (self.synthetic is not None):
+            raise ValueError("source synthetic needs 'synthetic', and no other source takes it")
         return self
 
     def protocol_named(self, name: str | None) -> ProtocolConfig:
@@ -139,11 +143,17 @@ def dataset_config(name: str, workspace: Workspace) -> DatasetConfig:
 
     Raises:
         UnknownNameError: neither configured nor imported.
-        ConfigError: it cannot be understood.
+        ConfigError: it cannot be understood, or is synthetic under a name that does not say so.
     """
     if name in layers.names("datasets", workspace):
         where = str(layers.locate("datasets", name, workspace))
-        return layers.build(DatasetConfig, layers.read("datasets", name, workspace), where)
+        config = layers.build(DatasetConfig, layers.read("datasets", name, workspace), where)
+        if config.synthetic and not is_synthetic(name):
+            raise ConfigError(
+                f"{where}: a synthetic dataset must say so in every table: call it such as "
+                f"'{name}-{MARK}'"
+            )
+        return config
     if name not in dataset_names(workspace):
         raise UnknownNameError("dataset", name, dataset_names(workspace))
     path = workspace.datasets / name / "source" / DATASET_FILE

@@ -12,6 +12,11 @@ from bench.paths import Workspace
 Progress = Callable[[str], None]
 
 
+def is_outdated(config: DatasetConfig, origin: str) -> bool:
+    """Whether interactions of this origin are not what a synthetic dataset says today."""
+    return config.synthetic is not None and origin != config.synthetic.origin
+
+
 def fetch(
     name: str, config: DatasetConfig, workspace: Workspace, progress: Progress
 ) -> Interactions:
@@ -28,6 +33,11 @@ def fetch(
         from bench.data.amazon import read_amazon
 
         return read_amazon(name, config, workspace.datasets / name / "downloads", progress)
+    if config.synthetic is not None:
+        from bench.data.synthetic import read_synthetic
+
+        progress(f"{name}: drawing {config.synthetic.interactions:,} interactions")
+        return read_synthetic(config.synthetic)
     raise DataError(
         f"dataset '{name}' has no interactions yet: run 'bench data import {name} PATH'"
     )

@@ -66,13 +66,14 @@ def prepare(
 def source(
     name: str, config: DatasetConfig, workspace: Workspace, progress: Progress
 ) -> Interactions:
-    """The interactions of a dataset; fetched and stored if they are not there yet.
+    """The interactions of a dataset; fetched and stored if they are not there (or outdated).
 
     Raises:
         DataError: they cannot be had.
     """
     folder = workspace.datasets / name / "source"
-    if not (folder / SOURCE_FILE).exists():
+    there = folder / SOURCE_FILE
+    if not there.exists() or sources.is_outdated(config, read_json(there)["origin"]):
         data = sources.fetch(name, config, workspace, progress)
         with replace_folder(folder) as temporary:
             interactions.save(data, temporary)

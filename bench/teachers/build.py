@@ -96,6 +96,7 @@ KINDS: Registry[type[Builder]] = Registry("teacher kind")
 KINDS.register("text", "bench.teachers.text:TextTeacher")
 KINDS.register("raw-text", "bench.teachers.raw_text:RawTextTeacher")
 KINDS.register("ensemble", "bench.teachers.ensemble:EnsembleTeacher")
+KINDS.register("planted", "bench.teachers.planted:PlantedTeacher")
 
 
 def texts_hash(data: PreparedData) -> str:

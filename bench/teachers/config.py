@@ -13,8 +13,12 @@ SIGNALS = {
     "text": {"embeddings", "rankings", "confidence", "truth-distance"},
     "raw-text": {"embeddings"},
     "ensemble": {"rankings", "confidence", "trajectories"},
+    "planted": {"embeddings", "rankings", "confidence"},
 }
 """What the teachers of a kind will offer, for planning before one is built."""
+
+SYNTHETIC_ONLY = frozenset({"planted"})
+"""Kinds that offer nothing on data whose truth is not known."""
 
 
 class TeacherConfig(BaseModel):
