@@ -25,7 +25,11 @@ FAILED = 1
     "--teacher", "-t", "teachers", multiple=True, help="NAME or all.  [the method's: mostly text]"
 )
 @click.option(
-    "--control", "controls", multiple=True, help="Distil a spoilt teacher as well: shuffled."
+    "--control",
+    "controls",
+    multiple=True,
+    help="Distil a control of the teacher as well: shuffled, shuffled-rows, shuffled-items, "
+    "popularity, oracle.",
 )
 @click.option("--seeds", multiple=True, help="Such as 0-4 or 0,2,5.  [0]")
 @click.option("--protocol", help="temporal or leave-one-out.  [the dataset's own]")

@@ -94,6 +94,7 @@ class _Resolver:
         students = expand(self.selection.students, layers.names("students", self.workspace))
         seeds = parse_seeds(self.selection.seeds)
         choices = self.choices()
+        self.refuse_controls(choices)
         data = {(name, source.protocol.slug): source for name, source in self.data()}
         for source in data.values():
             self.refuse_unknown(source)
@@ -196,10 +197,24 @@ class _Resolver:
             able = [name for name in chosen if needs <= self.signals(name, source, needs)]
             chosen = able or chosen
         return [
-            (teacher, control)
-            for teacher in chosen
-            for control in (None, *dict.fromkeys(self.selection.controls))
+            (teacher, control) for teacher in chosen for control in (None, *self.controls(needs))
         ]
+
+    def controls(self, needs: frozenset[str]) -> list[str]:
+        """The controls that change something of what a method reads."""
+        asked = dict.fromkeys(self.selection.controls)
+        return [control for control in asked if CONTROLS[control] & needs]
+
+    def refuse_controls(self, choices: list[_Choice]) -> None:
+        """Refuse controls that do not exist, or under which no chosen method would differ."""
+        for control in self.selection.controls:
+            if control not in CONTROLS:
+                raise UnknownNameError("control", control, CONTROLS)
+            if not any(CONTROLS[control] & choice.entry.needs for choice in choices):
+                raise ConfigError(
+                    f"control '{control}' changes {', '.join(sorted(CONTROLS[control]))} and "
+                    "nothing else; none of the chosen methods reads any of it"
+                )
 
     def chosen_teachers(self) -> list[str]:
         return expand(self.selection.teachers, layers.names("teachers", self.workspace))
@@ -216,10 +231,7 @@ class _Resolver:
         return set(SIGNALS.get(known.config.kind, unknown))
 
     def refuse_unknown(self, source: DataSource) -> None:
-        """Refuse teachers and controls that do not exist, even where no method asks for them."""
-        for control in self.selection.controls:
-            if control not in CONTROLS:
-                raise UnknownNameError("control", control, CONTROLS)
+        """Refuse teachers that do not exist, even where no method asks for them."""
         configured = layers.names("teachers", self.workspace)
         for name in self.chosen_teachers():
             folder = self.folder(name, source)

@@ -25,7 +25,8 @@ class Selection(BaseModel):
     students: list[str] = Field(default_factory=list, description="names or `all`")
     teachers: list[str] = Field(default_factory=list, description="names or `all`")
     controls: list[str] = Field(
-        default_factory=list, description="`shuffled`: repeat every distilled trial under it"
+        default_factory=list,
+        description="such as `shuffled`: repeat every distilled trial under it",
     )
     seeds: str = Field("", description="such as `0-4` or `0,2,5`")
     protocol: str | None = Field(None, description="name; else each dataset's own")

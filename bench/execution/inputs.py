@@ -57,15 +57,24 @@ class Inputs:
 
     def taught(self, trial: Trial) -> Knowledge | None:
         """What the method of a trial is told, its control applied; None without a teacher."""
-        from bench.teachers.controls import apply_control
-
         name = teacher_of(trial)
         if name is None:
             return None
         knowledge = self.knowledge(name)
         if trial.control is None:
             return knowledge
-        return apply_control(knowledge, trial.control, plan.derive_seed(trial, "control"))
+        import torch
+
+        from bench.teachers.controls import apply_control
+
+        targets = torch.tensor(self.data((trial.dataset, trial.protocol)).train.target)
+        seed = plan.derive_seed(trial, "control")
+        return apply_control(knowledge, trial.control, seed, targets)
+
+    def release(self) -> None:
+        """Let go of what is loaded, which may be gigabytes; it is loaded again when needed."""
+        self.data.cache_clear()
+        self.knowledge.cache_clear()
 
     def ensure_data(self) -> None:
         """Prepare the data of the grid.

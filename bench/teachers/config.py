@@ -6,8 +6,16 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-CONTROLS = ("shuffled",)
-"""Ways of spoiling a teacher (`bench.teachers.controls`)."""
+_LISTS = {"rankings", "truth-distance", "trajectories"}
+
+CONTROLS = {
+    "shuffled": {"embeddings", "confidence", *_LISTS},
+    "shuffled-rows": {"confidence", *_LISTS},
+    "shuffled-items": {"embeddings", "rankings", "trajectories"},
+    "popularity": {"embeddings", "confidence", *_LISTS},
+    "oracle": _LISTS,
+}
+"""What can be generated from a teacher (`bench.teachers.controls`), and the signals it changes."""
 
 SIGNALS = {
     "text": {"embeddings", "rankings", "confidence", "truth-distance"},

@@ -57,6 +57,19 @@ def test_a_grid_is_the_product_of_its_axes(workspace: Workspace) -> None:
     assert len({trial.key for trial in found}) == len(found)
 
 
+def test_a_control_concerns_those_who_read_what_it_changes(workspace: Workspace) -> None:
+    methods = ["none", "embedding-only", "ranking-only"]
+    controls = ["shuffled-rows", "popularity", "oracle"]
+    found = {(t.method, t.control) for t in trials(workspace, methods=methods, controls=controls)}
+    assert found == {
+        ("none", None),
+        *(("embedding-only", control) for control in (None, "popularity")),
+        *(("ranking-only", control) for control in (None, *controls)),
+    }
+    with pytest.raises(ConfigError, match=r"'oracle' changes rankings, .* none of the chosen"):
+        trials(workspace, methods=["none", "embedding-only"], controls=["oracle"])
+
+
 def test_a_method_may_have_a_teacher_of_its_own(workspace: Workspace) -> None:
     methods = ["hetcomp", "dllm2rec"]
     assert {t.method: t.teacher for t in trials(workspace, methods=methods)} == {
