@@ -19,23 +19,68 @@ from bench.data.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 
-ProtocolName = Literal["temporal", "leave-one-out"]
+ProtocolName = Literal["temporal", "timepoint", "leave-one-out", "given"]
 
-FIRST_TARGET = {"temporal": 10, "leave-one-out": 1}
+FIRST_TARGET = {"temporal": 10, "timepoint": 1, "leave-one-out": 1, "given": 1}
 """Earliest target position of a long enough user, where the configuration does not say."""
 
+SHARE = 0.1
+"""Share of valid and of test, where the configuration does not say."""
 
-class ProtocolConfig(BaseModel):
-    """How ordered interactions become prediction rows, and rows become splits."""
+
+class Filters(BaseModel):
+    """Interactions that are left out before rows are made; none where a part is not given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: ProtocolName
+    since: int | None = Field(None, description="earliest kept time, in the unit of the source")
+    until: int | None = Field(None, description="time from which on nothing is kept")
+    min_rating: float | None = Field(None, description="least rating of a kept interaction")
+    repeats: Literal["keep", "first", "last"] | None = Field(
+        None,
+        description="which of a user's interactions with the same item are kept: all of them "
+        "(keep), the first or the last",
+    )
+    user_core: NonNegativeInt | None = Field(None, description="least interactions of a kept user")
+    item_core: NonNegativeInt | None = Field(None, description="least interactions of a kept item")
+
+    def over(self, other: Filters) -> Filters:
+        """These filters, and the parts of `other` that they do not give."""
+        return other.model_copy(update=self.model_dump(exclude_none=True))
+
+    @property
+    def slug(self) -> str:
+        """The parts that are given, such as `-rating4-users5-items5`."""
+        parts = {
+            "since": self.since,
+            "until": self.until,
+            "rating": None if self.min_rating is None else f"{self.min_rating:g}",
+            "": self.repeats,
+            "users": self.user_core,
+            "items": self.item_core,
+        }
+        return "".join(f"-{name}{value}" for name, value in parts.items() if value is not None)
+
+
+class ProtocolConfig(BaseModel):
+    """How interactions become prediction rows, and rows become splits (docs/protocol.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ProtocolName = Field(description="how rows are split")
     history: PositiveInt = Field(10, description="most recent items that a row shows")
     first_target: PositiveInt = Field(
         FIRST_TARGET["temporal"],
         description="a user with n interactions has targets from position min(this, n - 1) on "
-        "(default: 10 for temporal, 1 for leave-one-out)",
+        "(default: 10 for temporal, else 1)",
+    )
+    valid_share: float = Field(SHARE, gt=0, lt=1, description="of temporal and timepoint")
+    test_share: float = Field(SHARE, gt=0, lt=1, description="of temporal and timepoint")
+    cold_targets: Literal["keep", "drop"] = Field(
+        "keep", description="valid and test rows whose target is never a target of train"
+    )
+    filters: Filters = Field(
+        default_factory=Filters, description="what is given here replaces the dataset's own"
     )
 
     @model_validator(mode="before")
@@ -46,21 +91,26 @@ class ProtocolConfig(BaseModel):
             return values if default is None else {"first_target": default, **values}
         return values
 
+    @model_validator(mode="after")
+    def _shares_have_a_use(self) -> ProtocolConfig:
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError("valid_share and test_share leave nothing for train")
+        if self._shares and self.name not in ("temporal", "timepoint"):
+            raise ValueError(f"valid_share and test_share do not concern {self.name}")
+        return self
+
     @property
     def slug(self) -> str:
-        """Name of the folder of the prepared rows, such as `temporal-10`."""
+        """Name of the folder of the prepared rows, such as `temporal-10`: what is no default."""
         start = "" if self.first_target == FIRST_TARGET[self.name] else f"-from{self.first_target}"
-        return f"{self.name}-{self.history}{start}"
+        cold = "-nocold" if self.cold_targets == "drop" else ""
+        return f"{self.name}-{self.history}{start}{self._shares}{cold}{self.filters.slug}"
 
-
-class Filters(BaseModel):
-    """Interactions that are left out before rows are made; none by default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    min_rating: float | None = Field(None, description="least rating of a kept interaction")
-    user_core: NonNegativeInt = Field(0, description="least interactions of a kept user")
-    item_core: NonNegativeInt = Field(0, description="least interactions of a kept item")
+    @property
+    def _shares(self) -> str:
+        if (self.valid_share, self.test_share) == (SHARE, SHARE):
+            return ""
+        return f"-valid{self.valid_share:g}-test{self.test_share:g}"
 
 
 class Published(BaseModel):

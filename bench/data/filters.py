@@ -1,41 +1,73 @@
-"""Filters of interactions: least rating, k-core."""
+"""Filters of interactions: period, least rating, repeated items, k-core."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.data.config import Filters
 from bench.data.interactions import Interactions
 from bench.errors import DataError
 
+Mask = NDArray[np.bool_]
+
 
 def apply(data: Interactions, filters: Filters) -> Interactions:
     """Leave out interactions; with any filter the catalogue is what is left.
 
-    The rating filter acts first; then users and items below their core are dropped until none is.
+    Period and rating act first, then repetitions are dropped, and at last users and items below
+    their core, until none is.
 
     Raises:
-        DataError: a rating filter without ratings, or a filter of labelled splits.
+        DataError: a filter of times or ratings that the data lack, one of labelled splits, or
+            nothing left.
     """
     if filters == Filters():
         return data
     if data.split is not None:
         raise DataError(f"{data.origin}: has split labels, which filters would contradict")
     keep = np.ones(len(data), dtype=bool)
+    if filters.since is not None:
+        keep &= _need(data, "time", "since") >= filters.since
+    if filters.until is not None:
+        keep &= _need(data, "time", "until") < filters.until
     if filters.min_rating is not None:
-        if data.rating is None:
-            raise DataError(f"{data.origin}: has no ratings for filters.min_rating")
-        keep &= data.rating >= filters.min_rating
-    while True:
-        enough = keep.copy()
-        for ids, least in ((data.user, filters.user_core), (data.item, filters.item_core)):
-            enough &= np.bincount(ids[keep], minlength=ids.max() + 1)[ids] >= least
-        if (enough == keep).all():
-            break
-        keep = enough
+        keep &= _need(data, "rating", "min_rating") >= filters.min_rating
+    if filters.repeats in ("first", "last"):
+        keep &= _once(data, keep, last=filters.repeats == "last")
+    keep = _core(data, keep, filters.user_core or 0, filters.item_core or 0)
     if not keep.any():
         raise DataError(f"{data.origin}: the filters leave no interactions")
     dropped = f"filters dropped {(~keep).sum():,} interactions"
     return replace(data.keep(keep), report=[*data.report, dropped])
+
+
+def _need(data: Interactions, column: str, filter_name: str) -> NDArray[Any]:
+    values: NDArray[Any] | None = getattr(data, column)
+    if values is None:
+        raise DataError(f"{data.origin}: has no {column}s for filters.{filter_name}")
+    return values
+
+
+def _once(data: Interactions, keep: Mask, *, last: bool) -> Mask:
+    """The first or last interaction of each user with each item, of those that are kept."""
+    kept = np.flatnonzero(keep)[:: -1 if last else 1]
+    pair = data.user[kept].astype(np.int64) * len(data.item_tokens) + data.item[kept]
+    _, first = np.unique(pair, return_index=True)
+    once = np.zeros(len(data), dtype=bool)
+    once[kept[first]] = True
+    return once
+
+
+def _core(data: Interactions, keep: Mask, user_core: int, item_core: int) -> Mask:
+    """The largest part of `keep` in which every user and item has enough interactions."""
+    while True:
+        enough = keep.copy()
+        for ids, least in ((data.user, user_core), (data.item, item_core)):
+            enough &= np.bincount(ids[keep], minlength=ids.max() + 1)[ids] >= least
+        if (enough == keep).all():
+            return keep
+        keep = enough

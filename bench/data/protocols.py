@@ -1,10 +1,15 @@
-"""Protocols: which interactions are targets, of which split, and in which order the rows stand."""
+"""Protocols: which interactions are targets, of which split, and in which order the rows stand.
+
+What each of them leaks is told in docs/protocol.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.data.config import ProtocolConfig
 from bench.data.interactions import HISTORY, Interactions
@@ -15,33 +20,41 @@ Targets = tuple[Index, Index, Index]
 """Indices of the target interactions of train, valid and test, in row order."""
 
 
-def temporal(data: Interactions, first_target: int) -> Targets:
-    """Global chronological split of the rows, 8:1:1.
+def temporal(data: Interactions, protocol: ProtocolConfig) -> Targets:
+    """Global chronological split of the rows, by default 8:1:1.
 
     A user with n >= 2 interactions has targets at ordinals min(first_target, n-1)..n-1. The rows
     are ordered by (time, user, ordinal) and cut at floor(0.8 R) and floor(0.9 R). Where the source
-    has split labels, they are the split, and the rows are ordered by (user, ordinal).
+    has split labels, they are the split, as in `given`.
 
     Raises:
         DataError: the source has neither time nor split labels.
     """
-    ordinal, size = ordinals(data.user)
     if data.split is not None:
-        usable = ordinal > 0
-        return _by_label(np.where(usable, data.split, HISTORY))
-    if data.time is None:
-        raise DataError(
-            f"{data.origin}: interactions have an order but no time, so users cannot be compared: "
-            "protocol 'temporal' needs a time column or split labels; 'leave-one-out' does not"
-        )
-    first = np.maximum(np.minimum(first_target, size - 1), 1)
-    targets = np.flatnonzero(ordinal >= first)
-    targets = targets[np.argsort(data.time[targets], kind="stable")]
-    train, valid = len(targets) * 8 // 10, len(targets) * 9 // 10
+        return given(data, protocol)
+    targets, _ = _chronological(data, protocol)
+    train, valid = _cuts(len(targets), protocol)
     return targets[:train], targets[train:valid], targets[valid:]
 
 
-def leave_one_out(data: Interactions, first_target: int) -> Targets:
+def timepoint(data: Interactions, protocol: ProtocolConfig) -> Targets:
+    """Split at two points in time, before and after which 80 % and 90 % of the interactions lie.
+
+    The points are the times of the interactions at floor(0.8 M) and floor(0.9 M) of all M in the
+    order of time; what happens at a point belongs to the later split. Targets and the order of the
+    rows are those of `temporal`; split labels of the source are not used.
+
+    Raises:
+        DataError: the source has no time.
+    """
+    targets, time = _chronological(data, protocol)
+    ordered = np.sort(time)
+    points = ordered[list(_cuts(len(ordered), protocol))]
+    train, valid = np.searchsorted(time[targets], points, side="left")
+    return targets[:train], targets[train:valid], targets[valid:]
+
+
+def leave_one_out(data: Interactions, protocol: ProtocolConfig) -> Targets:
     """Per user: the last interaction is test, the one before is valid, the earlier ones train.
 
     Train targets stand at ordinals min(first_target, n-3)..n-3, at least 1. A user with two
@@ -51,31 +64,45 @@ def leave_one_out(data: Interactions, first_target: int) -> Targets:
     ordinal, size = ordinals(data.user)
     left = size - 1 - ordinal
     label = np.full(len(data), HISTORY)
-    label[(ordinal >= 1) & (ordinal >= np.minimum(first_target, size - 3)) & (left >= 2)] = 0
+    first = np.minimum(protocol.first_target, size - 3)
+    label[(ordinal >= 1) & (ordinal >= first) & (left >= 2)] = 0
     label[(size == 2) & (ordinal == 1)] = 0
     label[(size >= 3) & (left == 1)] = 1
     label[(size >= 3) & (left == 0)] = 2
     return _by_label(label)
 
 
-def _by_label(label: Index) -> Targets:
-    train, valid, test = (np.flatnonzero(label == split) for split in range(3))
-    return train, valid, test
+def given(data: Interactions, protocol: ProtocolConfig) -> Targets:
+    """The split labels of the source; rows are ordered by (user, ordinal).
+
+    A labelled interaction without an earlier one of its user is context only.
+
+    Raises:
+        DataError: the source has no split labels.
+    """
+    if data.split is None:
+        raise DataError(f"{data.origin}: has no split labels, which protocol 'given' consists of")
+    ordinal, _ = ordinals(data.user)
+    return _by_label(np.where(ordinal > 0, data.split, HISTORY))
 
 
-PROTOCOLS: dict[str, Callable[[Interactions, int], Targets]] = {
+PROTOCOLS: dict[str, Callable[[Interactions, ProtocolConfig], Targets]] = {
     "temporal": temporal,
+    "timepoint": timepoint,
     "leave-one-out": leave_one_out,
+    "given": given,
 }
 
 
 def targets_of(data: Interactions, protocol: ProtocolConfig) -> Targets:
-    """The targets of each split.
+    """The targets of each split, those of the cold-start policy left out.
 
     Raises:
-        DataError: a split would be empty, or the data lacks what the protocol needs.
+        DataError: a split would be empty, or the data lack what the protocol needs.
     """
-    targets = PROTOCOLS[protocol.name](data, protocol.first_target)
+    targets = PROTOCOLS[protocol.name](data, protocol)
+    if protocol.cold_targets == "drop":
+        targets = _without_cold(data, targets)
     for name, part in zip(("train", "valid", "test"), targets, strict=True):
         if len(part) == 0:
             raise DataError(
@@ -83,3 +110,35 @@ def targets_of(data: Interactions, protocol: ProtocolConfig) -> Targets:
                 f"({len(data):,} interactions of {len(data.user_tokens):,} users)"
             )
     return targets
+
+
+def _chronological(data: Interactions, protocol: ProtocolConfig) -> tuple[Index, NDArray[np.int64]]:
+    """All targets ordered by (time, user, ordinal), and the time of every interaction."""
+    if data.time is None:
+        raise DataError(
+            f"{data.origin}: interactions have an order but no time, so users cannot be compared: "
+            f"protocol '{protocol.name}' needs a time column"
+            f"{' or split labels' if protocol.name == 'temporal' else ''}; 'leave-one-out' does not"
+        )
+    ordinal, size = ordinals(data.user)
+    first = np.maximum(np.minimum(protocol.first_target, size - 1), 1)
+    targets = np.flatnonzero(ordinal >= first)
+    return targets[np.argsort(data.time[targets], kind="stable")], data.time
+
+
+def _cuts(count: int, protocol: ProtocolConfig) -> tuple[int, int]:
+    """Where valid and test begin among `count`, as exact as the shares are written."""
+    valid, test = (Fraction(str(s)) for s in (protocol.valid_share, protocol.test_share))
+    return int(count * (1 - valid - test)), int(count * (1 - test))
+
+
+def _by_label(label: NDArray[np.signedinteger]) -> Targets:
+    train, valid, test = (np.flatnonzero(label == split) for split in range(3))
+    return train, valid, test
+
+
+def _without_cold(data: Interactions, targets: Targets) -> Targets:
+    train, valid, test = targets
+    warm = np.zeros(len(data.item_tokens), dtype=bool)
+    warm[data.item[train]] = True
+    return train, valid[warm[data.item[valid]]], test[warm[data.item[test]]]

@@ -145,7 +145,7 @@ def _write(
     made_from: dict[str, Any],
     folder: Path,
 ) -> None:
-    data = filters.apply(data, config.filters)
+    data = filters.apply(data, protocol.filters.over(config.filters))
     ordinal, _ = ordinals(data.user)
     tables = [
         rows_at(targets, data.user, data.item, ordinal, protocol.history)
