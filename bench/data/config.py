@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from bench.config import layers
+from bench.data.download_config import Tables, over_family
 from bench.data.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
@@ -127,27 +128,20 @@ class Published(BaseModel):
     test: PositiveInt | None = None
 
 
-class Download(BaseModel):
-    """One file of a public source."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    urls: list[str] = Field(min_length=1, description="mirrors, the first one preferred")
-    sha256: str | None = Field(None, description="expected hash; else only the gzip is verified")
-
-
 class DatasetConfig(BaseModel):
     """Where a dataset comes from, and how it is evaluated unless a run says otherwise."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     summary: str = Field("", description="one line for `bench list datasets`")
-    source: Literal["movielens-100k", "amazon-2018", "synthetic", "import"] = Field(
+    source: Literal["movielens-100k", "download", "synthetic", "import"] = Field(
         "import", description="what makes the interactions; `import` waits for `bench data import`"
     )
+    tables: list[Tables] = Field(
+        default_factory=list,
+        description="download: places that hold the same interactions, the first one preferred",
+    )
     synthetic: SyntheticConfig | None = Field(None, description="synthetic: what to draw")
-    reviews: Download | None = Field(None, description="amazon-2018: reviews, JSON lines")
-    metadata: Download | None = Field(None, description="amazon-2018: item metadata, JSON lines")
     protocol: ProtocolConfig = Field(
         default_factory=lambda: ProtocolConfig(name="temporal"),
         description="protocol of a run that names none",
@@ -158,9 +152,9 @@ class DatasetConfig(BaseModel):
     citation: str = ""
 
     @model_validator(mode="after")
-    def _downloads_are_known(self) -> DatasetConfig:
-        if self.source == "amazon-2018" and not (self.reviews and self.metadata):
-            raise ValueError("source amazon-2018 needs 'reviews' and 'metadata'")
+    def _source_is_described(self) -> DatasetConfig:
+        if (self.source == "download") != bool(self.tables):
+            raise ValueError("source download needs 'tables', and no other source takes them")
         if (self.source == "synthetic") != (self.synthetic is not None):
             raise ValueError("source synthetic needs 'synthetic', and no other source takes it")
         return self
@@ -197,7 +191,8 @@ def dataset_config(name: str, workspace: Workspace) -> DatasetConfig:
     """
     if name in layers.names("datasets", workspace):
         where = str(layers.locate("datasets", name, workspace))
-        config = layers.build(DatasetConfig, layers.read("datasets", name, workspace), where)
+        content = over_family(layers.read("datasets", name, workspace), where, workspace)
+        config = layers.build(DatasetConfig, content, where)
         if config.synthetic and not is_synthetic(name):
             raise ConfigError(
                 f"{where}: a synthetic dataset must say so in every table: call it such as "
@@ -211,4 +206,6 @@ def dataset_config(name: str, workspace: Workspace) -> DatasetConfig:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
+    if isinstance(content, dict):  # what an earlier version left empty may exist no more
+        content = {key: value for key, value in content.items() if value is not None}
     return layers.build(DatasetConfig, content, str(path))

@@ -105,7 +105,8 @@ def canonical(
     """Bring interactions of any row order into the canonical one.
 
     Args:
-        user: M user tokens (any array of strings).
+        user: M user tokens: any array of strings; a pandas Categorical of strings takes the least
+            memory.
         item: M item tokens.
         item_texts: text of each item of the item table; the catalogue is its keys and every item
             of the interactions.
@@ -123,15 +124,13 @@ def canonical(
         DataError: no interactions, no order, repetitions that contradict each other, or split
             labels that put a later interaction of a user into an earlier split.
     """
-    import pandas as pd
-
     if len(user) == 0:
         raise DataError(f"{origin}: no interactions")
     if time is None and position is None:
         raise DataError(f"{origin}: neither time nor position orders the interactions")
     report = list(report or [])
-    user_code, user_tokens = pd.factorize(pd.Series(user, dtype="str"), sort=True)
-    item_code, seen = pd.factorize(pd.Series(item, dtype="str"), sort=True)
+    user_code, user_tokens = _sorted_codes(user)
+    item_code, seen = _sorted_codes(item)
     item_tokens = sorted({*seen, *item_texts})
     place = {token: index for index, token in enumerate(item_tokens)}
     item_code = np.array([place[token] for token in seen], dtype=np.int32)[item_code]
@@ -164,7 +163,7 @@ def canonical(
         time=None if time is None else time[order].astype(np.int64),
         split=None if split is None else split[order].astype(np.int8),
         rating=None if rating is None else rating[order].astype(np.float32),
-        user_tokens=[str(token) for token in user_tokens],
+        user_tokens=user_tokens,
         item_tokens=item_tokens,
         item_texts=[item_texts.get(token, "") for token in item_tokens],
         origin=origin,
@@ -172,6 +171,20 @@ def canonical(
     )
     _refuse_backward_labels(result)
     return result
+
+
+def _sorted_codes(tokens: Any) -> tuple[NDArray[Any], list[str]]:
+    """The distinct tokens in the order of code points, and the number of each token among them."""
+    import pandas as pd
+
+    if not isinstance(tokens, pd.Categorical):
+        codes, distinct = pd.factorize(pd.Series(tokens, dtype="str"), sort=True)
+        return codes, [str(token) for token in distinct]
+    names = tokens.categories.tolist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    place = np.empty(len(names), dtype=np.int32)
+    place[order] = np.arange(len(names), dtype=np.int32)
+    return place[tokens.codes], [names[index] for index in order]
 
 
 def _refuse_backward_labels(data: Interactions) -> None:

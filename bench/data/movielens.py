@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def read_movielens() -> Interactions:
     ratings, movies = table("ml-100k.inter"), table("ml-100k.item")
     columns = ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq")
     texts = {
-        token: movie_text(title, year, genres)
+        token: movie_text(title, year, genres.split())
         for token, title, year, genres in zip(*(movies[name] for name in columns), strict=True)
     }
     return canonical(
@@ -42,12 +43,12 @@ def read_movielens() -> Interactions:
     )
 
 
-def movie_text(title: str, year: str, genres: str) -> str:
-    """'Net, The', '1995', 'Sci-Fi Thriller' -> 'The Net (1995). Genres: Sci-Fi, Thriller'."""
+def movie_text(title: str, year: str, genres: Iterable[str]) -> str:
+    """'Net, The', '1995', ['Sci-Fi', 'Thriller'] -> 'The Net (1995). Genres: Sci-Fi, Thriller'."""
     text = re.sub(r"^(.+), (The|A|An)(?= \(|$)", r"\2 \1", title.strip())
     if year.strip():
         text += f" ({year.strip()})"
-    kinds = [genre for genre in genres.split() if genre != "unknown"]
+    kinds = [genre for genre in genres if genre and genre != "unknown"]
     return f"{text}. Genres: {', '.join(kinds)}" if kinds else text
 
 

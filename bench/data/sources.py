@@ -29,10 +29,10 @@ def fetch(
         from bench.data.movielens import read_movielens
 
         return read_movielens()
-    if config.source == "amazon-2018":
-        from bench.data.amazon import read_amazon
+    if config.source == "download":
+        from bench.data.public import read_public
 
-        return read_amazon(name, config, workspace.datasets / name / "downloads", progress)
+        return read_public(name, config, workspace.datasets / name / "downloads", progress)
     if config.synthetic is not None:
         from bench.data.synthetic import read_synthetic
 

@@ -73,11 +73,11 @@ def test_movielens_has_the_reference_rows(workspace):
     ],
 )
 def test_articles_come_first(title, text):
-    assert movie_text(title, "1995", "Drama") == text
+    assert movie_text(title, "1995", ["Drama"]) == text
 
 
 def test_unknown_parts_are_left_out():
-    assert movie_text("unknown", "", "unknown") == "unknown"
+    assert movie_text("unknown", "", ["unknown"]) == "unknown"
 
 
 def test_prepared_data_are_made_once(workspace):
