@@ -12,6 +12,7 @@ of each method's own.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import json
 import random
@@ -152,9 +153,11 @@ def cases(method: str, world: World, config: TrainingConfig) -> Iterator[tuple[s
     """The parts of a method's training, by name; a single one has the name ""."""
     for phase, settings in PHASES.get(method, {"": {}}).items():
         first = Case(method, settings, 0, world, config)
-        yield phase or (f"stage 1 of {first.stages}" if first.stages > 1 else ""), first
-        for stage in range(1, first.stages):
-            name = f"stage {stage + 1} of {first.stages}"
+        stages = first.stages
+        yield phase or (f"stage 1 of {stages}" if stages > 1 else ""), first
+        del first  # its memory is not that of the next
+        for stage in range(1, stages):
+            name = f"stage {stage + 1} of {stages}"
             yield name, Case(method, settings, stage, world, config)
 
 
@@ -219,7 +222,7 @@ def _peak(method: str, sizes: Sizes, config: TrainingConfig) -> int:
         command, input=request, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise click.ClickException(f"{method}: {done.stderr.strip()}")
+        raise click.ClickException(f"{method} failed:\n{done.stderr.strip()}")
     return int(done.stdout.split()[-1])
 
 
@@ -231,6 +234,8 @@ def _print_peak(method: str) -> None:
     for _, case in cases(method, world, TrainingConfig(**request["config"])):
         for _ in range(WARM_UP + 1):
             case.run()
+        del case
+        gc.collect()
     click.echo(_high_water_mark())
 
 
