@@ -142,6 +142,10 @@ class DatasetConfig(BaseModel):
         description="download: places that hold the same interactions, the first one preferred",
     )
     synthetic: SyntheticConfig | None = Field(None, description="synthetic: what to draw")
+    stand_in: str | None = Field(
+        None,
+        description="synthetic dataset that is offered, never taken, where this is not to be had",
+    )
     protocol: ProtocolConfig = Field(
         default_factory=lambda: ProtocolConfig(name="temporal"),
         description="protocol of a run that names none",

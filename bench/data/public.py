@@ -57,7 +57,16 @@ def read_public(name: str, config: DatasetConfig, folder: Path, progress: Progre
         f"dataset '{name}' cannot be downloaded:{tried}\n"
         f"  Put {by_hand} into {folder} by hand, or\n"
         f"  bring your own copy: bench data import {name} PATH, or\n"
-        "  use a dataset that needs no download: movielens"
+        "  use a dataset that needs no download: movielens" + _offer(config.stand_in)
+    )
+
+
+def _offer(stand_in: str | None) -> str:
+    if stand_in is None:
+        return ""
+    return (
+        f", or {stand_in}, which is of the same size and shape but synthetic (its results say "
+        f"nothing about the real one): bench run --dataset {stand_in}"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from bench.data.synthetic_config import is_synthetic
 from bench.evaluation.metrics import Metric, parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
 from bench.reporting.rows import Row, Spread
@@ -94,7 +95,11 @@ def _intro(rows: list[Row]) -> str:
         else "epochs chosen on the test split itself, so these numbers are upper bounds: "
         "compare them with nothing outside this section"
     )
-    return f"{size}ranked over the full catalogue; {rule}. Mean ± standard deviation over seeds."
+    made_up = "Synthetic data: drawn by a generator, not seen in the world. "
+    return (
+        f"{made_up if is_synthetic(rows[0].dataset) else ''}"
+        f"{size}ranked over the full catalogue; {rule}. Mean ± standard deviation over seeds."
+    )
 
 
 def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
