@@ -175,13 +175,14 @@ def test_mistakes(arguments: list[str], message: str, workspace: Workspace) -> N
 def test_shipped_configurations_are_valid() -> None:
     from bench.config import layers
     from bench.teachers.build import resolved_options
-    from bench.teachers.config import TeacherConfig
+    from bench.teachers.config import SYNTHETIC_ONLY, TeacherConfig
 
     workspace = Workspace.current()
     names = layers.names("teachers", workspace)
-    assert {"text", "raw-text", "ensemble"} <= set(names)
+    assert {"text", "raw-text", "ensemble", "planted"} <= set(names)
     for name in names:
         config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), name)
         assert config.summary
-        for dataset in ("any", "game", "movielens", *config.datasets):
+        real = () if config.kind in SYNTHETIC_ONLY else ("any", "game", "movielens")
+        for dataset in ("game-synthetic", *real, *config.datasets):
             resolved_options(config, dataset, workspace, name)
