@@ -34,7 +34,7 @@ def lines_of(path: Path, member: str | None = None) -> Iterator[Iterator[bytes]]
 
     Args:
         path: the file.
-        member: which file of an archive; `*` stands for anything.
+        member: which file of an archive; `*` stands for anything. None: its only file.
 
     Raises:
         DataError: damaged or cut off, not exactly one such member, a member that would lie outside
@@ -121,10 +121,15 @@ def _safe(path: Path, names: list[str]) -> list[str]:
 
 
 def _the_one(path: Path, names: list[str], member: str | None) -> str:
-    found = [name for name in names if member and fnmatch.fnmatchcase(name, member)]
+    wanted = member or "*"
+    found = [
+        name
+        for name in names
+        if fnmatch.fnmatchcase(name, wanted) and not name.startswith("__MACOSX/")
+    ]
     if len(found) != 1:
         there = ", ".join(names[:10]) or "nothing"
         raise DataError(
-            f"{path}: {len(found)} members are called '{member}', one is needed. There: {there}"
+            f"{path}: {len(found)} members are called '{wanted}', one is needed. There: {there}"
         )
     return found[0]

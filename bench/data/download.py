@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from bench.data.archives import refuse_unsafe_members
 from bench.data.download_config import Download
@@ -41,7 +41,9 @@ PAUSE = 1.0
 REPORT = 10.0
 """Seconds between two lines about the progress of one download."""
 
-_BLOCK = 1 << 20
+BLOCK = 1 << 20
+"""Bytes that are received, and written, at a time: what a killed process loses."""
+
 _BEGINNINGS = {".gz": b"\x1f\x8b", ".zip": b"PK"}
 _WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 
@@ -98,10 +100,10 @@ def verify(path: Path) -> None:
     """
     try:
         with path.open("rb") as stream:
-            _refuse_other_kind(path.name, stream.read(_BLOCK))
+            _refuse_other_kind(path.name, stream.read(BLOCK))
         if path.suffix == ".gz":
             with gzip.open(path) as unpacked:
-                while unpacked.read(_BLOCK):
+                while unpacked.read(BLOCK):
                     pass
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
@@ -171,7 +173,7 @@ class _Resuming:
             total = _total(response, start)
             state = {"url": url, "validator": _validator(response)}
             write_whole(self._state, json.dumps(state).encode())
-            with self.part.open("ab" if start else "wb") as stream:
+            with self.part.open("ab" if start else "wb", buffering=0) as stream:
                 self._copy(response, stream, start, total)
         received = self.part.stat().st_size
         if total is not None and received != total:
@@ -193,7 +195,7 @@ class _Resuming:
         of = "" if total is None else f" of {_size(total)}"
         done, said = start, time.monotonic()
         # As it is sent: a server that calls a gzip file "encoded" must not have it unpacked here.
-        for block in response.raw.stream(_BLOCK, decode_content=False):
+        for block in response.raw.stream(BLOCK, decode_content=False):
             if done == 0:
                 _refuse_other_kind(name, block)
             stream.write(block)
@@ -283,7 +285,13 @@ def _size(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
-def _reason(error: Any) -> str:
-    """The cause, without the address that connection errors repeat."""
-    cause = re.search(r"Caused by (\w+)", str(error))
-    return f"no connection ({cause[1]})" if cause else str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    """The cause in few words, without the address that connection errors repeat."""
+    text = str(error)
+    if cut := re.search(r"IncompleteRead\(([^)]*)\)", text):
+        return f"cut off ({cut[1]})"
+    if "timed out" in text:
+        return f"no answer for {TIMEOUT:g} seconds"
+    if cause := re.search(r"Caused by (\w+)", text):
+        return f"no connection ({cause[1]})"
+    return text or type(error).__name__

@@ -5,13 +5,28 @@ Imports neither numpy nor torch.
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.config import layers
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
+
+Format = Literal["json", "python", "csv", "tsv", "dat", "lists"]
+
+ENDINGS: dict[str, Format] = {
+    ".json": "json",
+    ".jsonl": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "tsv",
+    ".inter": "tsv",
+    ".item": "tsv",
+    ".dat": "dat",
+}
+"""Format of a table by the ending of its name, `.gz` aside."""
 
 CATEGORY = "{category}"
 """In the texts of a family: the category of the dataset."""
@@ -24,30 +39,61 @@ class Download(BaseModel):
 
     urls: list[str] = Field(min_length=1, description="mirrors, the first one preferred")
     sha256: str | None = Field(None, description="expected hash; else that of the first download")
+    file: str | None = Field(
+        None,
+        pattern=r"^[\w-][\w.-]*$",
+        description="what it is called here (default: as in the first address)",
+    )
 
     @property
     def file_name(self) -> str:
         """What the file is called in the folder of downloads."""
-        return self.urls[0].rpartition("/")[2]
+        return self.file or self.urls[0].rpartition("/")[2]
 
 
 class Table(Download):
     """A table in a downloaded file, or in an archive, and where its columns are."""
 
     member: str | None = Field(None, description="file in the archive; * stands for anything")
-    format: Literal["json", "python", "csv", "tsv", "dat", "lists"] | None = Field(
+    format: Format | None = Field(
         None,
         description="json: an object a line; python: a literal a line; csv; tsv, also RecBole's "
         "atomic files; dat: fields between `::`; lists: a line for each user, which is the number "
         "of items and the items (default: by the ending of the name)",
     )
-    columns: dict[str, str | int] = Field(
+    columns: dict[str, str | int | list[str]] = Field(
         default_factory=dict,
-        description="name, or number from 0 on where there is no header, of user, item, time, "
-        "position and rating; of item, title, year and genres",
+        description="of user, item, time, position and rating, or of item, title, year and genres: "
+        "the name; the number, from 0 on, where there is no header; several names that the "
+        "header may have, the first one preferred",
     )
     encoding: str = Field("utf-8", description="of texts that are not JSON")
     time_format: str | None = Field(None, description="strptime's; else times are numbers")
+
+    @property
+    def form(self) -> Format:
+        """The format that is given, else the one by the ending of the name.
+
+        Raises:
+            ValueError: neither.
+        """
+        if self.format is not None:
+            return self.format
+        name = PurePosixPath(self.member or self.file_name)
+        ending = (name.with_suffix("") if name.suffix == ".gz" else name).suffix
+        if ending not in ENDINGS:
+            raise ValueError(f"'{name}' does not tell its format; give 'format'")
+        return ENDINGS[ending]
+
+    @model_validator(mode="after")
+    def _columns_can_be_found(self) -> Table:
+        objects = self.form in ("json", "python")
+        kinds = {type(column) for column in self.columns.values()}
+        if objects and kinds - {str}:
+            raise ValueError(f"columns of {self.form} have one name each")
+        if int in kinds and len(kinds) > 1:
+            raise ValueError("columns have names or numbers, not some of each")
+        return self
 
 
 class Tables(BaseModel):
@@ -58,6 +104,22 @@ class Tables(BaseModel):
     interactions: Table
     items: Table | None = None
     unrated: bool = Field(False, description="the catalogue has items without interactions too")
+
+    @model_validator(mode="after")
+    def _roles_are_known(self) -> Tables:
+        given = set(self.interactions.columns)
+        if self.interactions.form != "lists":
+            if not {"user", "item"} <= given <= {"user", "item", "time", "position", "rating"}:
+                raise ValueError(
+                    "columns of interactions are user and item, and any of time, position, rating"
+                )
+            if not given & {"time", "position"}:
+                raise ValueError("interactions need a column for time or position")
+        if self.items is not None:
+            given = set(self.items.columns)
+            if not {"item", "title"} <= given <= {"item", "title", "year", "genres"}:
+                raise ValueError("columns of items are item and title, and any of year, genres")
+        return self
 
 
 def over_family(content: dict[str, Any], where: str, workspace: Workspace) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from bench.data.archives import lines_of
 from bench.data.config import DatasetConfig
 from bench.data.download import Progress, Unavailable, fetch
 from bench.data.download_config import Table, Tables
-from bench.data.importing import clean_text
 from bench.data.interactions import Interactions, canonical
 from bench.data.movielens import movie_text
 from bench.data.records import records
+from bench.data.text import clean_text
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -233,9 +233,9 @@ def _text(title: object = None, year: object = None, genres: object = None) -> s
     text = clean_text(str(title or ""))
     if "getTime" in text:
         return ""
-    if not genres:
+    if year is None and genres is None:
         return text
     if not isinstance(genres, list):
-        listed = str(genres).replace(NO_GENRES, "")
+        listed = str(genres or "").replace(NO_GENRES, "")
         genres = listed.split("|" if "|" in listed else None)
     return movie_text(text, str(year or ""), map(str, genres))

@@ -6,7 +6,6 @@ import ast
 import csv
 from collections.abc import Callable, Iterator
 from operator import itemgetter
-from pathlib import PurePosixPath
 from typing import Any
 
 import orjson
@@ -15,18 +14,6 @@ from bench.data.download_config import Table
 from bench.errors import DataError
 
 Record = tuple[Any, ...]
-
-FORMATS = {
-    "json": "json",
-    "jsonl": "json",
-    "csv": "csv",
-    "tsv": "tsv",
-    "txt": "tsv",
-    "inter": "tsv",
-    "item": "tsv",
-    "dat": "dat",
-}
-"""Format of a table by the ending of its name."""
 
 OPTIONAL = ("title", "year", "genres")
 """Columns that a JSON object may lack."""
@@ -50,21 +37,12 @@ def records(lines: Iterator[bytes], table: Table, where: str) -> tuple[list[str]
     Raises:
         DataError: (while iterating) a line that cannot be understood, by its number.
     """
-    form = table.format or FORMATS.get(_ending(table.member or table.file_name), "")
-    if form == "lists":
+    if table.form == "lists":
         return list(LISTS), _lists(lines, where)
     roles = list(table.columns)
-    if form in ("json", "python"):
-        parse = orjson.loads if form == "json" else _literal
-        return roles, _objects(lines, table, parse, where)
-    if form in _SPLIT:
-        return roles, _fields(lines, table, _SPLIT[form], where)
-    raise DataError(f"{where}: what format it has is not said, nor known by its name")
-
-
-def _ending(name: str) -> str:
-    path = PurePosixPath(name)
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lstrip(".").lower()
+    if table.form in _PARSE:
+        return roles, _objects(lines, table, _PARSE[table.form], where)
+    return roles, _fields(lines, table, _SPLIT[table.form], where)
 
 
 def _objects(
@@ -116,16 +94,21 @@ def _fields(
 
 def _places(table: Table, rows: Iterator[list[str]], where: str) -> list[int]:
     """Where the columns stand; names are looked up in the header, which is read for that."""
-    names = list(table.columns.values())
-    numbers = [name for name in names if isinstance(name, int)]
-    if len(numbers) == len(names):
+    wanted = list(table.columns.values())
+    numbers = [column for column in wanted if isinstance(column, int)]
+    if numbers:
         return numbers
     header = [name.strip().partition(":")[0].lstrip("\ufeff") for name in next(rows, [])]
-    missing = [str(name) for name in names if name not in header]
-    if missing:
-        there = ", ".join(header) or "nothing"
-        raise DataError(f"{where}: no column {', '.join(missing)}. Columns: {there}")
-    return [header.index(str(name)) for name in names]
+    return [_place(header, column, where) for column in wanted if not isinstance(column, int)]
+
+
+def _place(header: list[str], column: str | list[str], where: str) -> int:
+    names = column if isinstance(column, list) else [column]
+    for name in names:
+        if name in header:
+            return header.index(name)
+    there = ", ".join(header) or "nothing"
+    raise DataError(f"{where}: no column {' or '.join(names)}. Columns: {there}")
 
 
 def _lists(lines: Iterator[bytes], where: str) -> Iterator[Record]:
@@ -136,6 +119,8 @@ def _lists(lines: Iterator[bytes], where: str) -> Iterator[Record]:
         for position, item in enumerate(items):
             yield number, item.decode("ascii", "replace"), position
 
+
+_PARSE: dict[str, Callable[[bytes], Any]] = {"json": orjson.loads, "python": _literal}
 
 _SPLIT: dict[str, Callable[[Iterator[str]], Any]] = {
     "csv": csv.reader,
