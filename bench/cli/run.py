@@ -9,12 +9,21 @@ import click
 
 if TYPE_CHECKING:
     from bench.config.grid import Grid
+    from bench.execution.environment import Jobs
     from bench.paths import Workspace
     from bench.plan import Trial
     from bench.results.record import Record
     from bench.results.store import ResultStore
 
 FAILED = 1
+
+
+def _jobs(context: click.Context, option: click.Parameter, value: str) -> Jobs:
+    if value == "auto":
+        return "auto"
+    if not value.isdecimal() or int(value) == 0:
+        raise click.BadParameter(f"'{value}' is neither a number from 1 nor auto")
+    return int(value)
 
 
 @click.command()
@@ -49,7 +58,18 @@ FAILED = 1
     help="A file with methods of your own.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [all cores]")
+@click.option(
+    "--jobs",
+    "-j",
+    default="1",
+    callback=_jobs,
+    help="Trials at once, each in a process of its own; auto: cores / threads.  [1]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of each trial.  [cores / jobs; 1 with --jobs auto]",
+)
 @click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
 @click.option("--retry-failed", is_flag=True, help="Run trials again whose record is a failure.")
 @click.option("--dry-run", is_flag=True, help="Show the trials and their state; run nothing.")
@@ -65,6 +85,7 @@ def command(
     overrides: tuple[str, ...],
     plugins: tuple[Path, ...],
     device: str,
+    jobs: Jobs,
     threads: int | None,
     results: Path | None,
     retry_failed: bool,
@@ -77,6 +98,7 @@ def command(
     """
     from bench.config.grid import resolve
     from bench.config.selection import Selection, read_suite
+    from bench.execution.grid import run_grid
     from bench.paths import Workspace
     from bench.registry import METHODS
     from bench.results.store import ResultStore
@@ -101,7 +123,16 @@ def command(
     if dry_run:
         _show(grid, store, workspace)
         return
-    records = _run(grid, store, workspace, device, threads, retry_failed)
+    records = run_grid(
+        grid,
+        store,
+        workspace,
+        device=device,
+        threads=threads,
+        jobs=jobs,
+        retry_failed=retry_failed,
+        progress=lambda line: click.echo(line, err=True),
+    )
     _print_leaderboard(records, store)
     failures = [record for record in records if not record.is_done]
     for record in failures:
@@ -111,27 +142,6 @@ def command(
     if failures:
         click.echo(f"{len(failures)} of {len(records)} trials failed", err=True)
         raise click.exceptions.Exit(FAILED)
-
-
-def _run(
-    grid: Grid,
-    store: ResultStore,
-    workspace: Workspace,
-    device: str,
-    threads: int | None,
-    retry_failed: bool,
-) -> list[Record]:
-    from bench.execution.grid import run_grid
-
-    return run_grid(
-        grid,
-        store,
-        workspace,
-        device=device,
-        threads=threads,
-        retry_failed=retry_failed,
-        progress=lambda line: click.echo(line, err=True),
-    )
 
 
 def _show(grid: Grid, store: ResultStore, workspace: Workspace) -> None:

@@ -6,13 +6,16 @@ import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 from bench import __version__
 from bench.errors import ConfigError
 from bench.paths import SHIPPED
 
 PACKAGES = ("torch", "recbole", "numpy", "pandas", "scipy", "pydantic", "safetensors")
+
+Jobs = int | Literal["auto"]
+"""How many trials run at once."""
 
 
 def versions() -> dict[str, str | None]:
@@ -63,6 +66,20 @@ def set_up(device: str, threads: int | None) -> tuple[str, int]:
     threads = threads or min(torch.get_num_threads(), available_cores())
     torch.set_num_threads(threads)
     return resolve_device(device), threads
+
+
+def divide(jobs: Jobs, threads: int | None) -> tuple[int, int]:
+    """How many trials run at once, and the threads of each (imports torch).
+
+    `auto` is as many as the cores have room for with `threads` each, one if that is not said. It
+    counts neither memory nor what a GPU can hold, nor how many trials are missing: a run that is
+    continued divides as it did before, and its sums have the same bits.
+    """
+    import torch
+
+    cores = available_cores()
+    at_once = max(1, cores // (threads or 1)) if jobs == "auto" else jobs
+    return at_once, threads or max(1, min(torch.get_num_threads(), cores // at_once))
 
 
 def capture(device: str, threads: int) -> dict[str, Any]:

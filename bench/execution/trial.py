@@ -107,6 +107,8 @@ def _run(
     ranks = rank_targets(student, test)
     return Outcome(
         metrics={
+            # Ranked again: the curve has them of the student before folding (tests compare the
+            # two), and under the oracle rule not at all.
             "valid": metrics_from_ranks(rank_targets(student, valid)),
             "test": metrics_from_ranks(ranks),
         },

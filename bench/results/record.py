@@ -15,7 +15,7 @@ from bench.data.rows import Ids
 from bench.errors import Diverged
 from bench.plan import Reference, Trial
 
-Status = Literal["done", "diverged", "out-of-memory", "error"]
+Status = Literal["done", "diverged", "out-of-memory", "lost-worker", "error"]
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,11 @@ def test_the_stored_student_gives_the_stored_ranks(
     ranks = rank_targets(student.eval(), DeviceRows.of(data.test, torch.device("cpu")))
     np.testing.assert_array_equal(ranks, outcome.ranks)
     assert metrics_from_ranks(outcome.ranks) == outcome.metrics["test"]
+    # Folding changed nothing: the epoch was chosen before it, the validation rows ranked after.
+    assert outcome.best_epoch is not None
+    chosen = outcome.curve[outcome.best_epoch - 1]
+    for name, value in outcome.metrics["valid"].items():
+        assert chosen[name] == pytest.approx(value, abs=1e-9)
 
 
 class NoisyFusion(Method):

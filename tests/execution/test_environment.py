@@ -7,10 +7,19 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from bench import __version__
 from bench.errors import ConfigError
-from bench.execution.environment import available_cores, capture, resolve_device, versions
+from bench.execution import environment
+from bench.execution.environment import (
+    Jobs,
+    available_cores,
+    capture,
+    divide,
+    resolve_device,
+    versions,
+)
 
 
 def test_an_environment_names_what_a_result_depends_on() -> None:
@@ -53,3 +62,29 @@ def test_threads_follow_the_option_then_the_environment(
         check=True,
     )
     assert int(done.stdout) == wanted
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "wanted"),
+    [
+        (1, None, (1, 8)),
+        (3, None, (3, 2)),
+        (20, None, (20, 1)),
+        (3, 5, (3, 5)),
+        ("auto", None, (8, 1)),
+        ("auto", 3, (2, 3)),
+        ("auto", 16, (1, 16)),
+    ],
+)
+def test_cores_are_divided_among_jobs(
+    jobs: Jobs, threads: int | None, wanted: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "available_cores", lambda: 8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(16)
+    try:
+        assert divide(jobs, threads) == wanted
+        torch.set_num_threads(1)  # as OMP_NUM_THREADS=1 has it
+        assert divide(jobs, threads) == (wanted[0], threads or 1)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,138 @@
+"""Running trials in this process, one after the other, beside others that do the same."""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.config.grid import Grid
+from bench.errors import TrialFailure
+from bench.execution import preflight
+from bench.execution.environment import capture, set_up
+from bench.execution.inputs import Inputs
+from bench.paths import Workspace
+from bench.plan import Trial
+from bench.results.record import Outcome, Record, failed, finished
+from bench.results.store import ResultStore
+
+Say = Callable[[Trial, str], None]
+"""Takes one line of text about a trial."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Trials that need a record, and all that a process must know to run them.
+
+    Attributes:
+        trials: identified ones.
+        grid: tells their data and teachers, which are there.
+        store: where their records go.
+        workspace: where data and teachers are.
+        device: a torch device.
+        threads: of each trial, for torch on the CPU.
+        old: records that are there already, by key: failures to be tried again.
+    """
+
+    trials: list[Trial]
+    grid: Grid
+    store: ResultStore
+    workspace: Workspace
+    device: str
+    threads: int
+    old: dict[str, Record]
+
+    @classmethod
+    def of(
+        cls,
+        trials: list[Trial],
+        grid: Grid,
+        store: ResultStore,
+        workspace: Workspace,
+        device: str,
+        threads: int,
+    ) -> Task:
+        """The task of giving `trials` a record that they do not have now."""
+        old = {trial.key: record for trial in trials if (record := store.get(trial.key))}
+        return cls(trials, grid, store, workspace, device, threads, old)
+
+    def is_settled(self, trial: Trial) -> bool:
+        """Whether a trial has a record that it did not have when the task was set."""
+        record = self.store.get(trial.key)
+        return record is not None and record != self.old.get(trial.key)
+
+
+class Runner:
+    """Runs the trials of a task that nobody else works on."""
+
+    def __init__(self, task: Task, inputs: Inputs, say: Say) -> None:
+        """Gives torch the threads of the task."""
+        self.task = task
+        self.inputs = inputs
+        self.say = say
+        set_up(task.device, task.threads)
+        self.environment = capture(task.device, task.threads)
+
+    def run_free(self) -> list[Trial]:
+        """Run every trial that is neither settled nor claimed by another process, in one pass.
+
+        Returns:
+            The trials that are not settled at the end of it.
+        """
+        for trial in self.task.trials:
+            if self.task.is_settled(trial):
+                continue
+            with self.task.store.claim(trial.key) as granted:
+                if granted and not self.task.is_settled(trial):
+                    self._run(trial)
+        # A pass takes long: meanwhile others have settled what they had claimed.
+        return [trial for trial in self.task.trials if not self.task.is_settled(trial)]
+
+    def _run(self, trial: Trial) -> None:
+        self.say(trial, f"starts on {self.task.device}")
+        started = time.perf_counter()
+        outcome = None
+        try:
+            outcome = self._train(trial)
+            record = finished(trial, outcome, self.environment)
+            said = f"test ndcg@20 {record.metrics['test']['ndcg@20']:.4f}"
+        except Exception as error:
+            outcome = None
+            status, text = _failure(error)
+            record = failed(trial, status, text, self.environment)
+            said = f"{status}: {error}"
+        self.task.store.write(record, outcome)
+        self.say(trial, f"{said}, {time.perf_counter() - started:.0f} s")
+        if record.status == "out-of-memory":
+            _free_memory()
+
+    def _train(self, trial: Trial) -> Outcome:
+        from bench.execution.trial import run_trial
+
+        data = self.inputs.data((trial.dataset, trial.protocol))
+        method = preflight.load_method(trial)
+        taught = self.inputs.taught(trial)
+        return run_trial(
+            trial, data, taught, method, self.task.device, lambda line: self.say(trial, line)
+        )
+
+
+def _failure(error: Exception) -> tuple[str, str]:
+    """What a record says of a trial that raised."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, TrialFailure):
+        return error.status, text
+    # PyTorch says that the host is out of memory in a plain RuntimeError.
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "out-of-memory", text
+    return "error", "".join(traceback.format_exception(error))
+
+
+def _free_memory() -> None:
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,151 @@
+"""Trials in several processes at once.
+
+A worker is one more process on the results folder: it claims trials as any other run does, and
+ends when nothing is left that nobody works on. This process only tells what workers say, and
+what became of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from bench.errors import BenchError
+from bench.execution.environment import capture
+from bench.execution.inputs import Inputs, Progress
+from bench.execution.runner import Runner, Task
+from bench.plan import Trial
+from bench.registry import METHODS
+from bench.results.record import failed
+
+GRACE_SECONDS = 10.0
+"""How long a worker that is told to end may take to let go of its trial."""
+
+Line = tuple[Trial | None, str]
+"""What a worker tells: one line about a trial; without one, why no trial can be run any more."""
+
+
+def run_in_workers(task: Task, jobs: int, progress: Progress) -> None:
+    """Run trials in `jobs` processes until no worker finds one that nobody works on.
+
+    A trial whose worker dies is recorded as `lost-worker`. The worker is not replaced: the others
+    go on, and where memory is short, fewer at once is what helps. No worker outlives this process.
+
+    Raises:
+        BenchError: no trial can be run any more; the results folder cannot be written to.
+    """
+    workers: list[_Worker] = []
+    try:
+        with _deaf_to_interrupts():
+            for _ in range(jobs):
+                workers.append(_Worker(task))
+        working = list(workers)
+        while working:
+            ready = wait([worker.pipe for worker in working])
+            for worker in [worker for worker in working if worker.pipe in ready]:
+                if not worker.tell(progress):
+                    working.remove(worker)
+                    worker.bury(progress)
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+        for worker in workers:
+            worker.process.join(GRACE_SECONDS)
+            worker.process.kill()
+
+
+class _Worker:
+    """A worker as the process that started it sees it."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.trial: Trial | None = None
+        # A forked copy of a process that has used torch's threads or a GPU would not work.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe(duplex=False)
+        plugins = [entry.path for entry in METHODS if entry.module is None]
+        self.process = context.Process(target=_work, args=(task, plugins, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def tell(self, progress: Progress) -> bool:
+        """Pass on its next line; False if there will be none any more."""
+        try:
+            self.trial, line = self.pipe.recv()
+        except (EOFError, OSError):  # it ended, perhaps in the middle of a line
+            return False
+        if self.trial is None:
+            raise BenchError(line)
+        progress(f"{self.trial.label}: {line}")
+        return True
+
+    def bury(self, progress: Progress) -> None:
+        """Record the trial of a worker that died in the middle of it."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code == 0:
+            return
+        why = f"its worker ended with {signal.Signals(-code).name if code < 0 else code}"
+        if code == -signal.SIGKILL:
+            why += ", as when memory does not suffice for so many --jobs"
+        trial, task = self.trial, self.task
+        if trial is None or task.is_settled(trial):
+            progress(f"a worker is lost, no trial with it: {why}")
+            return
+        progress(f"{trial.label}: lost-worker: {why}")
+        with task.store.claim(trial.key) as granted:
+            # Another worker may have been faster, and tries the trial again.
+            if granted and not task.is_settled(trial):
+                environment = capture(task.device, task.threads)
+                task.store.write(failed(trial, "lost-worker", why, environment))
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started within never see Ctrl-C: a terminal sends it to all, one answers."""
+    resource_tracker.ensure_running()  # else it is started within, and lifts the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(task: Task, plugins: list[Path], pipe: Connection) -> None:
+    """What a worker does."""
+    # As an exception it unwinds: claims are let go, temporary folders removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def say(trial: Trial | None, line: str) -> None:
+        try:
+            pipe.send((trial, line))
+        except OSError:  # nobody listens any more: the run is over, the trial has not failed
+            sys.exit(1)
+
+    try:
+        for path in plugins:
+            METHODS.add_plugin(path)
+        inputs = Inputs(task.grid, task.workspace, lambda line: None)
+        Runner(task, inputs, say).run_free()
+    except BenchError as error:
+        say(None, str(error))
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone, however it died; then end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
