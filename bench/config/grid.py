@@ -123,7 +123,9 @@ class _Resolver:
         return list(choices.values())
 
     def data(self) -> Iterator[tuple[str, DataSource]]:
-        for name in expand(self.selection.datasets, dataset_names(self.workspace)):
+        # Whoever wants synthetic data names them: `all` is all that is real.
+        real = [name for name in dataset_names(self.workspace) if not is_synthetic(name)]
+        for name in expand(self.selection.datasets, real):
             config = dataset_config(name, self.workspace)
             protocol = config.protocol_named(self.selection.protocol).model_dump()
             taken = self.overrides.take("protocol", ProtocolConfig.model_fields.keys() - {"name"})

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.config import layers
+from bench.config.grid import resolve
+from bench.config.selection import Selection
 from bench.data import store
 from bench.data.config import DatasetConfig, dataset_config, dataset_names
 from bench.data.interactions import canonical
@@ -179,6 +181,15 @@ def test_no_other_name_is_allowed(workspace: Workspace) -> None:
         dataset_config("shop", workspace)
     with pytest.raises(ConfigError, match="needs 'synthetic'"):
         layers.build(DatasetConfig, {"source": "synthetic"}, "here")
+
+
+def test_all_datasets_are_all_that_are_real(workspace: Workspace) -> None:
+    def datasets(*names: str) -> set[str]:
+        grid = resolve(Selection(datasets=list(names), methods=["none"]), workspace)
+        return {name for name, _ in grid.data}
+
+    assert datasets("all") and not any(map(is_synthetic, datasets("all")))
+    assert datasets("all", "game-synthetic") == datasets("all") | {"game-synthetic"}
 
 
 def test_other_settings_make_other_data(workspace: Workspace) -> None:
