@@ -294,4 +294,4 @@ def _reason(error: Exception) -> str:
         return f"no answer for {TIMEOUT:g} seconds"
     if cause := re.search(r"Caused by (\w+)", text):
         return f"no connection ({cause[1]})"
-    return text or type(error).__name__
+    return text.partition(" for url: ")[0] or type(error).__name__

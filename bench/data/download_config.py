@@ -5,6 +5,7 @@ Imports neither numpy nor torch.
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -41,7 +42,6 @@ class Download(BaseModel):
     sha256: str | None = Field(None, description="expected hash; else that of the first download")
     file: str | None = Field(
         None,
-        pattern=r"^[\w-][\w.-]*$",
         description="what it is called here (default: as in the first address)",
     )
 
@@ -49,6 +49,12 @@ class Download(BaseModel):
     def file_name(self) -> str:
         """What the file is called in the folder of downloads."""
         return self.file or self.urls[0].rpartition("/")[2]
+
+    @model_validator(mode="after")
+    def _name_is_one(self) -> Download:
+        if not re.fullmatch(r"[\w-][\w.-]*", self.file_name):
+            raise ValueError(f"'{self.file_name}' cannot be the name of a file; give 'file'")
+        return self
 
 
 class Table(Download):

@@ -264,7 +264,7 @@ def test_one_error_names_every_address_and_what_else_can_be_done(mirror, tmp_pat
     with pytest.raises(DataError) as caught:
         read_public("game", config(*places), tmp_path / "d", quiet)
     for part in (
-        f"{mirror.site.root}/missing/r.json.gz: 404",
+        f"{mirror.site.root}/missing/r.json.gz: 404 Client Error: Not Found\n",
         f"{mirror.site.root}/page/r.json.gz: r.json.gz: a web page",
         f"{mirror.site.root}/short/tsv.zip: cut off",
         f"Put r.json.gz and m.json.gz into {tmp_path / 'd'} by hand",
@@ -330,7 +330,8 @@ TABLE = {"urls": ["http://localhost/f.csv"], "columns": {"user": "u", "item": "i
         ([{"interactions": {**TABLE, "columns": {"user": 0, "item": "i", "time": 1}}}], "not some"),
         ([{"interactions": {**TABLE, "format": "json", "columns": {"user": 0}}}], "one name each"),
         ([{"interactions": TABLE, "items": TABLE}], "item and title"),
-        ([{"interactions": {**TABLE, "file": "../f.csv"}}], "file"),
+        ([{"interactions": {**TABLE, "file": "../f.csv"}}], "cannot be the name of a file"),
+        ([{"interactions": {**TABLE, "urls": ["http://localhost/?f=1"]}}], "cannot be the name"),
         ([{"interactions": {**TABLE, "urls": []}}], "urls"),
     ],
 )
