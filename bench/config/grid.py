@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.config import files, layers
 from bench.config.method_settings import setting_names
-from bench.config.overrides import Overrides, overlay
+from bench.config.overrides import Overrides, overlay, protocol_of
 from bench.config.selection import Selection, expand, parse_seeds
 from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
 from bench.data.synthetic_config import is_synthetic
@@ -127,10 +127,8 @@ class _Resolver:
         real = [name for name in dataset_names(self.workspace) if not is_synthetic(name)]
         for name in expand(self.selection.datasets, real):
             config = dataset_config(name, self.workspace)
-            protocol = config.protocol_named(self.selection.protocol).model_dump()
-            taken = self.overrides.take("protocol", ProtocolConfig.model_fields.keys() - {"name"})
-            built = layers.build(ProtocolConfig, overlay(protocol, taken), "--set protocol")
-            yield name, DataSource(name, config, built)
+            protocol = protocol_of(config, self.selection.protocol, self.overrides)
+            yield name, DataSource(name, config, protocol)
 
     def cells(self, source: DataSource, student: str, choices: list[_Choice]) -> Iterator[Trial]:
         """The trials of one student on one dataset, but for their seeds."""

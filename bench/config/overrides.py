@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bench.config import layers
+from bench.data.config import DatasetConfig, ProtocolConfig
 from bench.errors import ConfigError, UnknownNameError
 
 SECTIONS = {
@@ -78,3 +79,15 @@ def overlay(mapping: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
     for path, value in taken.items():
         layers.place(result, path, value)
     return result
+
+
+def protocol_of(config: DatasetConfig, name: str | None, overrides: Overrides) -> ProtocolConfig:
+    """The protocol that a command chooses for a dataset, `--set protocol.*` applied.
+
+    Raises:
+        UnknownNameError: no protocol has this name.
+        ConfigError: an override with a wrong value.
+    """
+    protocol = config.protocol_named(name).model_dump()
+    taken = overrides.take("protocol", ProtocolConfig.model_fields.keys() - {"name"})
+    return layers.build(ProtocolConfig, overlay(protocol, taken), "--set protocol")

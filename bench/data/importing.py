@@ -1,11 +1,10 @@
-"""Bring your own data: tables of interactions and items become the source of a dataset."""
+"""Bring your own data: what lies in your files becomes the source of a dataset."""
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +13,13 @@ from numpy.typing import NDArray
 
 from bench.data import interactions
 from bench.data.config import DATASET_FILE, DatasetConfig, ProtocolConfig, ProtocolName
+from bench.data.dllm2rec import is_dllm2rec, read_dllm2rec
+from bench.data.events import Events
 from bench.data.files import exclusive, replace_folder, write_json
-from bench.data.interactions import HISTORY, SPLITS, Interactions, canonical
+from bench.data.interactions import HISTORY, SPLITS, Interactions
+from bench.data.sequences import read_sequences
 from bench.data.tables import (
+    COLUMNS,
     FORMATS,
     find_column,
     need_column,
@@ -25,7 +28,8 @@ from bench.data.tables import (
     read_table,
     table_format,
 )
-from bench.errors import DataError
+from bench.data.text import clean_text
+from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
@@ -45,19 +49,88 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Tables:
-    """The files of an import and what their columns are called.
+    """The files of an import and how they are read.
 
     Attributes:
-        interactions: table of interactions.
+        interactions: what holds the interactions: a file, or the folder of layout `dllm2rec`.
         items: table of items, or None.
         columns: column by role (keys of `tables.COLUMNS`), where it has no common name.
         texts: further columns of the item table whose content follows the title.
+        layout: one of `LAYOUTS`.
+        file_order: whether rows stand in the order of time: it orders a user's interactions where
+            the table has neither times nor positions, and breaks the ties of times.
     """
 
     interactions: Path
     items: Path | None
     columns: Mapping[str, str] = field(default_factory=dict)
     texts: Sequence[str] = ()
+    layout: str = "table"
+    file_order: bool = False
+
+
+def parse_columns(texts: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """`role=column` pairs as columns by role, and those of the role `text` in their order.
+
+    Raises:
+        ConfigError: not of that form, an unknown role, or a role given twice.
+    """
+    columns: dict[str, str] = {}
+    further = []
+    for text in texts:
+        role, equals, column = text.partition("=")
+        if not equals or not column:
+            raise ConfigError(f"--column {text}: expected ROLE=NAME, such as user=reviewerID")
+        if role == "text":
+            further.append(column)
+        elif role not in COLUMNS:
+            raise UnknownNameError("role", role, [*COLUMNS, "text"], f"--column {text}")
+        elif role in columns:
+            raise ConfigError(f"--column {text}: the {role} is column '{columns[role]}' already")
+        else:
+            columns[role] = column
+    return columns, further
+
+
+def tables_at(
+    path: Path,
+    items: Path | None = None,
+    columns: Iterable[str] = (),
+    *,
+    layout: str | None = None,
+    file_order: bool = False,
+) -> Tables:
+    """The files of an import as the command line gives them.
+
+    Args:
+        path: a file, or a folder of files with telling names.
+        items: the table of items, if it is not in that folder.
+        columns: `role=column` pairs.
+        layout: one of `LAYOUTS`; None means `dllm2rec` for a folder that looks so, else `table`.
+        file_order: see `Tables`.
+
+    Raises:
+        DataError: nothing there, several candidates, or an option that the layout has no use for.
+        ConfigError: pairs that are none.
+    """
+    by_role, texts = parse_columns(columns)
+    layout = layout or ("dllm2rec" if path.is_dir() and is_dllm2rec(path) else "table")
+    if layout == "table":
+        return Tables(*locate(path, items), by_role, texts, layout, file_order)
+    roles = set() if layout == "dllm2rec" else {"item", "title"}
+    unused = [f"--column {role}" for role in sorted(by_role.keys() - roles)]
+    unused += ["--file-order"] * file_order
+    if layout == "dllm2rec":
+        unused += ["--items"] * (items is not None) + ["--column text"] * bool(texts)
+    if unused:
+        raise DataError(f"{path}: layout {layout} has no use for {', '.join(unused)}")
+    for given in filter(None, (path, items)):
+        if not given.exists():
+            raise DataError(f"{given}: no such file or folder")
+    if path.is_dir() != (layout == "dllm2rec"):
+        kind = "folder" if layout == "dllm2rec" else "file"
+        raise DataError(f"{path}: layout {layout} is read from a {kind}")
+    return Tables(path, items, by_role, texts, layout)
 
 
 def locate(path: Path, items: Path | None = None) -> tuple[Path, Path | None]:
@@ -87,42 +160,56 @@ def locate(path: Path, items: Path | None = None) -> tuple[Path, Path | None]:
 
 
 def read(tables: Tables) -> Interactions:
-    """Read and check the tables.
+    """Read and check the files.
 
     Raises:
         DataError: what is wrong, in which file, and what would be right.
     """
+    events = LAYOUTS[tables.layout](tables)
+    texts, report = ({}, []) if tables.layout == "dllm2rec" else _read_items(tables)
+    return events.canonical(texts, f"import of {tables.interactions.name}", report)
+
+
+def _read_table(tables: Tables) -> Events:
     path, given = tables.interactions, tables.columns
-    texts, report = _read_items(tables)
     frame = read_table(path)
-    report.insert(0, f"read {len(frame):,} rows of {path.name}")
+    report = [f"read {len(frame):,} rows of {path.name}"]
     user = need_column(frame, "user", given.get("user"), path)
     item = need_column(frame, "item", given.get("item"), path)
     time, position, rating, split = (
         find_column(frame, role, given.get(role), path)
         for role in ("time", "position", "rating", "split")
     )
-    if time is None and position is None:
+    if tables.file_order and position is not None:
+        raise DataError(f"{path}: --file-order, but column '{position}' gives positions")
+    if time is None and position is None and not tables.file_order:
         need_column(frame, "time", None, path)
+    unused = [c for c in frame.columns if c not in (user, item, time, position, rating, split)]
+    if unused:
+        report.append(f"columns not used: {', '.join(unused)}")
     complete = (frame[user] != "") & (frame[item] != "")
     if not complete.all():
         report.append(f"dropped {(~complete).sum():,} rows without user or item")
         frame = frame[complete]
-    data = canonical(
-        frame[user],
-        frame[item],
-        item_texts=texts,
+    positions = parse_times(frame[position], path) if position else None
+    return Events(
+        user=frame[user],
+        item=frame[item],
         time=parse_times(frame[time], path) if time else None,
-        position=parse_times(frame[position], path) if position else None,
+        position=np.arange(len(frame)) if tables.file_order else positions,
         rating=parse_numbers(frame[rating], path).astype(np.float32) if rating else None,
         split=_parse_split(frame[split], path) if split else None,
-        origin=f"import of {path.name}",
         report=report,
     )
-    unused = [c for c in frame.columns if c not in (user, item, time, position, rating, split)]
-    if unused:
-        return replace(data, report=[*data.report, f"columns not used: {', '.join(unused)}"])
-    return data
+
+
+LAYOUTS: Mapping[str, Callable[[Tables], Events]] = {
+    "table": _read_table,
+    "user-sequences": lambda tables: read_sequences(tables.interactions, named=True),
+    "item-sequences": lambda tables: read_sequences(tables.interactions, named=False),
+    "dllm2rec": lambda tables: read_dllm2rec(tables.interactions),
+}
+"""How files hold interactions; docs/adding-a-dataset.md describes each of them."""
 
 
 def store(name: str, data: Interactions, workspace: Workspace, *, configured: bool) -> None:
@@ -184,12 +271,9 @@ def _named(folder: Path, stems: Sequence[str]) -> Path | None:
 def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
     path = tables.items
     if path is None:
-        for option, given in (
-            ("--title-column", tables.columns.get("title")),
-            ("--text-column", tables.texts),
-        ):
+        for role, given in (("title", tables.columns.get("title")), ("text", tables.texts)):
             if given:
-                raise DataError(f"{option} was given, but there is no table of items")
+                raise DataError(f"--column {role} was given, but there is no table of items")
         return {}, ["no table of items: items have no text"]
     frame = read_table(path)
     # The item column is called the same in both tables, or has a common name in this one.
@@ -217,11 +301,6 @@ def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
         for token, *parts in zip(frame[item], *columns, strict=True)
     }
     return texts, report
-
-
-def clean_text(text: str) -> str:
-    """Decode HTML entities and join white space: `Tom &amp;  Jerry` -> `Tom & Jerry`."""
-    return " ".join(html.unescape(text).split())
 
 
 def _by_name(frame: pd.DataFrame, name: str) -> str | None:

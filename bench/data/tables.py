@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEPARATORS = {"tsv": "\t", "txt": "\t", "inter": "\t", "item": "\t", "csv": ","}
-FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz), .parquet"
+FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz or .zst), .parquet"
+COMPRESSIONS = ("gz", "zst")
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "user": ("user_id", "user", "userid", "uid", "reviewerid", "session_id"),
@@ -35,10 +38,41 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 def table_format(path: Path) -> str | None:
     """`tsv`, `csv`, `parquet`, ...: the extension without `.gz`, or None if it is not one."""
     suffixes = [suffix.lower().lstrip(".") for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == "gz":
+    if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
     found = suffixes[-1] if suffixes else ""
     return found if found in SEPARATORS or found == "parquet" else None
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file to be read, plain, gzipped or in Zstandard, which its ending tells.
+
+    Call it and read under `reading`.
+
+    Raises:
+        DataError: `.zst` without the package that reads it.
+    """
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    if path.suffix.lower() == ".zst":
+        try:
+            import pyarrow  # and not zstandard, which takes a file that is cut off for a whole one
+        except ImportError as error:
+            raise DataError(f"{path}: reading .zst needs the package pyarrow") from error
+        stream = pyarrow.input_stream(str(path), compression="zstd")
+        return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what reading a file can raise into a DataError that names the file."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: damaged or cut off: {error}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -47,19 +81,11 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         DataError: unknown format, unreadable, damaged or without rows.
     """
-    import pandas as pd
-
     kind = table_format(path)
     if kind is None:
         raise DataError(f"{path}: unknown kind of table; known are {FORMATS}")
-    try:
+    with reading(path):
         frame = _read_parquet(path) if kind == "parquet" else _read_text(path, SEPARATORS[kind])
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged or cut off: {error}") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path}: is empty") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
     frame.columns = [str(name).partition(":")[0].strip() for name in frame.columns]
     if not frame.columns.is_unique:
         twice = sorted(frame.columns[frame.columns.duplicated()])
@@ -93,9 +119,19 @@ def need_column(frame: pd.DataFrame, role: str, given: str | None, path: Path) -
     if name is None:
         raise DataError(
             f"{path}: no column for the {role}: none is called {', '.join(COLUMNS[role])}. "
-            f"Name one with --{role}-column. Columns: {', '.join(frame.columns)}"
+            f"Name one with --column {role}=NAME. Columns: {', '.join(frame.columns)}"
+            f"{_hint(role)}"
         )
     return name
+
+
+def _hint(role: str) -> str:
+    """What may stand behind a column that is missing."""
+    if role == "time":
+        return ". Do the rows of a user stand in the order of time? Then give --file-order"
+    if role in ("user", "item"):
+        return ". Does a line hold a user and all of their items? Then give --layout user-sequences"
+    return ""
 
 
 def parse_numbers(values: pd.Series, path: Path) -> NDArray[np.float64] | NDArray[np.int64]:
@@ -151,16 +187,19 @@ def _unreadable(values: pd.Series, bad: NDArray[np.bool_], kind: str, path: Path
 def _read_text(path: Path, separator: str) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.read_csv(
-        path,
-        sep=separator,
-        dtype=str,
-        keep_default_na=False,
-        na_filter=False,
-        index_col=False,
-        quoting=3 if separator == "\t" else 0,
-        encoding="utf-8-sig",
-    ).fillna("")
+    try:
+        with open_text(path) as stream:
+            frame = pd.read_csv(
+                stream,
+                sep=separator,
+                dtype=str,
+                keep_default_na=False,
+                na_filter=False,
+                index_col=False,
+                quoting=3 if separator == "\t" else 0,
+            ).fillna("")
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path}: is empty") from error
     return frame.apply(_unquote) if separator == "\t" else frame
 
 

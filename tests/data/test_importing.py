@@ -8,12 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.cli.data import command
 from bench.data import importing, store
 from bench.data.config import dataset_config, dataset_names
-from bench.data.importing import Tables, locate
-from bench.errors import DataError
+from bench.data.importing import LAYOUTS, Tables, locate, parse_columns, tables_at
+from bench.data.movielens import read_movielens
+from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 
 ITEMS = 'item_id\ttitle\nx\tTom &amp; Jerry\ny\tA "quoted" word\nz\t\n'
@@ -30,6 +33,14 @@ def write(folder: Path, log: str = LOG, items: str | None = ITEMS, name: str = "
     return folder
 
 
+def zst(text: str) -> bytes:
+    pyarrow = pytest.importorskip("pyarrow")
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(text.encode())
+    return sink.getvalue().to_pybytes()
+
+
 def read(folder: Path, **options):
     return importing.read(Tables(*locate(folder), **options))
 
@@ -44,7 +55,7 @@ def test_titles_are_decoded_and_stray_quotes_kept(tmp_path):
     assert (len(data), data.user_tokens) == (15, ["a", "b", "c"])
 
 
-@pytest.mark.parametrize("form", ["csv", "csv.gz", "tsv.gz", "parquet", "inter"])
+@pytest.mark.parametrize("form", ["csv", "csv.gz", "tsv.gz", "csv.zst", "parquet", "inter"])
 def test_every_format_gives_the_same_data(tmp_path, form):
     reference = read(write(tmp_path / "tsv"))
     folder = write(tmp_path / "other")
@@ -58,6 +69,8 @@ def test_every_format_gives_the_same_data(tmp_path, form):
     if form == "parquet":
         pytest.importorskip("pyarrow")
         frame.to_parquet(path)
+    elif form == "csv.zst":
+        path.write_bytes(zst(frame.to_csv(index=False)))
     else:
         frame.to_csv(path, sep="," if "csv" in form else "\t", index=False)
     assert read(folder).fingerprint == reference.fingerprint
@@ -93,7 +106,7 @@ def test_columns_can_be_named(tmp_path):
 
 
 BAD_LOGS = {
-    "no user column": (LOG.replace("user_id", "who"), "no column for the user.*--user-column"),
+    "no user column": (LOG.replace("user_id", "who"), "no column for the user.*--column user=NAME"),
     "no order": ("user\titem\na\tx\n", "no column for the time"),
     "empty": ("", "is empty"),
     "header only": ("user\titem\ttime\n", "a header but no rows"),
@@ -141,6 +154,97 @@ def test_a_truncated_gzip_is_refused(tmp_path):
         read(folder)
 
 
+def test_a_truncated_zst_is_refused(tmp_path):
+    whole = zst(LOG * 20_000)
+    folder = write(tmp_path / "shop")
+    (folder / "interactions.tsv").unlink()
+    (folder / "interactions.tsv.zst").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"interactions\.tsv\.zst: cannot be read: Truncated"):
+        read(folder)
+
+
+rows = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "é", "10", "9"]),
+        st.sampled_from(["x", "y", "z", "w"]),
+        st.integers(0, 5),
+        st.sampled_from(["1", "2.5"]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_changes_nothing(tmp_path_factory, table, random):
+    """Nor does that of the columns, or of the items."""
+    shuffled = random.sample(table, len(table))
+    items = ITEMS.splitlines()[1:]
+    folder = tmp_path_factory.mktemp("import")
+    one = ["user,item,time,rating", *(f"{u},{i},{t},{r}" for u, i, t, r in table)]
+    other = ["rating,time,item,user", *(f"{r},{t},{i},{u}" for u, i, t, r in shuffled)]
+    head = ITEMS.splitlines()[:1]
+    prints = {
+        read(
+            write(folder / name, "\n".join(log), "\n".join(head + titles), "interactions.csv")
+        ).fingerprint
+        for name, log, titles in (("one", one, items), ("other", other, items[::-1]))
+    }
+    assert len(prints) == 1
+
+
+def test_the_order_of_the_file_orders_alone_or_breaks_ties(tmp_path):
+    log = "user,item\na,y\nb,x\na,x\na,y\n"
+    folder = write(tmp_path / "order", log, None, "interactions.csv")
+    with pytest.raises(DataError, match=r"no column for the time.*--file-order"):
+        read(folder)
+    data = read(folder, file_order=True)
+    assert [data.item_tokens[i] for i in data.item] == ["y", "x", "y", "x"]
+    ties = "user,item,time\na,y,1\na,x,1\na,w,0\n"
+    folder = write(tmp_path / "ties", ties, None, "interactions.csv")
+    for options, order in (({}, ["w", "x", "y"]), ({"file_order": True}, ["w", "y", "x"])):
+        found = read(folder, **options)
+        assert [found.item_tokens[i] for i in found.item] == order
+    folder = write(tmp_path / "both", "user,item,position\na,y,1\n", None, "interactions.csv")
+    with pytest.raises(DataError, match="column 'position' gives positions"):
+        read(folder, file_order=True)
+
+
+def test_columns_are_given_by_role():
+    assert parse_columns(["user=who", "text=a=b", "text=c"]) == ({"user": "who"}, ["a=b", "c"])
+    with pytest.raises(ConfigError, match="expected ROLE=NAME"):
+        parse_columns(["who"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'user'"):
+        parse_columns(["usr=who"])
+    with pytest.raises(ConfigError, match="the user is column 'a' already"):
+        parse_columns(["user=a", "user=b"])
+
+
+def test_the_report_says_what_was_read_dropped_and_why(tmp_path):
+    log = LOG.replace("timestamp", "timestamp\tcolour").replace("\n", "\tred\n")
+    log = log.replace("colour\tred", "colour") + "\tx\t1\tred\na\tx\t0\tred\n"
+    items = ITEMS + "\tno id\nq\tnever bought\n"
+    assert read(write(tmp_path / "shop", log, items)).report == [
+        "read 17 rows of interactions.tsv",
+        "columns not used: colour",
+        "dropped 1 rows without user or item",
+        "read 5 rows of items.tsv",
+        "dropped 1 items without id",
+        "dropped 1 interactions that repeat another one exactly",
+        "1 items of the item table have no interactions (they are ranked)",
+    ]
+
+
+def test_recboles_own_folder_is_read_as_it_is():
+    recbole = pytest.importorskip("recbole")
+    folder = Path(recbole.__file__).parent / "dataset_example" / "ml-100k"
+    data, own = importing.read(tables_at(folder)), read_movielens()
+    for name in ("user", "item", "time", "rating"):
+        assert (getattr(data, name) == getattr(own, name)).all(), name
+    assert data.item_texts[data.item_tokens.index("38")] == "Net, The"
+
+
 def test_folders_without_one_table_are_refused(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         locate(tmp_path / "nowhere")
@@ -172,6 +276,37 @@ def test_a_new_name_becomes_a_dataset(tmp_path):
     assert (data.n_users, data.n_items, data.dataset) == (3, 3, "my-shop")
     described = bench_data("info", "my-shop", "--protocol", "leave-one-out").stdout
     assert "leave-one-out-10" in described
+
+
+def test_columns_and_layouts_are_given_on_the_command_line(tmp_path):
+    write(tmp_path / "files", LOG.replace("user_id", "who"))
+    items = tmp_path / "files" / "items.tsv"
+    items.write_text("item_id\tcalled\tabout\nx\tOne\tfirst\n")
+    columns = ("--column", "user=who", "--column", "title=called", "--column", "text=about")
+    assert bench_data("import", "shop", tmp_path / "files", *columns).exit_code == 0
+    data = store.load("shop", "temporal-10-from1", Workspace.current())
+    assert data.item_texts == ["One. first", "", ""]
+    lines = tmp_path / "lines.txt"
+    lines.write_text("u x y x y\nv z y x\n")
+    result = bench_data("import", "lines", lines, "--layout", "user-sequences")
+    assert "lines under leave-one-out-10" in result.stdout
+    option = next(o for o in command.commands["import"].params if o.name == "layout")
+    assert list(option.type.choices) == list(LAYOUTS)
+
+
+def test_a_protocol_is_chosen_part_by_part(tmp_path):
+    bench_data("import", "shop", write(tmp_path / "files"))
+    result = bench_data(
+        *("info", "shop", "--protocol", "leave-one-out", "--set", "protocol.filters.until=4")
+    )
+    assert "shop under leave-one-out-10-until4" in result.stdout
+    assert "filters dropped 3 interactions" in result.stdout
+    with pytest.raises(ConfigError, match=r"Did you mean 'protocol\.history'"):
+        bench_data("info", "shop", "--set", "protocol.histori=3")
+    with pytest.raises(ConfigError, match="do not concern leave-one-out"):
+        bench_data(
+            *("info", "shop", "--protocol", "leave-one-out", "--set", "protocol.test_share=0.2")
+        )
 
 
 def test_a_name_that_is_no_folder_is_refused(tmp_path):
