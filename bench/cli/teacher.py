@@ -1,4 +1,4 @@
-"""`bench teacher`: build, check and describe teacher knowledge."""
+"""`bench teacher`: build, bring, check, describe and hand on teacher knowledge."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from bench.teachers.manifest import TeacherManifest
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+LATENCY = "latency_ms_per_user"
+"""Key of a recipe: milliseconds that the teacher takes to rank for one user."""
 
 progress = partial(click.echo, err=True)
 
@@ -44,7 +47,7 @@ _format = click.option(
 
 @click.group()
 def command() -> None:
-    """Make, check and describe teacher knowledge (tocf)."""
+    """Make, bring, check and describe teacher knowledge (tocf)."""
 
 
 @command.command()
@@ -86,6 +89,96 @@ def build(
     )
 
 
+@command.command("import")
+@click.option("--dataset", help="Name of the dataset.")
+@click.option("--name", help="What the teacher is to be called.")
+@click.option("--protocol", help="Protocol of the rows; else the dataset's own.")
+@click.option(
+    "--items",
+    type=click.Path(path_type=Path),
+    help="Order of the items of arrays: a name a line, or a table with a column of names.  "
+    "[the catalogue's order]",
+)
+@click.option(
+    "--item-key",
+    type=click.Choice(["token", "title", "id"]),
+    help="What --items and tables name items by.  [token]",
+)
+@click.option("--id-base", type=click.IntRange(0, 1), help="Where integer ids leave it open.")
+@click.option(
+    "--value",
+    type=click.Choice(["distance", "score"]),
+    help="What accompanies the lists.  [distance, or as a table's column is called]",
+)
+@click.option(
+    "--list-length",
+    type=click.IntRange(min=1),
+    help="Items per list.  [as most have; 100 of values of the whole catalogue]",
+)
+@click.option("--force", is_flag=True, help="Replace a teacher that is there.")
+@click.argument("paths", nargs=-1, required=True, metavar="[ROLE=]PATH...")
+def import_(
+    dataset: str | None,
+    name: str | None,
+    protocol: str | None,
+    items: Path | None,
+    force: bool,
+    paths: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Make the files at PATH a teacher of a dataset, once they pass every check.
+
+    \b
+    A PATH is a folder of files with known names, or a file:
+      embeddings  all_embeddings.pt, embeddings.npy, .safetensors, ...   [N, D]
+      rankings    myrank_train.txt, rankings.npy: integer ids, best first  [R, K]
+      distances   confidence_train.txt, distances.npy: of the listed items [R, K]
+      dist, rank  BIGRec's arrays over the whole catalogue                 [R, N]
+      table       .csv, .tsv, .parquet: a listed item a line, by keys of rows
+    Other names need ROLE=PATH. docs/teachers.md says how each is understood.
+    """
+    from bench.teachers.importing import Request, import_teacher
+    from bench.teachers.manifest import teacher_folder
+
+    workspace = Workspace.current()
+    name = _required(name, "--name")
+    request = Request(paths, items, **options)
+    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
+    folder = teacher_folder(workspace, data.dataset, name, data.protocol, default_slug)
+    for line in import_teacher(name, request, data, workspace, folder, progress, force):
+        click.echo(line)
+    click.echo(folder)
+
+
+@command.command("export")
+@_common
+@click.option("--layout", type=click.Choice(["dllm2rec"]), default="dllm2rec", show_default=True)
+@click.option(
+    "--id-base",
+    type=click.IntRange(0, 1),
+    default=0,
+    show_default=True,
+    help="What the first item of the catalogue is called.",
+)
+@click.argument("output", type=click.Path(path_type=Path))
+def export(
+    dataset: str | None,
+    teacher: str,
+    protocol: str | None,
+    layout: str,
+    id_base: int,
+    output: Path,
+) -> None:
+    """Write a teacher to the new folder OUTPUT in the layout that DLLM2Rec publishes."""
+    from bench.teachers.exporting import export_dllm2rec
+
+    workspace = Workspace.current()
+    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
+    folder = _folder(workspace, data.dataset, teacher, data.protocol, default_slug)
+    export_dllm2rec(folder, data, output, id_base)
+    click.echo(output)
+
+
 @command.command()
 @_common
 @_format
@@ -115,7 +208,7 @@ def check(
 def info(
     dataset: str | None, teacher: str, protocol: str | None, form: str, path: Path | None
 ) -> None:
-    """Show a teacher's manifest: recipe, fingerprints, and how good it is by itself."""
+    """Show how good a teacher is by itself, its recipe and what it was made for."""
     from bench.data.config import dataset_config
 
     workspace = Workspace.current()
@@ -125,7 +218,21 @@ def info(
         slug, default_slug = config.protocol_named(protocol).slug, config.protocol.slug
         path = _folder(workspace, name, teacher, slug, default_slug)
     manifest = _read(path)
-    _show({**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}, form)
+    content = {**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}
+    if form == "text":
+        content["metrics"] = _at_cut_offs(manifest.metrics)
+    first = ("name", "kind", "dataset", "protocol", "signals", "metrics")
+    latency = {LATENCY: manifest.recipe[LATENCY]} if LATENCY in manifest.recipe else {}
+    _show({**{key: content[key] for key in first}, **latency, **content}, form)
+
+
+def _at_cut_offs(metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """What people look at first: HR and NDCG, by split; or that nobody told."""
+    shown = {
+        split: {name: value for name, value in found.items() if name.startswith(("hr@", "ndcg@"))}
+        for split, found in metrics.items()
+    }
+    return shown or {"not told": "it was imported without lists for the rows of evaluation"}
 
 
 def _data(dataset: str, protocol: str | None, workspace: Workspace) -> tuple[PreparedData, str]:

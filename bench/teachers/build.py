@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -43,12 +43,13 @@ class Product:
 
     Attributes:
         metrics: the teacher's own metrics under the students' protocol, by split.
-        test_ranks: int32 [R_test], rank of every test target over the catalogue.
+        test_ranks: int32 [R_test], rank of every test target over the catalogue, or None.
         recipe: how it was made: the resolved options and what became of them.
-        embeddings: float32 [N, D], row i - 1 is item i.
+        embeddings: float32 or float16 [N, D], row i - 1 is item i.
         rankings: int32 [R, K_T], ids 1..N, best first, one row per training row.
         distances: float32 [R, K_T], non-decreasing along a row.
         truth_distance: float32 [R], distance to the row's own target.
+        covered: bool [R], False where the rows above are filler; None covers every row.
         trajectories: int32 [M, C, R, K_T], ids 1..N, best first, of M models at C states of their
             training.
         members: names of the M models.
@@ -56,12 +57,13 @@ class Product:
     """
 
     metrics: dict[str, dict[str, float]]
-    test_ranks: NDArray[np.int32]
+    test_ranks: NDArray[np.int32] | None
     recipe: dict[str, Any]
-    embeddings: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.float32] | NDArray[np.float16] | None = None
     rankings: NDArray[np.int32] | None = None
     distances: NDArray[np.float32] | None = None
     truth_distance: NDArray[np.float32] | None = None
+    covered: NDArray[np.bool_] | None = None
     trajectories: NDArray[np.int32] | None = None
     members: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -161,21 +163,15 @@ def build_teacher(
         config = layers.build(TeacherConfig, config, where)
     builder = KINDS.get(config.kind)
     options = resolved_options(config, data.dataset, workspace, f"{where} options")
-    with _lock(folder, progress):
+    with locked(folder, progress):
         if folder.is_dir() and not rebuild:
             _refuse_other_recipe(folder, config.kind, options, data)
             return folder
-        _remove_leftovers(folder)  # of a killed process
         progress(f"building {where} for {data.dataset} ({data.protocol})")
         product = builder.build(options, data, workspace.tocf / ".cache", device, progress)
-        temporary = folder.with_name(f".{folder.name}.building-{uuid.uuid4().hex[:8]}")
-        try:
-            _write(temporary, name, config.kind, options, data, product)
-            if folder.is_dir():
-                folder.replace(folder.with_name(f"{temporary.name}-old"))
-            temporary.replace(folder)
-        finally:
-            _remove_leftovers(folder)
+        recipe = {"options": options.model_dump(mode="json"), **product.recipe}
+        with replaced(folder) as temporary:
+            write(temporary, name, config.kind, data, replace(product, recipe=recipe))
     test = product.metrics.get("test", {})
     progress(f"{where} is in {folder}: its own test NDCG@20 is {test.get('ndcg@20', 0):.4f}")
     return folder
@@ -206,6 +202,21 @@ def ensure_teacher(
     slug = data.protocol
     folder = teacher_folder(workspace, data.dataset, name, slug, default_slug or slug)
     return build_teacher(name, config, data, workspace, folder, progress, rebuild, device)
+
+
+@contextlib.contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` if all went well; for `locked` ones."""
+    _remove_leftovers(folder)  # of a killed process
+    temporary = folder.with_name(f".{folder.name}.building-{uuid.uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if folder.is_dir():
+            folder.replace(folder.with_name(f"{temporary.name}-old"))
+        temporary.replace(folder)
+    finally:
+        _remove_leftovers(folder)
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -252,20 +263,22 @@ def _by_path(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _write(
-    folder: Path,
-    name: str,
-    kind: str,
-    options: BaseModel,
-    data: PreparedData,
-    product: Product,
-) -> None:
+def write(folder: Path, name: str, kind: str, data: PreparedData, product: Product) -> None:
+    """Write arrays and manifest in the suite's own layout.
+
+    Args:
+        folder: an empty folder.
+        name: the teacher's name.
+        kind: of what kind it is.
+        data: the rows and catalogue it speaks of.
+        product: what it says.
+    """
     from safetensors.numpy import save_file
 
-    folder.mkdir(parents=True)
     signals: list[Signal] = []
     if product.embeddings is not None:
-        table = np.ascontiguousarray(product.embeddings, dtype=np.float32)
+        half = product.embeddings.dtype == np.float16
+        table = np.ascontiguousarray(product.embeddings, dtype=None if half else np.float32)
         save_file({"embeddings": table}, folder / files.EMBEDDINGS)
         signals.append("embeddings")
     arrays: list[tuple[str, Signal, NDArray[Any] | None]] = [
@@ -278,7 +291,10 @@ def _write(
         if array is not None:
             np.save(folder / file, array)
             signals.append(signal)
-    np.save(folder / files.TEST_RANKS, product.test_ranks)
+    if product.covered is not None:
+        np.save(folder / files.COVERED, product.covered)
+    if product.test_ranks is not None:
+        np.save(folder / files.TEST_RANKS, product.test_ranks)
     manifest = TeacherManifest(
         name=name,
         kind=kind,
@@ -287,7 +303,7 @@ def _write(
         signals=signals,
         id_base=1,
         members=product.members,
-        recipe={"options": options.model_dump(mode="json"), **product.recipe},
+        recipe=product.recipe,
         notes=product.notes,
         catalogue_fingerprint=data.catalogue_fingerprint,
         split_fingerprint=data.split_fingerprint,
@@ -303,7 +319,8 @@ def _write(
 
 
 @contextlib.contextmanager
-def _lock(folder: Path, progress: Progress) -> Iterator[None]:
+def locked(folder: Path, progress: Progress) -> Iterator[None]:
+    """Hold the lock of a teacher's folder; another process that holds it is waited for."""
     from filelock import FileLock, Timeout
 
     folder.parent.mkdir(parents=True, exist_ok=True)

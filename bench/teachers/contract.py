@@ -142,6 +142,41 @@ def check(folder: Path, data: PreparedData) -> Checked:
     return checked
 
 
+def refuse_other_data(manifest: TeacherManifest, data: PreparedData) -> list[str]:
+    """What a manifest says that is not so of `data`: dataset, catalogue, split."""
+    problems = []
+    where = f"dataset {data.dataset}, protocol {data.protocol}"
+    if manifest.dataset != data.dataset:
+        problems.append(f"made for the dataset {manifest.dataset}, not for {where}")
+    if manifest.catalogue_fingerprint not in (None, data.catalogue_fingerprint):
+        problems.append(
+            f"made for another catalogue ({manifest.catalogue_fingerprint}) than that of "
+            f"{where} ({data.catalogue_fingerprint}): the items differ, or their order"
+        )
+    if manifest.split_fingerprint not in (None, data.split_fingerprint):
+        problems.append(
+            f"made for another split ({manifest.split_fingerprint}) than that of {where} "
+            f"({data.split_fingerprint}): its rows are not these rows, and it may have "
+            "seen their targets"
+        )
+    return problems
+
+
+def count_hint(count: int, data: PreparedData) -> str:
+    """What a wrong number of rows may mean."""
+    rows = {split: len(getattr(data, split)) for split in ("train", "valid", "test")}
+    for more in (("valid",), ("test",), ("valid", "test")):
+        if count == rows["train"] + sum(rows[split] for split in more):
+            return (
+                f"; as many as train, {' and '.join(more)} have together: what is told of rows of "
+                "evaluation must not be in a teacher"
+            )
+    for split in ("valid", "test"):
+        if count == rows[split]:
+            return f"; as many as {split} has: rows of evaluation must not be in a teacher"
+    return ""
+
+
 class _Reader:
     """One pass over a folder; notes what it finds in `checked`."""
 
@@ -195,7 +230,10 @@ class _Reader:
 
     def read_embeddings(self) -> Array:
         if self.has(files.EMBEDDINGS):
-            return read_safetensors(self.folder / files.EMBEDDINGS, "embeddings")
+            table = read_safetensors(self.folder / files.EMBEDDINGS, "embeddings")
+            if table.dtype.kind != "f":
+                raise Unreadable(f"{files.EMBEDDINGS} holds {table.dtype}, floats expected")
+            return table
         if self.has(files.PUBLISHED_EMBEDDINGS):
             return read_tensor(self.folder / files.PUBLISHED_EMBEDDINGS)
         raise Unreadable(f"{files.PUBLISHED_EMBEDDINGS} (or {files.EMBEDDINGS}) is missing")
@@ -218,22 +256,9 @@ class _Reader:
             self.checked.test_ranks = ranks.astype(np.int32)
 
     def made_for(self) -> None:
-        manifest, data = self.checked.manifest, self.data
-        where = f"dataset {data.dataset}, protocol {data.protocol}"
-        # Bare files declare no dataset; the manifest they imply has the name of their folder.
-        if self.has(files.MANIFEST) and manifest.dataset != data.dataset:
-            self.problem(f"made for the dataset {manifest.dataset}, not for {where}")
-        if manifest.catalogue_fingerprint not in (None, data.catalogue_fingerprint):
-            self.problem(
-                f"made for another catalogue ({manifest.catalogue_fingerprint}) than that of "
-                f"{where} ({data.catalogue_fingerprint}): the items differ, or their order"
-            )
-        if manifest.split_fingerprint not in (None, data.split_fingerprint):
-            self.problem(
-                f"made for another split ({manifest.split_fingerprint}) than that of {where} "
-                f"({data.split_fingerprint}): its rows are not these rows, and it may have "
-                "seen their targets"
-            )
+        # Bare files declare nothing; the manifest they imply has the name of their folder.
+        if self.has(files.MANIFEST):
+            self.checked.problems += refuse_other_data(self.checked.manifest, self.data)
 
     def hashes(self) -> None:
         for name, digest in self.checked.manifest.files.items():
@@ -355,7 +380,10 @@ class _Reader:
             return None
         rows = len(self.data.train)
         if values.shape != (rows,):
-            self.problem(f"{files.TRUTH_DISTANCE} has shape {values.shape}, expected ({rows},)")
+            hint = count_hint(len(values), self.data) if values.ndim == 1 else ""
+            self.problem(
+                f"{files.TRUTH_DISTANCE} has shape {values.shape}, expected ({rows},){hint}"
+            )
             return None
         usable = self.usable(values)
         if self.finite(usable, files.TRUTH_DISTANCE) and (usable < 0).any():
@@ -382,6 +410,7 @@ class _Reader:
             self.problem(
                 f"{files.TRAJECTORIES} has {lists.shape[2]} rows, the training split of "
                 f"{self.data.dataset} ({self.data.protocol}) has {rows}"
+                f"{count_hint(lists.shape[2], self.data)}"
             )
         else:
             self.states(lists)
@@ -422,7 +451,7 @@ class _Reader:
         if len(table) != rows:
             self.problem(
                 f"{what} have {len(table)} rows, the training split of {self.data.dataset} "
-                f"({self.data.protocol}) has {rows}"
+                f"({self.data.protocol}) has {rows}{count_hint(len(table), self.data)}"
             )
         return True
 

@@ -9,7 +9,7 @@ import contextlib
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,41 @@ from numpy.typing import NDArray
 from bench.files import write_whole
 from bench.teachers.files import sha256_of
 
+if TYPE_CHECKING:
+    import torch
+
 _POINTER_BYTES = 4096
 _POINTERS = (b"version https://git-lfs", b"/annex/objects/", b"../.git/annex/")
-_KINDS = {"numbers": "iuf", "integers": "iu", "bool": "b"}
-"""NumPy's letters for what an array may hold."""
 
 
 class Unreadable(Exception):
     """A file that does not hold what its name promises."""
 
 
-def read_tensor(path: Path) -> NDArray[Any]:
-    """The tensor of a `.pt` file, as saved by `torch.save`; its pickled part is never executed."""
+Holds = Literal["numbers", "floats", "integers", "bool"]
+
+_KINDS: dict[Holds, str] = {"numbers": "iuf", "floats": "f", "integers": "iu", "bool": "b"}
+"""NumPy's letters for what an array may hold."""
+
+
+def read_array(path: Path, holds: Holds = "numbers") -> NDArray[Any]:
+    """The array of a file of any known format; a `.npy` is mapped into memory, not read.
+
+    Of a `.safetensors` it is the only tensor, of text a table [R, K].
+    """
+    if path.suffix == ".txt":
+        return _parse(path)
+    if path.suffix == ".pt":
+        return read_tensor(path, holds)
+    array = read_safetensors(path) if path.suffix == ".safetensors" else map_npy(path)
+    return _of_kind(array, holds, path)
+
+
+def read_tensor(path: Path, holds: Holds = "floats") -> NDArray[Any]:
+    """The tensor of a `.pt` file, as saved by `torch.save`; its pickled part is never executed.
+
+    NumPy has no bfloat16: such a tensor is float32 here.
+    """
     import torch
 
     _refuse_pointer(path)
@@ -47,20 +70,25 @@ def read_tensor(path: Path) -> NDArray[Any]:
         ) from error
     if not isinstance(value, torch.Tensor):
         raise Unreadable(f"{path.name} holds a {type(value).__name__}, one [N, D] tensor expected")
-    if value.layout is not torch.strided or not value.is_floating_point():
-        raise Unreadable(f"{path.name} holds {value.dtype} numbers, dense floats expected")
-    return value.detach().float().numpy()
+    if value.layout is not torch.strided:
+        raise Unreadable(f"{path.name} holds a tensor of {value.layout}, a dense one expected")
+    return _of_kind(_as_numpy(value), holds, path)
 
 
-def read_safetensors(path: Path, key: str) -> NDArray[Any]:
-    """The tensor called `key` in a `.safetensors` file."""
-    import torch
+def read_safetensors(path: Path, key: str | None = None) -> NDArray[Any]:
+    """The tensor called `key` in a `.safetensors` file; without a key, the only one there is."""
     from safetensors import SafetensorError, safe_open
 
     _refuse_pointer(path)
     try:
         with safe_open(path, framework="pt") as stored:
             names = list(stored.keys())
+            if key is None and len(names) == 1:
+                key = names[0]
+            if key is None:
+                raise Unreadable(
+                    f"{path.name} holds {len(names)} tensors ({', '.join(names)}), one expected"
+                )
             if key not in names:
                 raise Unreadable(f"{path.name} holds {', '.join(names) or 'nothing'}, not '{key}'")
             tensor = stored.get_tensor(key)
@@ -68,10 +96,10 @@ def read_safetensors(path: Path, key: str) -> NDArray[Any]:
         raise Unreadable(
             f"{path.name} is truncated or no safetensors file ({_first_line(error)})"
         ) from error
-    return tensor.to(torch.float32).numpy()
+    return _as_numpy(tensor)
 
 
-def read_npy(path: Path, holds: Literal["numbers", "integers", "bool"] = "numbers") -> NDArray[Any]:
+def read_npy(path: Path, holds: Holds = "numbers") -> NDArray[Any]:
     """The array of a `.npy` file that holds real numbers, or what else is asked for."""
     _refuse_pointer(path)
     try:
@@ -81,9 +109,7 @@ def read_npy(path: Path, holds: Literal["numbers", "integers", "bool"] = "number
         raise Unreadable(
             f"{path.name} is truncated or no plain .npy array ({_first_line(error)})"
         ) from error
-    if array.dtype.kind not in _KINDS[holds]:
-        raise Unreadable(f"{path.name} holds {array.dtype}, {holds} expected")
-    return array
+    return _of_kind(array, holds, path)
 
 
 def map_npy(path: Path) -> NDArray[Any]:
@@ -118,8 +144,24 @@ def read_text(path: Path) -> NDArray[np.float64]:
     return table
 
 
+def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    tensor = tensor.detach()
+    try:
+        return tensor.numpy()
+    except TypeError:  # bfloat16 and the like
+        return tensor.float().numpy()
+
+
+def _of_kind(array: NDArray[Any], holds: Holds, path: Path) -> NDArray[Any]:
+    if array.dtype.kind not in _KINDS[holds]:
+        raise Unreadable(f"{path.name} holds {array.dtype}, {holds} expected")
+    return array
+
+
 def _parse(path: Path) -> NDArray[np.float64]:
     import pandas as pd
+
+    _refuse_pointer(path)
 
     try:
         # The first line alone fixes the number of columns; a longer line is an error below.

@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.data.rows import PreparedData
 from bench.teachers.contract import Array, Checked
+from bench.teachers.naming import preference
 
 SAMPLE_ROWS = 2000
 """Rows on which the slower figures are taken, evenly spread."""
@@ -23,12 +24,16 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
     Returns:
         Plain values: `coverage` (share of rows), `list_length` (K_T), `embedding_width` (D),
         `items_with_equal_embeddings`, `distance` (quantiles), `targets_in_list` (share of covered
-        rows whose target is in the top 1, 10 and K_T), `agreement` (see `list_agreement`),
-        `trajectories` (see `_trajectory_figures`) and fingerprints.
+        rows whose target is in the top 1, 10 and K_T), `agreement_of_order_and_embeddings` (see
+        `list_agreement`; not there without both, or for lists of fewer than 3),
+        `lists_with_ties_out_of_order` (see `ties_out_of_order`), `trajectories` (see
+        `_trajectory_figures`), fingerprints, and `doubts`: sentences about what is allowed and
+        looks wrong.
     """
     manifest = checked.manifest
     rows = len(data.train)
     covered = np.ones(rows, dtype=bool) if checked.covered is None else checked.covered
+    doubts: list[str] = []
     result: dict[str, Any] = {
         "name": manifest.name,
         "signals": list(manifest.signals),
@@ -39,9 +44,9 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
         "coverage": float(covered.mean()),
     }
     if checked.embeddings is not None:
-        unique = len(np.unique(checked.embeddings, axis=0))
+        unique, point = np.unique(checked.embeddings, axis=0, return_inverse=True)
         result["embedding_width"] = checked.embeddings.shape[1]
-        result["items_with_equal_embeddings"] = data.n_items - unique
+        result["items_with_equal_embeddings"] = data.n_items - len(unique)
     if checked.rankings is not None:
         lists, targets = checked.rankings[covered], data.train.target[covered]
         hit = lists == targets[:, None]
@@ -51,10 +56,22 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
             f"top_{k}": float(hit[:, :k].any(1).mean()) for k in sorted({1, min(10, size), size})
         }
         result["different_items_listed"] = len(np.unique(lists))
-        if manifest.id_base == 0 and not (lists == 1).any():
-            result["id_base_doubt"] = "no list names the id 0: is the base really 0, not 1?"
+        # A base that the suite wrote itself is no matter of doubt.
+        if not manifest.created_by:
+            doubts += _base_doubt(lists, manifest.id_base, data.n_items)
         if checked.embeddings is not None and size > 2:
-            result["agreement_of_order_and_embeddings"] = list_agreement(lists, checked.embeddings)
+            agreement, error = list_agreement(lists, checked.embeddings)
+            result["agreement_of_order_and_embeddings"] = agreement
+            if agreement < 3 * error:
+                doubts.append(
+                    f"the order of the lists has nothing to do with the embeddings (rank "
+                    f"correlation {agreement:.3f}, standard error {error:.3f}): they may be of "
+                    "different teachers, or count items in different orders"
+                )
+        if checked.embeddings is not None and checked.distances is not None:
+            result["lists_with_ties_out_of_order"] = ties_out_of_order(
+                lists, checked.distances[covered], point.reshape(-1), preference(data)
+            )
     if checked.distances is not None:
         result["distance"] = _distance_figures(checked.distances[covered])
     if checked.truth_distance is not None:
@@ -62,6 +79,7 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
     if checked.trajectories is not None:
         result["trajectories"] = _trajectory_figures(checked, data)
     result |= {
+        "doubts": doubts,
         "fingerprint": manifest.fingerprint,
         "catalogue_fingerprint": manifest.catalogue_fingerprint or "not declared",
         "split_fingerprint": manifest.split_fingerprint or "not declared",
@@ -69,7 +87,7 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
     return result
 
 
-def list_agreement(lists: Array, embeddings: Array) -> float:
+def list_agreement(lists: Array, embeddings: Array) -> tuple[float, float]:
     """How far list order and embedding space are of one mind: -1..1, near 0 if unrelated.
 
     Mean Spearman correlation, over a sample of rows, between an item's place in its list and its
@@ -79,6 +97,9 @@ def list_agreement(lists: Array, embeddings: Array) -> float:
     Args:
         lists: ids 1..N [R, K_T], K_T >= 3.
         embeddings: float32 [N, D].
+
+    Returns:
+        The mean, and its standard error.
     """
     sample = lists[:: max(1, len(lists) // SAMPLE_ROWS)][:SAMPLE_ROWS]
     points = embeddings[sample - 1]
@@ -86,7 +107,38 @@ def list_agreement(lists: Array, embeddings: Array) -> float:
     ranks = distance.argsort(axis=1).argsort(axis=1).astype(np.float64)
     place = np.arange(ranks.shape[1], dtype=np.float64)
     centred = place - place.mean()
-    return float(((ranks - place.mean()) @ centred).mean() / (centred @ centred))
+    correlations = (ranks - place.mean()) @ centred / (centred @ centred)
+    return float(correlations.mean()), float(correlations.std() / len(correlations) ** 0.5)
+
+
+def ties_out_of_order(lists: Array, distances: Array, point: Array, preferred: Array) -> float:
+    """Share of lists, of a sample, in which items of one point and distance break the tie rule.
+
+    Items of one title have one embedding; the rule puts them in the order of
+    `naming.preference`, so that no teacher gains or loses by chance.
+
+    Args:
+        lists: ids 1..N [R, K].
+        distances: [R, K].
+        point: [N], equal for items of equal embeddings.
+        preferred: the ids in the order of the rule.
+    """
+    step = max(1, len(lists) // SAMPLE_ROWS)
+    sample, near = lists[::step][:SAMPLE_ROWS], distances[::step][:SAMPLE_ROWS]
+    place = np.empty(len(preferred), dtype=np.int64)
+    place[preferred - 1] = np.arange(len(preferred))
+    before, after = sample[:, :-1] - 1, sample[:, 1:] - 1
+    tied = (point[before] == point[after]) & (near[:, :-1] == near[:, 1:])
+    return float((tied & (place[before] > place[after])).any(axis=1).mean())
+
+
+def _base_doubt(lists: Array, base: int | None, n: int) -> list[str]:
+    """Ids that would fit the other base as well."""
+    edge, name = (1, "the id 0") if base == 0 else (n, f"the id {n}")
+    if (lists == edge).any():
+        return []
+    other = 1 if base == 0 else 0
+    return [f"no list names {name}: do the ids really count from {base}, not from {other}?"]
 
 
 def _distance_figures(distances: Array) -> dict[str, float]:

@@ -1,16 +1,21 @@
-"""A small dataset with a planted order: item i leads to item i + 1."""
+"""A small dataset with a planted order (item i leads to item i + 1), and folders of teachers."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data.rows import PreparedData, Rows
+from bench.errors import ArtifactError
+from bench.teachers.contract import load_knowledge
 
 N_ITEMS, N_ROWS, LENGTH = 30, 240, 4
+K, WIDTH = 5, 6
 
 
 def _make_rows(n: int, seed: int, users: int = 20) -> Rows:
@@ -72,8 +77,6 @@ def toy() -> PreparedData:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A one-layer encoder with random weights and a vocabulary of letters."""
-    import torch
-
     pytest.importorskip("transformers", reason="needs the extra 'text'")
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -92,3 +95,83 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertModel(config).save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
+
+
+class Folder:
+    """A teacher's folder that tests spoil piece by piece.
+
+    Attributes:
+        ids: 1-based lists [R, K]; `distances`, `embeddings` and `truth` go with them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        random = np.random.default_rng(3)
+        self.path = path
+        self.ids = np.argsort(random.random((N_ROWS, N_ITEMS)), axis=1)[:, :K] + 1
+        self.distances = np.sort(random.random((N_ROWS, K)) * 9, axis=1).astype(np.float32)
+        self.embeddings = random.normal(size=(N_ITEMS, WIDTH)).astype(np.float32)
+        self.truth = random.random(N_ROWS).astype(np.float32)
+
+    def published(self, dtype: torch.dtype = torch.float32, base: int = 0) -> Path:
+        """Write DLLM2Rec's three files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        torch.save(torch.from_numpy(self.embeddings).to(dtype), self.path / "all_embeddings.pt")
+        np.savetxt(self.path / "myrank_train.txt", self.ids - 1 + base)
+        np.savetxt(self.path / "confidence_train.txt", self.distances)
+        return self.path
+
+    def binary(self, **manifest: object) -> Path:
+        """Write the suite's own layout, 1-based."""
+        from safetensors.numpy import save_file
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_file({"embeddings": self.embeddings}, self.path / "embeddings.safetensors")
+        np.save(self.path / "rankings.npy", self.ids.astype(np.int32))
+        np.save(self.path / "distances.npy", self.distances)
+        np.save(self.path / "truth_distance.npy", self.truth)
+        self.declare(
+            **{
+                "signals": ["embeddings", "rankings", "confidence", "truth-distance"],
+                "id_base": 1,
+                **manifest,
+            }
+        )
+        return self.path
+
+    def ensemble(self, lists: np.ndarray, **manifest: object) -> Path:
+        """Write a teacher that has trajectories [M, C, R, K] and nothing else."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        np.save(self.path / "trajectories.npy", lists)
+        self.declare(**{"signals": ["trajectories"], "members": ["a", "b"], **manifest})
+        return self.path
+
+    def declare(self, **manifest: object) -> None:
+        """Write `teacher.json`."""
+        content = {"name": "t", "dataset": "toy", **manifest}
+        (self.path / "teacher.json").write_text(json.dumps(content))
+
+    @staticmethod
+    def refusal(path: Path, data: PreparedData) -> list[str]:
+        """The problems for which the folder is refused."""
+        with pytest.raises(ArtifactError) as caught:
+            load_knowledge(path, data)
+        assert str(path) in str(caught.value)
+        return caught.value.problems
+
+    def only_problem(self, path: Path, data: PreparedData) -> str:
+        """The one problem for which the folder is refused."""
+        problems = self.refusal(path, data)
+        assert len(problems) == 1, problems
+        return problems[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "tocf" / "toy" / "t")
+
+
+@pytest.fixture
+def lists() -> np.ndarray:
+    """Lists of two models at three states."""
+    random = np.random.default_rng(5).random((2, 3, N_ROWS, N_ITEMS))
+    return random.argsort(axis=3)[:, :, :, :K].astype(np.int32) + np.int32(1)

@@ -151,12 +151,74 @@ def test_published_files_are_described(workspace: Workspace) -> None:
     )
 
 
+def test_import_check_info_and_export(workspace: Workspace, tmp_path: Path) -> None:
+    done("teacher", "build", "--dataset", "toy", "--teacher", "tiny")
+    built = ("--dataset", "toy", "--teacher", "tiny")
+    out, again = tmp_path / "out", tmp_path / "again"
+    done("teacher", "export", *built, str(out))
+    brought = ("--dataset", "toy", "--name", "brought")
+    result = done("teacher", "import", *brought, str(out))
+    folder = workspace.tocf / "toy" / "brought"
+    assert result.stdout.splitlines()[-1] == str(folder)
+    assert "count from 0, as was said" in result.stdout and "100.0%" in result.stdout
+    for name in ("rankings.npy", "distances.npy", "embeddings.safetensors"):
+        assert (folder / name).read_bytes() == (folder.parent / "tiny" / name).read_bytes()
+    asked = ("--dataset", "toy", "--teacher", "brought")
+    found = json.loads(done("teacher", "check", *asked, "--format", "json").stdout)
+    assert found["coverage"] == 1.0 and found["doubts"] == []
+    told = json.loads(done("teacher", "info", *asked, "--format", "json").stdout)
+    own = json.loads(done("teacher", "info", *built, "--format", "json").stdout)
+    assert told["metrics"] == own["metrics"] and told["notes"][: len(own["notes"])] == own["notes"]
+    done("teacher", "export", *asked, str(again))
+    for name in ("myrank_train.txt", "confidence_train.txt"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+    assert "there already; --force" in bench("teacher", "import", *brought, str(out)).stderr
+    done("teacher", "import", *brought, str(out), "--force")
+
+
+def test_a_teacher_of_another_dataset_or_split_is_refused(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    done("teacher", "build", "--dataset", "toy", "--teacher", "tiny-raw")
+    folder = str(workspace.tocf / "toy" / "tiny-raw")
+    rows = (tmp_path / "tables" / "interactions.tsv").read_text().splitlines()
+    for name, kept in (("fewer", rows[:-1]), ("others", rows[: len(rows) // 2])):
+        place = tmp_path / name
+        place.mkdir()
+        (place / "interactions.tsv").write_text("\n".join(kept) + "\n")
+        done("data", "import", name, str(place))
+        result = bench("teacher", "check", "--dataset", name, folder)
+        assert result.exit_code == 2 and "made for the dataset toy" in result.stderr
+        assert "made for another split" in result.stderr
+    elsewhere = bench("teacher", "check", folder, "--dataset", "toy", "--protocol", "leave-one-out")
+    assert elsewhere.exit_code == 2 and "made for another split" in elsewhere.stderr
+    assert "another catalogue" not in elsewhere.stderr
+
+
+def test_what_a_teacher_takes_for_one_user(workspace: Workspace) -> None:
+    done("teacher", "build", "--dataset", "toy", "--teacher", "tiny-raw")
+    asked = ("teacher", "info", "--dataset", "toy", "--teacher", "tiny-raw")
+    lines = done(*asked).stdout.splitlines()
+    assert not any(line.startswith("latency") for line in lines)
+    assert any(line.split()[:1] == ["ndcg@20"] for line in lines)
+    assert not any("mrr" in line for line in lines)
+    manifest = workspace.tocf / "toy" / "tiny-raw" / "teacher.json"
+    content = json.loads(manifest.read_text())
+    content["recipe"]["latency_ms_per_user"] = 12.5
+    manifest.write_text(json.dumps(content))
+    assert "latency ms per user" in done(*asked).stdout
+    assert json.loads(done(*asked, "--format", "json").stdout)["latency_ms_per_user"] == 12.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["build", "--dataset", "toy", "--teacher", "tinny"], "Did you mean 'tiny'"),
         (["build", "--dataset", "toi", "--teacher", "tiny"], "Did you mean 'toy'"),
         (["build", "--teacher", "tiny"], "--dataset is missing"),
+        (["import", "--dataset", "toy", "nowhere"], "--name is missing"),
+        (["import", "--dataset", "toy", "--name", "x", "nowhere"], "no such file or folder"),
+        (["export", "--dataset", "toy", "--teacher", "tiny", "out"], "bench teacher build"),
         (["build", "--dataset", "toy", "--teacher", "tiny", "--set", "epochs=1"], "epochs"),
         (
             ["build", "--dataset", "toy", "--teacher", "tiny", "--set", "teacher.epoch=1"],

@@ -1,0 +1,334 @@
+"""Ranked lists from a table, one line per listed item, addressed by the keys of rows.
+
+user, target or ordinal, item[, rank][, distance or score]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.rows import PreparedData, Rows
+from bench.data.tables import COLUMNS, parse_numbers, read_table
+from bench.errors import ConfigError, DataError
+from bench.teachers.naming import Key, clean, find_base, ids_by_name, integers, preference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Value = Literal["distance", "score"]
+
+NAMES = {
+    "user": COLUMNS["user"],
+    "target": ("target", "target_id", "target_item", "target_item_id", "next_item"),
+    "ordinal": ("ordinal", "target_ordinal"),
+    "item": COLUMNS["item"],
+    "rank": ("rank", "place"),
+    "distance": ("distance", "dist"),
+    "score": ("score",),
+    "value": ("value",),
+}
+"""Names under which a column is found; case does not matter."""
+
+SPLITS = ("train", "valid", "test")
+
+
+@dataclass
+class Lists:
+    """Ranked lists of some rows of one split.
+
+    Attributes:
+        row: int64 [M], row ids.
+        ids: int32 [M, K], 1..N, best first; 0 behind the end of a list.
+        values: float64 [M, K] distances, or None.
+    """
+
+    row: NDArray[np.int64]
+    ids: NDArray[np.int32]
+    values: NDArray[np.float64] | None
+
+
+@dataclass
+class Listing:
+    """What a table tells.
+
+    Attributes:
+        of: the lists by split (`train`, `valid`, `test`).
+        report: what a reader of the import must know.
+    """
+
+    of: dict[str, Lists] = field(default_factory=dict)
+    report: list[str] = field(default_factory=list)
+
+
+def read_listing(
+    path: Path,
+    data: PreparedData,
+    key: Key | None = None,
+    id_base: int | None = None,
+    value: Value | None = None,
+) -> Listing:
+    """Read the lists of a table.
+
+    A row of a split is found by (user token, ordinal) or by (user token, token of its target). A
+    list is ordered by `rank` where there is one, else by distance or score (ties as
+    `naming.preference` says), else as its lines are. An item that is named twice in a list counts
+    at its best place. Scores become distances as `distances_of` says.
+
+    Args:
+        path: `.csv`, `.tsv` (also `.gz`) or `.parquet`, with a header.
+        data: the rows and the catalogue.
+        key: what the column of items holds; None: tokens, unless integers could be both.
+        id_base: base of integer ids.
+        value: what a column called `value` holds.
+
+    Raises:
+        DataError: unreadable, columns missing, keys that are not unique.
+        ConfigError: something that only the user can tell.
+    """
+    frame = read_table(path)
+    columns = _columns(frame, path)
+    listing = Listing(report=[f"read {len(frame):,} lines of {path.name}"])
+    names = frame[columns["item"]]
+    key = key or _key_of(names, data, path)
+    kind = _value_kind(columns, value, path)
+    table = _rows_of(frame, columns, data, path, listing.report)
+    if kind is not None:
+        numbers = parse_numbers(frame[columns[_value_column(columns)]], path)
+        table["value"] = np.asarray(numbers, dtype=np.float64)[table.index]
+        if kind == "score":
+            table["value"] = -table["value"]
+    if "rank" in columns:
+        table["rank"] = parse_numbers(frame[columns["rank"]], path)[table.index]
+    table = _with_items(table, names, data, key, id_base, path, listing.report)
+    table = _in_order(table, data, listing.report)
+    for split in SPLITS:
+        part = table[table["split"] == split]
+        if len(part):
+            lists = _padded(part, values=kind is not None)
+            if kind == "score" and lists.values is not None:
+                lists.values -= lists.values[:, :1]
+            listing.of[split] = lists
+    if kind == "score":
+        listing.report.append("distance = best score of the list - score")
+    return listing
+
+
+def distances_of(scores: NDArray[Any]) -> NDArray[np.float32]:
+    """Distances of scores [R, K]: the best score of the list less the score.
+
+    They are 0 for the best and grow as scores fall, and softmax(-distance / T) is
+    softmax(score / T).
+    """
+    best = scores.max(axis=1, keepdims=True).astype(np.float64)
+    return np.asarray(best - scores, dtype=np.float32)
+
+
+def rectangular(
+    lists: Lists, rows: int, length: int | None, report: list[str]
+) -> tuple[NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.bool_]]:
+    """Lists of equal length for every row, and which rows have one.
+
+    Args:
+        lists: M lists of any length.
+        rows: R.
+        length: K_T; None is the length that most lists have, of several the longest.
+        report: takes lines about what was cut and left out.
+
+    Returns:
+        ids int32 [R, K_T], distances float32 [R, K_T] or None, covered bool [R].
+    """
+    sizes = (lists.ids > 0).sum(axis=1)
+    if length is None:
+        counts = np.bincount(sizes[sizes > 0])
+        length = int(np.flatnonzero(counts == counts.max())[-1])
+    whole = sizes >= length
+    longer, shorter = int((sizes > length).sum()), int((~whole).sum())
+    report.append(f"lists of {length} items: {longer:,} longer ones cut to that")
+    if shorter:
+        report.append(f"left out {shorter:,} lists that are shorter")
+    if not whole.any():
+        raise DataError(f"no list has {length} items that the catalogue knows")
+    ids = np.zeros((rows, length), dtype=np.int32)
+    ids[lists.row[whole]] = lists.ids[whole, :length]
+    covered = np.zeros(rows, dtype=bool)
+    covered[lists.row[whole]] = True
+    ids[~covered] = np.arange(1, length + 1)
+    if lists.values is None:
+        return ids, None, covered
+    distances = np.zeros((rows, length), dtype=np.float32)
+    distances[lists.row[whole]] = lists.values[whole, :length]
+    return ids, distances, covered
+
+
+def _columns(frame: pd.DataFrame, path: Path) -> dict[str, str]:
+    by_name = {name.lower(): name for name in reversed(list(frame.columns))}
+    found = {
+        role: next(by_name[name] for name in names if name in by_name)
+        for role, names in NAMES.items()
+        if any(name in by_name for name in names)
+    }
+    missing = [role for role in ("user", "item") if role not in found]
+    if "ordinal" not in found and "target" not in found:
+        missing.append("ordinal or target")
+    if missing:
+        known = "; ".join(f"{role}: {', '.join(names)}" for role, names in NAMES.items())
+        raise DataError(
+            f"{path}: no column for {' and '.join(missing)}. Columns: "
+            f"{', '.join(frame.columns)}. Names that are known: {known}"
+        )
+    return found
+
+
+def _key_of(names: pd.Series, data: PreparedData, path: Path) -> Key:
+    if integers(data.item_tokens) and integers(names.unique().tolist()):
+        raise ConfigError(
+            f"{path}: the items are integers, and so are the tokens of {data.dataset}: say which "
+            "they are with --item-key token or --item-key id"
+        )
+    return "token"
+
+
+def _value_column(columns: dict[str, str]) -> str:
+    return next(role for role in ("distance", "score", "value") if role in columns)
+
+
+def _value_kind(columns: dict[str, str], value: Value | None, path: Path) -> Value | None:
+    given = [role for role in ("distance", "score", "value") if role in columns]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise DataError(
+            f"{path}: both '{columns[given[0]]}' and '{columns[given[1]]}': one is used"
+        )
+    if given == ["value"]:
+        if value is None:
+            raise ConfigError(f"{path}: what is 'value'? Say --value distance or --value score")
+        return value
+    kind: Value = "distance" if given == ["distance"] else "score"
+    if value not in (None, kind):
+        raise ConfigError(f"{path}: --value {value}, but its column is '{columns[kind]}'")
+    return kind
+
+
+def _rows_of(
+    frame: pd.DataFrame,
+    columns: dict[str, str],
+    data: PreparedData,
+    path: Path,
+    report: list[str],
+) -> pd.DataFrame:
+    """`list` (number of the list), `split` and `row` of the lines whose key is that of a row."""
+    import pandas as pd
+
+    by = "ordinal" if "ordinal" in columns else "target"
+    told = pd.DataFrame({"user": frame[columns["user"]], "key": frame[columns[by]]})
+    if by == "ordinal":
+        told["key"] = parse_numbers(told["key"], path).astype(np.int64)
+    told["list"] = told.groupby(["user", "key"], sort=False).ngroup()
+    lists = told.drop_duplicates("list")
+    rows = pd.concat([_keys(getattr(data, split), split, data, by) for split in SPLITS])
+    found = lists.merge(rows, on=["user", "key"], how="left")
+    twice = found["list"].duplicated()
+    if twice.any():
+        one = found[twice].iloc[0]
+        raise DataError(
+            f"{path}: {twice.sum():,} keys are those of several rows, such as user "
+            f"'{one['user']}' with target '{one['key']}': name rows by the ordinal of their target "
+            f"in the user's history (column 'ordinal', counted from 0)"
+        )
+    where = found.set_index("list")[["split", "row"]]
+    of_split = where["split"].fillna("").value_counts()
+    report.append(
+        f"{len(lists):,} lists by user and {by}: {of_split.get('train', 0):,} of training rows"
+    )
+    for split, what in (("valid", "validation rows"), ("test", "test rows"), ("", "no row")):
+        if of_split.get(split, 0):
+            first = found[found["split"].fillna("") == split].iloc[0]
+            report.append(
+                f"not stored: {of_split[split]:,} lists of {what} (first: user '{first['user']}', "
+                f"{by} '{first['key']}')"
+            )
+    if not of_split.get("train", 0):
+        raise DataError(f"{path}: no list is that of a training row: " + "; ".join(report[1:]))
+    table = told[["list"]].join(where, on="list")
+    return table.dropna(subset="split").astype({"row": np.int64})
+
+
+def _keys(rows: Rows, split: str, data: PreparedData, by: str) -> pd.DataFrame:
+    import pandas as pd
+
+    users = np.array(data.user_tokens, dtype=object)[rows.user]
+    key: Any = rows.ordinal.astype(np.int64)
+    if by == "target":
+        key = np.array(data.item_tokens, dtype=object)[rows.target - 1]
+    keys = pd.DataFrame({"user": users, "key": key, "split": split, "row": np.arange(len(rows))})
+    return keys.astype({"user": "str"} if by == "ordinal" else {"user": "str", "key": "str"})
+
+
+def _with_items(
+    table: pd.DataFrame,
+    names: pd.Series,
+    data: PreparedData,
+    key: Key,
+    id_base: int | None,
+    path: Path,
+    report: list[str],
+) -> pd.DataFrame:
+    """The table with `item`, an id 1..N; a title of several items has a line for each of them."""
+    used = names[table.index]
+    if key == "id":
+        numbers = parse_numbers(used, path).astype(np.int64)
+        base, why = find_base(numbers, data.n_items, id_base, f"the lists of {path.name}")
+        report.append(why)
+        return table.assign(item=numbers - base + 1)
+    known = ids_by_name(data, key)
+    cleaned = {name: known.get(clean(name, key)) for name in used.unique()}
+    items = used.map(cleaned)
+    unknown = items.isna()
+    if unknown.any():
+        first = used[unknown].iloc[0]
+        report.append(
+            f"left out {unknown.sum():,} entries that are no {key} of {data.dataset} (first: "
+            f"'{first}')"
+        )
+    if unknown.all():
+        raise DataError(
+            f"{path}: no item is a {key} of {data.dataset} (first: '{used.iloc[0]}'); --item-key "
+            "tells what they are: token, title or id"
+        )
+    table = table.assign(item=items)[~unknown].explode("item")
+    return table.astype({"item": np.int64})
+
+
+def _in_order(table: pd.DataFrame, data: PreparedData, report: list[str]) -> pd.DataFrame:
+    """The lines list by list, best first, no item twice, each with its `place` in the list."""
+    preferred = np.zeros(data.n_items + 1, dtype=np.int64)
+    preferred[preference(data)] = np.arange(data.n_items)
+    by: Sequence[str] = [name for name in ("rank", "value") if name in table][:1]
+    table = table.assign(line=table.index, preferred=preferred[table["item"]])
+    last = ["preferred"] if by else ["line", "preferred"]
+    table = table.sort_values(["list", *by, *last], kind="stable")
+    again = table.duplicated(["list", "item"])
+    if again.any():
+        report.append(f"left out {again.sum():,} entries that repeat an item of their list")
+        table = table[~again]
+    return table.assign(place=table.groupby("list").cumcount())
+
+
+def _padded(table: pd.DataFrame, *, values: bool) -> Lists:
+    number, first = np.unique(table["list"], return_index=True)
+    at = np.searchsorted(number, table["list"])
+    shape = (len(number), int(table["place"].max()) + 1)
+    ids = np.zeros(shape, dtype=np.int32)
+    ids[at, table["place"]] = table["item"]
+    result = Lists(table["row"].to_numpy()[first], ids, None)
+    if values:
+        result.values = np.zeros(shape)
+        result.values[at, table["place"]] = table["value"]
+    return result
