@@ -13,7 +13,7 @@ COUNTS = ("users", "items", "interactions", *SPLITS)
 
 
 def describe(data: PreparedData, config: DatasetConfig, about: dict[str, Any]) -> dict[str, Any]:
-    """Counts, fingerprints, published counts and shares of cold, rare and warm test targets.
+    """Counts, fingerprints, published counts, and test rows by kind.
 
     Args:
         data: the prepared rows.
@@ -32,6 +32,7 @@ def describe(data: PreparedData, config: DatasetConfig, about: dict[str, Any]) -
         "origin": about["origin"],
         "counts": counts,
         "test_targets": {name: float(masks[name].mean()) for name in TARGET_SEGMENTS},
+        "test_segments": {name: int(mask.sum()) for name, mask in masks.items()},
         "published": _compare(counts, data, config),
         "published_source": config.published.source if config.published else None,
         "catalogue_fingerprint": data.catalogue_fingerprint,

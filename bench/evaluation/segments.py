@@ -23,6 +23,9 @@ WARM_FROM = 5
 HEAD_SHARE = 0.2
 """Share of the catalogue that is the popular head."""
 
+POPULARITY_GROUPS = 5
+"""Groups of items, from the most to the least popular, that share the training targets evenly."""
+
 HISTORY_BOUNDS = (1, 3, 6, 11, 21)
 """Smallest history length of each group."""
 
@@ -34,7 +37,9 @@ def segment_masks(data: PreparedData) -> dict[str, Mask]:
         bool [R_test] by name. `cold` / `rare` / `warm`: the target is a training target never,
         1-4 times, 5 times or more (they partition the rows). `head` / `tail`: the target is
         among the 20 % of the catalogue with most training targets (ties included), or not.
-        `history 1-2`, `history 3-5`, ...: number of items in the history.
+        `popularity 0-20 %`, ...: the share of the training targets that go to more popular items
+        than the target; these and `cold` partition the rows. `history 1-2`, `history 3-5`, ...:
+        number of items in the history.
     """
     counts = data.target_counts()
     seen = counts[data.test.target]
@@ -47,12 +52,27 @@ def segment_masks(data: PreparedData) -> dict[str, Mask]:
         "head": head,
         "tail": ~head,
     }
+    masks |= _popularity_masks(counts, data.test.target)
     upper = [bound - 1 for bound in HISTORY_BOUNDS[1:]]
     for low, high in zip(HISTORY_BOUNDS, [*upper, None], strict=True):
         name = f"history {low}+" if high is None else f"history {low}-{high}"
         last = np.iinfo(np.int32).max if high is None else high
         masks[name] = (data.test.length >= low) & (data.test.length <= last)
     return masks
+
+
+def _popularity_masks(counts: NDArray[np.int64], targets: NDArray[np.int32]) -> dict[str, Mask]:
+    """Groups that hold even shares of the training targets; items trained alike stay together."""
+    levels, items = np.unique(counts, return_counts=True)
+    mass = levels * items
+    above = mass[::-1].cumsum()[::-1] - mass  # training targets of more popular items
+    group = above[np.searchsorted(levels, counts[targets])] * POPULARITY_GROUPS // mass.sum()
+    step = 100 // POPULARITY_GROUPS
+    return {
+        f"popularity {step * index}-{step * (index + 1)} %": (group == index)
+        & (counts[targets] > 0)
+        for index in range(POPULARITY_GROUPS)
+    }
 
 
 def segment_metrics(

@@ -53,6 +53,20 @@ def test_target_segments_follow_training_targets():
     assert (masks["head"] ^ masks["tail"]).all()
 
 
+def test_popularity_groups_share_the_training_targets():
+    train = [1] * 10 + [2] * 5 + [3] * 2 + [4] * 2 + [5]  # 20 of them
+    toy = data(train, test=[1, 2, 3, 4, 5, 6], n_items=6)
+    masks = segment_masks(toy)
+    members = {name: np.flatnonzero(mask) + 1 for name, mask in masks.items() if "popul" in name}
+    assert {name: found.tolist() for name, found in members.items()} == {
+        "popularity 0-20 %": [1],  # nothing above
+        "popularity 20-40 %": [],
+        "popularity 40-60 %": [2],  # 10 of 20 above
+        "popularity 60-80 %": [3, 4],  # 15 of 20 above both of them
+        "popularity 80-100 %": [5],  # 19 of 20 above; 6 is cold
+    }
+
+
 def test_each_segment_has_the_metrics_of_its_rows():
     toy = data([1] * 5 + [2], test=[1, 2, 3, 1], n_items=10, lengths=[1, 2, 7, 30])
     ranks = np.array([1, 3, 10, 4])
@@ -79,7 +93,9 @@ def test_segments_partition_the_rows_and_popularity_counts_ties(draw):
     lengths = draw.draw(st.lists(st.integers(1, 40), min_size=len(test), max_size=len(test)))
     toy = data(train, test, n_items, lengths=lengths)
     masks = segment_masks(toy)
-    for family in (TARGET_SEGMENTS, ("head", "tail"), [n for n in masks if "history" in n]):
+    popularity = ["cold", *(n for n in masks if "popularity" in n)]
+    histories = [n for n in masks if "history" in n]
+    for family in (TARGET_SEGMENTS, ("head", "tail"), popularity, histories):
         assert (np.sum([masks[name] for name in family], axis=0) == 1).all()
     brute = [
         sum(train.count(other) >= train.count(target) for other in range(1, n_items + 1))
