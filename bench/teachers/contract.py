@@ -166,9 +166,10 @@ def count_hint(count: int, data: PreparedData) -> str:
     """What a wrong number of rows may mean."""
     rows = {split: len(getattr(data, split)) for split in ("train", "valid", "test")}
     for more in (("valid",), ("test",), ("valid", "test")):
-        if count == rows["train"] + sum(rows[split] for split in more):
+        together = ("train", *more)
+        if count == sum(rows[split] for split in together):
             return (
-                f"; as many as train, {' and '.join(more)} have together: what is told of rows of "
+                f"; as many as {' and '.join(together)} have together: what is told of rows of "
                 "evaluation must not be in a teacher"
             )
     for split in ("valid", "test"):

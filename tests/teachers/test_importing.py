@@ -485,7 +485,7 @@ def test_scores_become_distances_that_keep_order_and_differences(
         (lambda f: setattr(f, "ids", f.ids[:-1]), "239 rows, the training split of toy"),
         (
             lambda f: setattr(f, "ids", np.resize(f.ids, (N_ROWS + 120, K))),
-            "as many as train, valid and test have together",
+            "as many as train and valid and test have together",
         ),
     ],
 )
