@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import subprocess
@@ -80,6 +81,15 @@ def divide(jobs: Jobs, threads: int | None) -> tuple[int, int]:
     cores = available_cores()
     at_once = max(1, cores // (threads or 1)) if jobs == "auto" else jobs
     return at_once, threads or max(1, min(torch.get_num_threads(), cores // at_once))
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more; a GPU's memory, to other processes as well."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def capture(device: str, threads: int) -> dict[str, Any]:

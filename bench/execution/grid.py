@@ -6,7 +6,7 @@ import time
 
 from bench.config.grid import Grid
 from bench.execution import preflight, reference_rows
-from bench.execution.environment import Jobs, divide, resolve_device, set_up
+from bench.execution.environment import Jobs, divide, set_up
 from bench.execution.inputs import Inputs, Progress, identify
 from bench.execution.runner import Runner, Task
 from bench.execution.workers import run_in_workers
@@ -54,21 +54,23 @@ def run_grid(
     inputs = Inputs(grid, workspace, progress)
 
     def look() -> tuple[list[Trial], list[Trial]]:
-        """The trials as far as their data and teachers are there, and those that have to run."""
+        """The trials as far as their data and teachers are there, and those that have to run.
+
+        What can be refused at this point is refused.
+        """
+        nonlocal device
         trials = identify(grid, workspace)
         missing = [trial for trial in trials if _is_missing(trial, store, retry_failed)]
         if missing:
             store.check_writable()
             preflight.check_settings(missing)
-            resolve_device(device)
+            device, _ = set_up(device, threads)
         return trials, missing
 
-    look()  # what can be refused before data and teachers are made is refused before
+    look()  # before data and teachers are made, which may take long
     # Data of another source or configuration than now are made anew, and their trials are new.
     inputs.ensure_data()
     trials, missing = look()
-    if missing:
-        device, _ = set_up(device, threads)
     # A teacher that exists but was built with other options is refused even if all trials are
     # done: their records do not answer the question.
     inputs.ensure_teachers([*missing, *filter(_changes_teacher, trials)], device)
@@ -76,8 +78,8 @@ def run_grid(
     preflight.check_teachers(missing, inputs)
     reference_rows.write_missing(references(trials), store, inputs)
     if missing:
-        jobs, threads = divide(jobs, threads)
-        _run(Task.of(missing, grid, store, workspace, device, threads), inputs, jobs, progress)
+        at_once, share = divide(jobs, threads)
+        _run(Task.of(missing, grid, store, workspace, device, share), inputs, at_once, progress)
     return [record for trial in trials if (record := store.get(trial.key)) is not None]
 
 

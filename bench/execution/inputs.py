@@ -11,6 +11,7 @@ from bench import plan
 from bench.config.grid import Grid
 from bench.data import store as data_store
 from bench.data.rows import PreparedData
+from bench.execution.environment import free_memory
 from bench.paths import Workspace
 from bench.plan import DataName, TeacherName, Trial
 from bench.teachers.manifest import TeacherManifest, read_manifest
@@ -75,6 +76,7 @@ class Inputs:
         """Let go of what is loaded, which may be gigabytes; it is loaded again when needed."""
         self.data.cache_clear()
         self.knowledge.cache_clear()
+        free_memory()
 
     def ensure_data(self) -> None:
         """Prepare the data of the grid.

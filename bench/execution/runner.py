@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 import traceback
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from bench.config.grid import Grid
 from bench.errors import TrialFailure
 from bench.execution import preflight
-from bench.execution.environment import capture, set_up
+from bench.execution.environment import capture, free_memory, set_up
 from bench.execution.inputs import Inputs
 from bench.paths import Workspace
 from bench.plan import Trial
@@ -106,7 +105,7 @@ class Runner:
         self.task.store.write(record, outcome)
         self.say(trial, f"{said}, {time.perf_counter() - started:.0f} s")
         if record.status == "out-of-memory":
-            _free_memory()
+            free_memory()
 
     def _train(self, trial: Trial) -> Outcome:
         from bench.execution.trial import run_trial
@@ -128,11 +127,3 @@ def _failure(error: Exception) -> tuple[str, str]:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "out-of-memory", text
     return "error", "".join(traceback.format_exception(error))
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
