@@ -122,8 +122,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 def _work(task: Task, plugins: list[Path], pipe: Connection) -> None:
     """What a worker does."""
-    # As an exception it unwinds: claims are let go, temporary folders removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _unwind)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
     def say(trial: Trial | None, line: str) -> None:
@@ -139,6 +138,15 @@ def _work(task: Task, plugins: list[Path], pipe: Connection) -> None:
         Runner(task, inputs, say).run_free()
     except BenchError as error:
         say(None, str(error))
+    finally:
+        # It ends anyway: nothing is to interrupt what runs at the end of a process.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _unwind(*_: object) -> None:
+    """End by an exception, once: claims are let go, temporary folders removed."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _end_with_parent() -> None:
