@@ -38,7 +38,10 @@ def epoch_seconds(record: Record) -> float | None:
 
 
 def _time_vs_none(row: Row, none: Row, records: Mapping[str, Record]) -> dict[str, float]:
-    """Ratio of seconds `epoch` by epoch and in `total`, over the seeds that compare."""
+    """Ratio of seconds `epoch` by epoch and in `total`, over the seeds that compare.
+
+    On a CPU they are seconds of the processor, which other work beside does not lengthen.
+    """
     ours, theirs = _by_seed(row, records), _by_seed(none, records)
     seeds = [
         seed
@@ -64,9 +67,15 @@ def _by_seed(row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
 
 
 def _sums(records: list[Record]) -> tuple[float, int]:
-    seconds = sum(record.timings["train_seconds"] or 0.0 for record in records)
+    seconds = sum(record.timings[_clock(record)] or 0.0 for record in records)
     return seconds, sum(record.epochs or 0 for record in records)
 
 
+def _clock(record: Record) -> str:
+    """Which timing of a record is compared."""
+    on_cpu = record.environment.get("device") == "cpu" and record.timings.get("train_cpu_seconds")
+    return "train_cpu_seconds" if on_cpu else "train_seconds"
+
+
 def _machine(record: Record) -> list[object]:
-    return [record.environment.get(name) for name in _MACHINE]
+    return [_clock(record), *(record.environment.get(name) for name in _MACHINE)]

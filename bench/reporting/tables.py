@@ -150,9 +150,9 @@ def _time_notes(rows: list[Row]) -> list[str]:
     if not any(row.time_vs_none for row in rows):
         return []
     return [
-        "Time: seconds of training per epoch as a multiple of none's, on the seeds that both ran "
-        "on one machine; evaluation and what a method prepares before its first epoch are not in "
-        "it."
+        "Time: seconds of training per epoch (on a CPU those of the processor) as a multiple of "
+        "none's, on the seeds that both ran on one machine; evaluation and what a method prepares "
+        "before its first epoch are not in it."
     ]
 
 

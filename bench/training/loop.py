@@ -37,7 +37,7 @@ class Fit:
     Attributes:
         best_epoch: 1-based epoch, all stages counted, whose parameters the student holds now.
         curve: one entry per epoch: its stage (from 1), mean of every loss term, selection metrics,
-            seconds.
+            seconds of the clock, and of all processors while training.
         steps: optimiser steps taken.
     """
 
@@ -99,11 +99,11 @@ def _fit_stage(
     best, before = _Best(trained_together), result.epochs
     with step.trains(stage):
         for epoch in range(1, limits.max_epochs + 1):
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             trained_together.train()
             numbers = step.method.on_epoch_start(epoch, limits.max_epochs)
             means, steps = _epoch(step, result.epochs + 1)
-            trained = time.perf_counter()
+            trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
             trained_together.eval()
             metrics = evaluate()
             value = metrics[step.config.select] if stage.judge is None else _judged(stage.judge)
@@ -112,6 +112,7 @@ def _fit_stage(
             result.curve.append(
                 {"epoch": result.epochs + 1, "stage": index + 1, **numbers, **means, **metrics}
                 | {"train_seconds": trained - started, "evaluate_seconds": finished - trained}
+                | {"train_cpu_seconds": cpu_seconds}
             )
             best.offer(epoch, value, step.method.settled)
             progress(

@@ -49,7 +49,7 @@ def a_batch(history: list[list[int]], target: list[int]) -> Batch:
 
 
 def cosine(left: Tensor, right: Tensor) -> float:
-    return float(left @ right) / (float(left.norm()) * float(right.norm()))
+    return float((left @ right / (left.norm() * right.norm())).detach())
 
 
 # Targets repeat, stand in histories of other rows and in the row's own.

@@ -49,6 +49,25 @@ def test_only_seeds_that_both_ran_count(bench):
     assert row_of(bench, "dllm2rec").time_vs_none == pytest.approx({"epoch": 2.0, "total": 2.0})
 
 
+def test_on_a_cpu_it_is_the_processor_that_counts(bench):
+    """Other work beside lengthens the seconds of the clock, not those of the processor."""
+    for device, ratio in (("cpu", 1.5), ("cuda", 6.0)):
+        where = LAPTOP | {"device": device}
+        for method, seconds, cpu in (("none", 10.0, 8.0), (f"on-{device}", 60.0, 12.0)):
+            timings = {"train_seconds": seconds, "train_cpu_seconds": cpu}
+            seeds = [0] if device == "cpu" else [1]
+            bench.done(method, seeds, timings=timings, epochs=10, environment=where)
+        found = row_of(bench, f"on-{device}").time_vs_none
+        assert found == pytest.approx({"epoch": ratio, "total": ratio})
+
+
+def test_seconds_of_two_kinds_are_not_compared(bench):
+    done(bench, "none", seconds=10.0, environment=LAPTOP)
+    timings = {"train_seconds": 30.0, "train_cpu_seconds": 12.0}
+    bench.done("dllm2rec", 1, timings=timings, epochs=10, environment=LAPTOP)
+    assert row_of(bench, "dllm2rec").time_vs_none == {}
+
+
 @pytest.mark.parametrize("what", LAPTOP)
 def test_other_machines_are_not_compared(bench, what):
     done(bench, "none", seconds=10.0, seeds=[0, 1], environment=LAPTOP)
