@@ -137,7 +137,7 @@ def import_(
       table       .csv, .tsv, .parquet: a listed item a line, by keys of rows
     Other names need ROLE=PATH. docs/teachers.md says how each is understood.
     """
-    from bench.teachers.importing import Request, import_teacher
+    from bench.teachers.exchange.importing import Request, import_teacher
     from bench.teachers.manifest import teacher_folder
 
     workspace = Workspace.current()
@@ -170,7 +170,7 @@ def export(
     output: Path,
 ) -> None:
     """Write a teacher to the new folder OUTPUT in the layout that DLLM2Rec publishes."""
-    from bench.teachers.exporting import export_dllm2rec
+    from bench.teachers.exchange.exporting import export_dllm2rec
 
     workspace = Workspace.current()
     data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)

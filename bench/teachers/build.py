@@ -95,10 +95,10 @@ class Builder(Protocol):
 
 
 KINDS: Registry[type[Builder]] = Registry("teacher kind")
-KINDS.register("text", "bench.teachers.text:TextTeacher")
-KINDS.register("raw-text", "bench.teachers.raw_text:RawTextTeacher")
-KINDS.register("ensemble", "bench.teachers.ensemble:EnsembleTeacher")
-KINDS.register("planted", "bench.teachers.planted:PlantedTeacher")
+KINDS.register("text", "bench.teachers.kinds.text:TextTeacher")
+KINDS.register("raw-text", "bench.teachers.kinds.raw_text:RawTextTeacher")
+KINDS.register("ensemble", "bench.teachers.kinds.ensemble:EnsembleTeacher")
+KINDS.register("planted", "bench.teachers.kinds.planted:PlantedTeacher")
 
 
 def texts_hash(data: PreparedData) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.data.rows import PreparedData
 from bench.teachers.contract import Array, Checked
-from bench.teachers.naming import preference
+from bench.teachers.exchange.naming import preference
 
 SAMPLE_ROWS = 2000
 """Rows on which the slower figures are taken, evenly spread."""

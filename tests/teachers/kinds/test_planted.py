@@ -21,7 +21,7 @@ from bench.paths import Workspace
 from bench.teachers.build import Product, ensure_teacher
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.contract import check
-from bench.teachers.planted import PlantedOptions, PlantedTeacher
+from bench.teachers.kinds.planted import PlantedOptions, PlantedTeacher
 
 NAME = "toy-synthetic"
 

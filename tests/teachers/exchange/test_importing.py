@@ -21,13 +21,13 @@ from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, BenchError, ConfigError, DataError
 from bench.paths import Workspace
 from bench.teachers.contract import check, load_knowledge, load_test_ranks
-from bench.teachers.exporting import export_dllm2rec
-from bench.teachers.importing import Request, import_teacher
+from bench.teachers.exchange.exporting import export_dllm2rec
+from bench.teachers.exchange.importing import Request, import_teacher
+from bench.teachers.exchange.naming import find_base, preference
 from bench.teachers.manifest import read_manifest
-from bench.teachers.naming import find_base, preference
 from bench.teachers.summary import summarise
 
-from .conftest import N_ITEMS, N_ROWS, Folder, K
+from ..conftest import N_ITEMS, N_ROWS, Folder, K
 
 PUBLISHED = ("all_embeddings.pt", "myrank_train.txt", "confidence_train.txt")
 
@@ -220,7 +220,7 @@ def test_ranks_of_the_whole_catalogue(desk: Desk, base: int) -> None:
 
 
 def test_arrays_in_blocks(desk: Desk, dist: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.teachers.importing.BLOCK_VALUES", 7 * N_ITEMS + 1)
+    monkeypatch.setattr("bench.teachers.exchange.importing.BLOCK_VALUES", 7 * N_ITEMS + 1)
     np.save(desk.foreign / "dist.npy", dist)
     desk.bring()
     assert desk.knowledge().rankings.tolist() == expected_lists(dist, desk.data, N_ITEMS)

@@ -22,8 +22,8 @@ from bench.evaluation.ranking import rank_targets
 from bench.plan import digest
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
-from bench.teachers.bert4rec import Bert4Rec
-from bench.teachers.counting import CountingModel
+from bench.teachers.kinds.bert4rec import Bert4Rec
+from bench.teachers.kinds.counting import CountingModel
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, fit
 from bench.training.rows import DeviceRows

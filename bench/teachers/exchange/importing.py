@@ -19,7 +19,7 @@ from bench.paths import Workspace
 from bench.teachers import files
 from bench.teachers.build import Product, locked, replaced, write
 from bench.teachers.contract import CATALOGUE_ORDER, check, count_hint, refuse_other_data
-from bench.teachers.listing import (
+from bench.teachers.exchange.listing import (
     SPLITS,
     Listing,
     Lists,
@@ -28,16 +28,16 @@ from bench.teachers.listing import (
     read_listing,
     rectangular,
 )
-from bench.teachers.manifest import PUBLISHED_NAME, TeacherManifest, read_manifest
-from bench.teachers.naming import (
+from bench.teachers.exchange.naming import (
     Key,
     catalogue_order,
     find_base,
     preference,
     read_order,
 )
+from bench.teachers.exchange.sources import known_roles, locate
+from bench.teachers.manifest import PUBLISHED_NAME, TeacherManifest, read_manifest
 from bench.teachers.reading import Holds, Unreadable, read_array
-from bench.teachers.sources import known_roles, locate
 
 Array = NDArray[Any]
 

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from bench.data.rows import Rows
-from bench.teachers.counting import ItemKNN, MarkovChain, MixtureParameters, NeighbourParameters
+from bench.teachers.kinds.counting import (
+    ItemKNN,
+    MarkovChain,
+    MixtureParameters,
+    NeighbourParameters,
+)
 
 N = 30
 POPULARITY = 0.2

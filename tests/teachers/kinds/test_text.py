@@ -13,8 +13,8 @@ import torch
 from bench.data.rows import PreparedData
 from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.text import TextOptions, rank_targets, ranked_lists, train_towers
-from bench.teachers.tower import Towers
+from bench.teachers.kinds.text import TextOptions, rank_targets, ranked_lists, train_towers
+from bench.teachers.kinds.tower import Towers
 
 OPTIONS = TextOptions(
     width=32, heads=2, feed_forward=32, dropout=0.0, learning_rate=0.02, batch_size=32, epochs=12

@@ -33,8 +33,8 @@ from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.build import TEXTS, Product, texts_hash
-from bench.teachers.encoder import MINILM, encode
-from bench.teachers.tower import Towers
+from bench.teachers.kinds.encoder import MINILM, encode
+from bench.teachers.kinds.tower import Towers
 
 Progress = Callable[[str], None]
 

@@ -36,8 +36,8 @@ from bench.paths import Workspace
 from bench.students import properties
 from bench.students.config import StudentConfig
 from bench.teachers.build import Product
-from bench.teachers.counting import MODELS
-from bench.teachers.members import (
+from bench.teachers.kinds.counting import MODELS
+from bench.teachers.kinds.members import (
     REACHED,
     Counted,
     Member,

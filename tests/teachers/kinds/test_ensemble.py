@@ -19,11 +19,11 @@ from bench.errors import BenchError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets as rank_student
 from bench.paths import Workspace
-from bench.teachers import members as members_module
 from bench.teachers.build import Product, ensure_teacher, resolved_options
 from bench.teachers.config import TeacherConfig
 from bench.teachers.contract import check, load_knowledge
-from bench.teachers.ensemble import (
+from bench.teachers.kinds import members as members_module
+from bench.teachers.kinds.ensemble import (
     EnsembleOptions,
     EnsembleTeacher,
     combined,
@@ -31,8 +31,8 @@ from bench.teachers.ensemble import (
     make_members,
     rank_targets,
 )
+from bench.teachers.kinds.members import Member, Trained, first_to_reach, hold_out
 from bench.teachers.manifest import read_manifest
-from bench.teachers.members import Member, Trained, first_to_reach, hold_out
 from bench.teachers.summary import summarise
 from bench.training.rows import DeviceRows
 
@@ -349,7 +349,7 @@ def test_a_loss_that_is_no_number_is_an_error(
             member.student.item_offset[3] = math.nan
         return member
 
-    monkeypatch.setattr("bench.teachers.ensemble.untrained", broken)
+    monkeypatch.setattr("bench.teachers.kinds.ensemble.untrained", broken)
     with pytest.raises(BenchError, match=r"member 'gru4rec' of the ensemble: .*nan in epoch 1"):
         made(toy, only)
 
