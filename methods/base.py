@@ -99,6 +99,19 @@ class Batch:
     negative: Tensor | None
     generator: torch.Generator
 
+    @classmethod
+    def of(cls, rows: TrainingRows, row_id: Tensor, generator: torch.Generator) -> Batch:
+        """The rows `row_id` [B] of a table, without negatives."""
+        return cls(
+            row_id=row_id,
+            history=rows.history[row_id],
+            length=rows.length[row_id],
+            target=rows.target[row_id],
+            user=rows.user[row_id],
+            negative=None,
+            generator=generator,
+        )
+
 
 class Output(Protocol):
     """What the student says about a batch; the catalogue block [B, N + 1] is made at most once."""
@@ -189,7 +202,7 @@ class Student(Protocol):
         computed once a step and folded into the student when training ends.
         """
 
-    def score_by_cosine(self, scale: Callable[[], Tensor]) -> None:
+    def score_by_cosine(self, scale: float) -> None:
         """Make logits scale * cos(h, e_i) from now on; folding keeps every row's order of items."""
 
     def prompt(self, prompts: Callable[[], Tensor] | None) -> None:
@@ -268,7 +281,10 @@ class Method(nn.Module):
         return 0
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        """Build what the method adds to the student; called once, after initialisation."""
+        """Build what the method adds to the student; called once, after initialisation.
+
+        Parameters and modules assigned to the method are brought to the device afterwards.
+        """
 
     def stages(self) -> Sequence[Stage]:
         """The parts of the training, in order; asked for once, after `attach`."""

@@ -6,13 +6,13 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, Output, Student
-from methods.parts.entities import ItemConfig, ItemVectors, squared_error
-from methods.parts.experts import Experts, annealed
+from methods.base import Batch, Knowledge, Output, Student
+from methods.parts.entities import ItemConfig, squared_error
+from methods.parts.experts import ExpertMethod
 
 
 @register_method("de", needs={"embeddings"})
-class DistillationExperts(Method):
+class DistillationExperts(ExpertMethod):
     r"""Rebuild the teacher's item embeddings from the student's with a mixture of experts.
 
     SeongKu Kang et al., "DE-RRD: A Knowledge Distillation Framework for Recommender System",
@@ -34,10 +34,11 @@ class DistillationExperts(Method):
     through all M experts.
 
     Departs: errors are means over items and dimensions, not sums, so `weight` is not the published
-    0.01 (`released` converts it). The temperature falls from 1 towards 1e-10, as published, but
-    not below 1e-3. The squared error is the program's. Items are those of histories and targets;
-    the original adds users and, at half weight, sampled negatives. Vectors of whole histories are
-    not rebuilt: teachers offer none. Teacher vectors are standardised (`normalise: none`).
+    0.01 (`official_code` converts it). The temperature falls from 1 towards 1e-10, as published,
+    but not below 1e-3. The squared error is the program's. Items are those of histories and
+    targets; the original adds users and, at half weight, sampled negatives. Vectors of whole
+    histories are not rebuilt: teachers offer none. Teacher vectors are standardised, which
+    `normalise: none` switches off.
     """
 
     class Config(ItemConfig):
@@ -48,17 +49,8 @@ class DistillationExperts(Method):
     config: Config
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
-        self.items = ItemVectors(knowledge.embeddings, self.config)
-        self.experts = Experts(self.config.experts, student.width, self.items.width)
-        self.experts.to(knowledge.embeddings.device)
-        self.temperature = 1.0
-
-    def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
-        self.temperature = annealed(epoch, max_epochs)
-        return {"temperature": self.temperature}
+        self.attach_experts(self.config.experts, student, knowledge)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        student, teacher, present = self.items.take(batch, output)
-        rebuilt = self.experts(student, teacher, self.temperature, batch.generator)
+        _, teacher, present, rebuilt = self.rebuilt(batch, output)
         return {"experts": self.config.weight * squared_error(rebuilt, teacher, present)}

@@ -61,7 +61,6 @@ class EmbeddingOnly(Method):
         size = vectors.shape[1]
         hidden = max(1, min(256, size // 4))
         self.projector = projector(self.config.projector, size, student.width, hidden)
-        self.projector.to(vectors.device)
         if self.config.offset:
             student.fuse(self.projected, output=self.config.inject == "both")
         else:

@@ -54,7 +54,6 @@ class Hint(Method):
             config = config.model_copy(update={"pca_dim": student.width})
         self.items = ItemVectors(knowledge.embeddings, config)
         self.regressor = self._regressor(student.width, self.items.width)
-        self.regressor.to(knowledge.embeddings.device)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         student, teacher, present = self.items.take(batch, output)

@@ -10,13 +10,13 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, Output, Student
-from methods.parts.entities import ItemConfig, ItemVectors, directions, squared_error
-from methods.parts.experts import Experts, annealed
+from methods.base import Batch, Knowledge, Output, Student
+from methods.parts.entities import ItemConfig, directions, squared_error
+from methods.parts.experts import ExpertMethod
 
 
 @register_method("htd", needs={"embeddings"})
-class HierarchicalTopology(Method):
+class HierarchicalTopology(ExpertMethod):
     r"""Copy the teacher's item similarities within groups, and those between groups and items.
 
     SeongKu Kang et al., "Topology Distillation for Recommender System", KDD 2021, the form called
@@ -66,19 +66,10 @@ class HierarchicalTopology(Method):
     config: Config
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
-        self.items = ItemVectors(knowledge.embeddings, self.config)
-        self.experts = Experts(self.config.groups, student.width, self.items.width)
-        self.experts.to(knowledge.embeddings.device)
-        self.temperature = 1.0
-
-    def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
-        self.temperature = annealed(epoch, max_epochs)
-        return {"temperature": self.temperature}
+        self.attach_experts(self.config.groups, student, knowledge)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        student, teacher, present = self.items.take(batch, output)
-        rebuilt = self.experts(student, teacher, self.temperature, batch.generator)
+        student, teacher, present, rebuilt = self.rebuilt(batch, output)
         assignment = squared_error(rebuilt, teacher, present)
         groups = self.experts.groups(teacher, present)
         topology = self.entity_level(student, teacher, groups)

@@ -64,10 +64,9 @@ class Learn(Method):
         config, device = self.config, knowledge.embeddings.device
         self.content = teacher_table(knowledge.embeddings, "standardise", None)
         size, width = self.content.shape[1], student.width
-        self.projector = projector(config.projector, size, width, 4 * width).to(device)
+        self.projector = projector(config.projector, size, width, 4 * width)
         if config.item_tower == "mlp":
-            self.tower = projector("mlp", size, width, 4 * width).to(device)
-        scale = torch.tensor(config.scale, device=device)
+            self.tower = projector("mlp", size, width, 4 * width)
         encode, offset = student.encode, student.item_offset
         # A history cannot be padding alone; the table's padding row is zero whatever it says.
         items = torch.arange(student.n_items + 1, device=device).clamp(min=1)
@@ -91,7 +90,7 @@ class Learn(Method):
         if config.ids == "gate":
             self.gate = nn.Parameter(torch.zeros((), device=device))
             offset.requires_grad_(True)
-        student.score_by_cosine(lambda: scale)
+        student.score_by_cosine(config.scale)
 
     def stages(self) -> Sequence[Stage]:
         return (Stage(base=self.config.loss == "full"),)

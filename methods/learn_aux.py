@@ -60,8 +60,6 @@ class LearnAux(Method):
         self.user = nn.Linear(student.width, student.width, bias=False)
         size, width = self.teacher.shape[1], student.width
         self.item = projector(self.config.projector, size, width, 4 * width)
-        self.user.to(self.teacher.device)
-        self.item.to(self.teacher.device)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         users = directions(self.user(output.hidden))

@@ -22,7 +22,7 @@ from bench.data.archives import refuse_unsafe_members
 from bench.data.download_config import Download
 from bench.data.files import scratch_folder
 from bench.errors import DataError
-from bench.files import write_whole
+from bench.files import sha256_of, write_whole
 
 if TYPE_CHECKING:
     import requests
@@ -256,7 +256,7 @@ def _recorded(path: Path) -> str | None:
 
 def _record(path: Path) -> None:
     if not _checksum_file(path).exists():
-        write_whole(_checksum_file(path), f"{_sha256(path)}  {path.name}\n".encode())
+        write_whole(_checksum_file(path), f"{sha256_of(path)}  {path.name}\n".encode())
 
 
 def _check(path: Path, expected: str | None) -> None:
@@ -267,18 +267,12 @@ def _check(path: Path, expected: str | None) -> None:
         except DataError as error:
             raise DataError(f"{error}; remove it") from error
         _record(path)
-    elif (found := _sha256(path)) != expected:
+    elif (found := sha256_of(path)) != expected:
         raise DataError(
             f"{path}: SHA-256 is {found}, expected {expected}: damaged, or another version. "
             f"Remove it to download it again (and {_checksum_file(path).name} to accept a new "
             "version)"
         )
-
-
-def _sha256(path: Path) -> str:
-    import pooch
-
-    return str(pooch.file_hash(str(path)))
 
 
 def _size(count: int) -> str:

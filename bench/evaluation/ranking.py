@@ -39,12 +39,21 @@ def rank_targets(student: RecBoleStudent, rows: DeviceRows) -> NDArray[np.int32]
         part = slice(start, start + _BLOCK_ROWS)
         hidden = student.encode(rows.history[part], rows.length[part], rows.user[part])
         scores = torch.mm(hidden, table, out=buffer[: len(hidden)])
-        ranks.append(_ranks(scores, rows.target[part] - 1))
+        ranks.append(target_ranks(scores, rows.target[part] - 1))
     return torch.cat(ranks).to("cpu", torch.int32).numpy()
 
 
-def _ranks(scores: Tensor, target: Tensor) -> Tensor:
+def target_ranks(scores: Tensor, target: Tensor) -> Tensor:
+    """Rank of each row's target, int64 [B], 1-based; ties count against it.
+
+    Args:
+        scores: float [B, N].
+        target: int64 [B], the target's column in `scores`.
+
+    Raises:
+        Diverged: a score is NaN or infinite.
+    """
     if not bool(torch.isfinite(scores.sum(dim=1)).all()):
-        raise Diverged("scores of the student are NaN or infinite")
+        raise Diverged("scores are NaN or infinite")
     wanted = scores.gather(1, target.unsqueeze(1))
     return (scores >= wanted).sum(dim=1)

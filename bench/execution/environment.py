@@ -64,7 +64,7 @@ def set_up(device: str, threads: int | None) -> tuple[str, int]:
     import torch
 
     # The number of threads decides the order of sums: the same number gives the same bits.
-    threads = threads or min(torch.get_num_threads(), available_cores())
+    _, threads = divide(1, threads)
     torch.set_num_threads(threads)
     return resolve_device(device), threads
 

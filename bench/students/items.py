@@ -30,7 +30,7 @@ class ItemTable(nn.Module):
         self._items: Table | None = None
         self._scoring: Table | None = None
         self._fusions: list[tuple[Table, bool]] = []
-        self._cosine_scale: Table | None = None
+        self._cosine_scale: float | None = None
         self.forget()
 
     @property
@@ -65,8 +65,8 @@ class ItemTable(nn.Module):
         self.offset.requires_grad_(False)
         self.forget()
 
-    def score_by_cosine(self, scale: Callable[[], Tensor]) -> None:
-        """Normalise the rows of the scoring table, and hidden states to the length `scale()`."""
+    def score_by_cosine(self, scale: float) -> None:
+        """Normalise the rows of the scoring table, and hidden states to the length `scale`."""
         self._cosine_scale = scale
         self.forget()
 
@@ -74,7 +74,7 @@ class ItemTable(nn.Module):
         """Encoded histories [B, d] as the scoring table wants them."""
         if self._cosine_scale is None:
             return hidden
-        return self._cosine_scale() * F.normalize(hidden, dim=1)
+        return self._cosine_scale * F.normalize(hidden, dim=1)
 
     def forget(self) -> None:
         """Drop the tables of the last step; the parameters behind them have changed."""

@@ -96,7 +96,7 @@ class RecBoleStudent(nn.Module):
         """See `methods.base.Student.replace_items`."""
         self.items.replace(items, scoring)
 
-    def score_by_cosine(self, scale: Callable[[], Tensor]) -> None:
+    def score_by_cosine(self, scale: float) -> None:
         """See `methods.base.Student.score_by_cosine`."""
         self.items.score_by_cosine(scale)
 

@@ -19,6 +19,7 @@ from bench.config import layers
 from bench.data.fingerprints import digest
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError
+from bench.files import sha256_of
 from bench.paths import Workspace
 from bench.registry import Registry
 from bench.teachers import files
@@ -310,9 +311,7 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
         metrics=product.metrics,
         created_by=f"bench {__version__}",
         files={
-            file: files.sha256_of(folder / file)
-            for file in files.BINARY
-            if (folder / file).is_file()
+            file: sha256_of(folder / file) for file in files.BINARY if (folder / file).is_file()
         },
     )
     write_manifest(folder, manifest)

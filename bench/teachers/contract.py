@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bench.data.rows import Ids, PreparedData
 from bench.errors import ArtifactError
+from bench.files import sha256_of
 from bench.teachers import files
 from bench.teachers.manifest import TeacherManifest, read_manifest
 from bench.teachers.reading import (
@@ -263,7 +264,7 @@ class _Reader:
 
     def hashes(self) -> None:
         for name, digest in self.checked.manifest.files.items():
-            if self.has(name) and files.sha256_of(self.folder / name) != digest:
+            if self.has(name) and sha256_of(self.folder / name) != digest:
                 self.problem(f"{name} is not the file that {files.MANIFEST} describes (SHA-256)")
         # Any other file is missed when its signal is read.
         if files.COVERED in self.checked.manifest.files and not self.has(files.COVERED):

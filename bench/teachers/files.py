@@ -1,9 +1,6 @@
-"""The names that files have in a teacher's folder, and their hashes."""
+"""The names that files have in a teacher's folder."""
 
 from __future__ import annotations
-
-import hashlib
-from pathlib import Path
 
 MANIFEST = "teacher.json"
 EMBEDDINGS = "embeddings.safetensors"
@@ -21,12 +18,3 @@ PUBLISHED_RANKINGS = "myrank_train.txt"
 PUBLISHED_DISTANCES = "confidence_train.txt"
 PUBLISHED = (PUBLISHED_EMBEDDINGS, PUBLISHED_RANKINGS, PUBLISHED_DISTANCES)
 """DLLM2Rec's layout."""
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

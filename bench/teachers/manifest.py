@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from bench.errors import ArtifactError
-from bench.files import write_whole
+from bench.files import sha256_of, write_whole
 from bench.paths import Workspace
-from bench.teachers.files import BINARY, MANIFEST, PUBLISHED, sha256_of
+from bench.teachers.files import BINARY, MANIFEST, PUBLISHED
 
 PUBLISHED_NAME = "published"
 

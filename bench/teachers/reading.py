@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.files import write_whole
-from bench.teachers.files import sha256_of
+from bench.files import sha256_of, write_whole
 
 if TYPE_CHECKING:
     import torch

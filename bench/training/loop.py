@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -214,22 +214,13 @@ class _Step:
         return terms if penalty is None else terms | {"penalty": penalty}
 
     def _batch(self, row_id: Tensor) -> Batch:
-        rows = self.rows
-        history, target = rows.history[row_id], rows.target[row_id]
-        negative = None
-        if self.config.objective in NEEDS_NEGATIVE:
-            negative = sample_negatives(
-                history, target, self.student.n_items, self.streams.negatives
-            )
-        return Batch(
-            row_id=row_id,
-            history=history,
-            length=rows.length[row_id],
-            target=target,
-            user=rows.user[row_id],
-            negative=negative,
-            generator=self.streams.method,
+        batch = Batch.of(self.rows, row_id, self.streams.method)
+        if self.config.objective not in NEEDS_NEGATIVE:
+            return batch
+        negative = sample_negatives(
+            batch.history, batch.target, self.student.n_items, self.streams.negatives
         )
+        return replace(batch, negative=negative)
 
 
 def _epoch(step: _Step, epoch: int) -> tuple[dict[str, float], int]:

@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.base import Batch, Knowledge, Method, Output, Student
+from methods.parts.entities import ItemVectors
+
 LARGEST = 50_000_000
 """Weights of all experts beyond which they are refused: 200 MB, and four times that to train."""
 
@@ -68,3 +71,24 @@ class Experts(nn.Module):
 def annealed(epoch: int, max_epochs: int) -> float:
     """Temperature of a pass, `epoch` from 1: from 1 exponentially towards 1e-10, 1e-3 at least."""
     return float(max(1e-10 ** ((epoch - 1) / max_epochs), 1e-3))
+
+
+class ExpertMethod(Method):
+    """Base of the methods whose experts rebuild the teacher's vectors of a batch's items."""
+
+    def attach_experts(self, count: int, student: Student, knowledge: Knowledge) -> None:
+        """Make `count` experts for the teacher's embeddings; `config` is an `ItemConfig`."""
+        assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
+        self.items = ItemVectors(knowledge.embeddings, self.config)
+        self.experts = Experts(count, student.width, self.items.width)
+        self.temperature = 1.0
+
+    def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
+        self.temperature = annealed(epoch, max_epochs)
+        return {"temperature": self.temperature}
+
+    def rebuilt(self, batch: Batch, output: Output) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `ItemVectors.take` returns, and the teacher's vectors [E, D] as rebuilt."""
+        student, teacher, present = self.items.take(batch, output)
+        again = self.experts(student, teacher, self.temperature, batch.generator)
+        return student, teacher, present, again

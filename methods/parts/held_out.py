@@ -26,14 +26,5 @@ class HeldOut:
     def batches(self) -> Iterator[Batch]:
         """The rows kept aside; whatever a method draws for them is the same every time."""
         generator = torch.Generator(self.kept.device).manual_seed(0)
-        rows = self.rows
         for row_id in self.kept.split(BLOCK):
-            yield Batch(
-                row_id=row_id,
-                history=rows.history[row_id],
-                length=rows.length[row_id],
-                target=rows.target[row_id],
-                user=rows.user[row_id],
-                negative=None,
-                generator=generator,
-            )
+            yield Batch.of(self.rows, row_id, generator)

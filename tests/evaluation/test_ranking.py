@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import Diverged
-from bench.evaluation.ranking import _ranks, rank_targets
+from bench.evaluation.ranking import rank_targets, target_ranks
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
@@ -22,7 +22,7 @@ def test_rank_counts_ties_against_the_target(seed: int, n_items: int) -> None:
         1 + sum(scores[r, i] >= scores[r, t] for i in range(n_items) if i != t)
         for r, t in enumerate(target)
     ]
-    assert _ranks(torch.from_numpy(scores), torch.from_numpy(target)).tolist() == expected
+    assert target_ranks(torch.from_numpy(scores), torch.from_numpy(target)).tolist() == expected
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -31,7 +31,7 @@ def test_scores_that_are_no_numbers_are_a_failed_trial(broken: float, column: in
     scores = torch.zeros(4, 6)
     scores[2, column] = broken
     with pytest.raises(Diverged, match="NaN or infinite"):
-        _ranks(scores, torch.tensor([0, 1, 3, 2]))
+        target_ranks(scores, torch.tensor([0, 1, 3, 2]))
 
 
 def test_blocks_of_rows_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
+from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
 
 N_ITEMS, N_ROWS, HISTORY, TEACHER_DIM, LISTED = 40, 64, 6, 12, 15
@@ -52,4 +56,30 @@ def make_batch(size: int = 16, *, negative: bool = False) -> Batch:
         user=torch.arange(size),
         negative=torch.randint(1, N_ITEMS + 1, (size,), generator=generator) if negative else None,
         generator=generator,
+    )
+
+
+def output(size: int = 16, scale: float = 1.0, seed: int = 0) -> StepOutput:
+    """A student's answer to `size` rows, its scores about `scale` wide."""
+    generator = torch.Generator().manual_seed(seed)
+    hidden = (scale * torch.randn(size, 8, generator=generator)).requires_grad_()
+    table = torch.randn(N_ITEMS + 1, 8, generator=generator)
+    table[0] = 0
+    return StepOutput(hidden, table.requires_grad_(), BlockBuffers())
+
+
+def dense(out: StepOutput) -> np.ndarray:
+    """All scores in float64 [B, N + 1]; column 0 must not be used."""
+    return (out.hidden.detach().double() @ out.table.detach().double().T).numpy()
+
+
+def batch_of(history: list[list[int]], target: list[int], seed: int = 0) -> Batch:
+    """A batch of these histories and targets."""
+    ids = torch.tensor(history)
+    return dataclasses.replace(
+        make_batch(len(target)),
+        history=ids,
+        length=(ids > 0).sum(dim=1),
+        target=torch.tensor(target),
+        generator=torch.Generator().manual_seed(seed),
     )

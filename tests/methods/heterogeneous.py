@@ -36,16 +36,8 @@ def toy_knowledge(seed: int = 0) -> Knowledge:
 
 def batch_of(knowledge: Knowledge, size: int = 16) -> Batch:
     generator = torch.Generator().manual_seed(7)
-    row_id, rows = torch.randperm(N_ROWS, generator=generator)[:size], knowledge.rows
-    return Batch(
-        row_id=row_id,
-        history=rows.history[row_id],
-        length=rows.length[row_id],
-        target=rows.target[row_id],
-        user=rows.user[row_id],
-        negative=None,
-        generator=generator,
-    )
+    row_id = torch.randperm(N_ROWS, generator=generator)[:size]
+    return Batch.of(knowledge.rows, row_id, generator)
 
 
 def excluded(knowledge: Knowledge, row: int, *, history: bool = True) -> set[int]:

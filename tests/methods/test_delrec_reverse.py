@@ -88,16 +88,7 @@ def attached(
 
 
 def make_batch(seed: int = 7) -> Batch:
-    row_id = torch.arange(N_ROWS)
-    return Batch(
-        row_id=row_id,
-        history=ROWS.history,
-        length=ROWS.length,
-        target=ROWS.target,
-        user=ROWS.user,
-        negative=None,
-        generator=torch.Generator().manual_seed(seed),
-    )
+    return Batch.of(ROWS, torch.arange(N_ROWS), torch.Generator().manual_seed(seed))
 
 
 def outcome(student: RecBoleStudent, batch: Batch) -> StepOutput:

@@ -11,12 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Knowledge
 from methods.hetcomp import HetComp
 from methods.parts.transfer import relaxed_loss, strict_loss
 
-from .conftest import HISTORY, N_ITEMS, N_ROWS, make_student
+from .conftest import HISTORY, N_ITEMS, N_ROWS, dense, make_student, output
 from .heterogeneous import STATES, TEACHERS, allowed, batch_of, excluded, toy_knowledge
 
 OFFICIAL = {"reduction": "sum", "relaxed": {"weight": 0.01}, "strict": {"weight": 0.005}}
@@ -27,18 +26,6 @@ def attached(knowledge: Knowledge, **settings: object) -> HetComp:
     method = HetComp(HetComp.Config(**settings))
     method.attach(make_student(), knowledge)
     return method
-
-
-def output(size: int = 16, scale: float = 1.0, seed: int = 0) -> StepOutput:
-    generator = torch.Generator().manual_seed(seed)
-    hidden = (scale * torch.randn(size, 8, generator=generator)).requires_grad_()
-    table = torch.randn(N_ITEMS + 1, 8, generator=generator)
-    table[0] = 0
-    return StepOutput(hidden, table.requires_grad_(), BlockBuffers())
-
-
-def dense(out: StepOutput) -> np.ndarray:
-    return (out.hidden.detach().double() @ out.table.detach().double().T).numpy()
 
 
 def log_sum(values: list[float]) -> float:

@@ -16,7 +16,7 @@ from methods.base import Batch, Knowledge
 from methods.learn_aux import LearnAux
 from methods.parts.in_batch import candidates
 
-from .conftest import N_ITEMS, make_batch, make_student
+from .conftest import N_ITEMS, batch_of, make_batch, make_student
 
 WIDTH = make_student().width
 
@@ -38,22 +38,12 @@ def term(method: LearnAux, batch: Batch, hidden: Tensor | None = None) -> Tensor
     return method.loss(batch, output)["alignment"]
 
 
-def a_batch(history: list[list[int]], target: list[int]) -> Batch:
-    ids = torch.tensor(history)
-    return dataclasses.replace(
-        make_batch(len(target)),
-        history=ids,
-        length=(ids > 0).sum(dim=1),
-        target=torch.tensor(target),
-    )
-
-
 def cosine(left: Tensor, right: Tensor) -> float:
     return float((left @ right / (left.norm() * right.norm())).detach())
 
 
 # Targets repeat, stand in histories of other rows and in the row's own.
-TRICKY = a_batch(
+TRICKY = batch_of(
     [[1, 2, 0], [4, 0, 0], [6, 7, 4], [4, 5, 0], [8, 0, 0]],
     [4, 5, 6, 4, 9],
 )
@@ -142,7 +132,7 @@ def test_gradients_are_those_of_finite_differences(knowledge: Knowledge) -> None
 def test_a_batch_without_negatives_and_hidden_states_of_zero_are_harmless(
     knowledge: Knowledge,
 ) -> None:
-    alone = a_batch([[1, 2], [3, 0]], [5, 5])
+    alone = batch_of([[1, 2], [3, 0]], [5, 5])
     assert term(attached(knowledge), alone).item() == pytest.approx(0, abs=1e-6)
     hidden = torch.zeros(len(TRICKY.target), WIDTH).requires_grad_()
     value = term(attached(knowledge), TRICKY, hidden)

@@ -15,7 +15,7 @@ from methods.base import Batch, Knowledge
 from methods.parts.losses import popularity_exponents
 from methods.ranking_only import RankingOnly
 
-from .conftest import N_ITEMS, make_batch, make_student
+from .conftest import N_ITEMS, dense, make_batch, make_student, output
 
 OFFICIAL = {
     "confidence_temperature": 1.0,
@@ -36,18 +36,6 @@ def attached(knowledge: Knowledge, objective: str = "bce", **settings: object) -
     method = RankingOnly(RankingOnly.Config(**settings))
     method.attach(make_student(objective), knowledge)
     return method
-
-
-def output(size: int = 16, scale: float = 1.0, seed: int = 0) -> StepOutput:
-    generator = torch.Generator().manual_seed(seed)
-    hidden = (scale * torch.randn(size, 8, generator=generator)).requires_grad_()
-    table = torch.randn(N_ITEMS + 1, 8, generator=generator)
-    table[0] = 0
-    return StepOutput(hidden, table.requires_grad_(), BlockBuffers())
-
-
-def dense(out: StepOutput) -> np.ndarray:
-    return (out.hidden.detach().double() @ out.table.detach().double().T).numpy()
 
 
 def sigmoid(x: float) -> float:

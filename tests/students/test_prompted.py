@@ -6,31 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 
+from . import conftest
+from .conftest import rows
+
 MODELS = ["SASRec", "GRU4Rec", "Caser"]
-N_ITEMS, HISTORY, N_USERS, K = 50, 10, 7, 4
+K = 4
 
 
 def make(model: str, prompt_length: int = K, **parameters: object) -> RecBoleStudent:
-    torch.manual_seed(0)
-    return RecBoleStudent(
-        StudentConfig(model=model, parameters=parameters),
-        n_items=N_ITEMS,
-        history=HISTORY,
-        known_users=torch.arange(N_USERS) != 3,
-        objective="ce",
-        prompt_length=prompt_length,
-    ).eval()
-
-
-def rows(count: int = 32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    history = torch.randint(1, N_ITEMS + 1, (count, HISTORY), generator=generator)
-    length = torch.randint(1, HISTORY + 1, (count,), generator=generator)
-    history[torch.arange(HISTORY) >= length.unsqueeze(1)] = 0
-    return history, length, torch.randint(0, N_USERS, (count,), generator=generator)
+    return conftest.make(model, prompt_length, **parameters).eval()
 
 
 def prompts(student: RecBoleStudent) -> torch.Tensor:

@@ -10,28 +10,8 @@ import torch
 from bench.errors import ConfigError
 from bench.students import properties
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 
-N_ITEMS, HISTORY, N_USERS = 50, 10, 7
-
-
-def make(model: str, **parameters: object) -> RecBoleStudent:
-    torch.manual_seed(0)
-    return RecBoleStudent(
-        StudentConfig(model=model, parameters=parameters),
-        n_items=N_ITEMS,
-        history=HISTORY,
-        known_users=torch.arange(N_USERS) != 3,
-        objective="ce",
-    )
-
-
-def rows(count: int = 32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    history = torch.randint(1, N_ITEMS + 1, (count, HISTORY), generator=generator)
-    length = torch.randint(1, HISTORY + 1, (count,), generator=generator)
-    history[torch.arange(HISTORY) >= length.unsqueeze(1)] = 0
-    return history, length, torch.randint(0, N_USERS, (count,), generator=generator)
+from .conftest import N_ITEMS, make, rows
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -154,7 +134,7 @@ def test_a_scoring_table_may_be_made_by_the_encoder_itself(model: str) -> None:
 
     items = torch.randn(N_ITEMS + 1, student.width)
     student.replace_items(lambda: items, scoring)
-    student.score_by_cosine(lambda: torch.tensor(7.0))
+    student.score_by_cosine(7.0)
     hidden, table = student.encode(*rows()), student.item_table()
     torch.testing.assert_close(hidden.norm(dim=1), torch.full((len(hidden),), 7.0))
     torch.testing.assert_close(table[1:].norm(dim=1), torch.ones(N_ITEMS))

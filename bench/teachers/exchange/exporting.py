@@ -9,6 +9,7 @@ import numpy as np
 from bench import __version__
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError
+from bench.files import sha256_of
 from bench.teachers import files
 from bench.teachers.build import replaced
 from bench.teachers.contract import check
@@ -77,7 +78,7 @@ def export_dllm2rec(folder: Path, data: PreparedData, output: Path, id_base: int
                 "catalogue_fingerprint": data.catalogue_fingerprint,
                 "split_fingerprint": data.split_fingerprint,
                 "created_by": f"bench {__version__}",
-                "files": {name: files.sha256_of(temporary / name) for name in files.PUBLISHED},
+                "files": {name: sha256_of(temporary / name) for name in files.PUBLISHED},
             }
         )
         write_manifest(temporary, manifest)

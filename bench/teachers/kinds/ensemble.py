@@ -32,6 +32,7 @@ from bench.config.files import read_student
 from bench.data.rows import PreparedData, Rows
 from bench.errors import ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
 from bench.students import properties
 from bench.students.config import StudentConfig
@@ -323,17 +324,13 @@ def rank_targets(members: Sequence[Member], rows: Rows, device: str) -> dict[str
     ranks: dict[str, list[Tensor]] = {name: [] for name in ("", *(m.name for m in members))}
     for part in _blocks(rows):
         target = torch.from_numpy(np.asarray(rows.target[part], dtype=np.int64)).to(device) - 1
-
-        def rank(scores: Tensor, target: Tensor = target) -> Tensor:
-            return (scores >= scores.gather(1, target[:, None])).sum(1).cpu()
-
         total: Tensor | float = 0.0
         for member in members:
             scores = _scores_of(member, rows, part, device)
-            ranks[member.name].append(rank(scores))
+            ranks[member.name].append(target_ranks(scores, target).cpu())
             total = total + functional.log_softmax(scores, dim=1)
         assert isinstance(total, Tensor)  # noqa: S101 - there is a member
-        ranks[""].append(rank(total))
+        ranks[""].append(target_ranks(total, target).cpu())
     return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in ranks.items()}
 
 

@@ -32,6 +32,7 @@ from torch.nn import functional
 from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.ranking import target_ranks
 from bench.teachers.build import TEXTS, Product, texts_hash
 from bench.teachers.kinds.encoder import MINILM, encode
 from bench.teachers.kinds.tower import Towers
@@ -192,8 +193,7 @@ def rank_targets(towers: Towers, rows: Rows) -> NDArray[np.int32]:
         part = slice(start, start + BLOCK)
         history, length, target = (column.to(device) for column in _columns(rows, part))
         logits = towers.logits(points, towers.queries(points, history, length))
-        own = logits.gather(1, (target - 1)[:, None])
-        ranks.append((logits >= own).sum(1).cpu())
+        ranks.append(target_ranks(logits, target - 1).cpu())
     return torch.cat(ranks).numpy().astype(np.int32)
 
 

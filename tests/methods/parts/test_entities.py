@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
+from methods.base import Knowledge
 from methods.parts.entities import (
     ItemConfig,
     ItemVectors,
@@ -18,18 +16,7 @@ from methods.parts.entities import (
     teacher_table,
 )
 
-from ..conftest import N_ITEMS, TEACHER_DIM, make_batch
-
-
-def batch_of(history: list[list[int]], target: list[int], seed: int = 0) -> Batch:
-    ids = torch.tensor(history)
-    return dataclasses.replace(
-        make_batch(len(target)),
-        history=ids,
-        length=(ids > 0).sum(dim=1),
-        target=torch.tensor(target),
-        generator=torch.Generator().manual_seed(seed),
-    )
+from ..conftest import N_ITEMS, TEACHER_DIM, batch_of
 
 
 @given(
