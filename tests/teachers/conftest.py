@@ -14,6 +14,8 @@ from bench.data.rows import PreparedData, Rows
 from bench.errors import ArtifactError
 from bench.teachers.contract import load_knowledge
 
+from .language.tiny import make_causal, make_encoder_decoder
+
 N_ITEMS, N_ROWS, LENGTH = 30, 240, 4
 K, WIDTH = 5, 6
 
@@ -95,6 +97,27 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertModel(config).save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
+
+
+PROMPTS = (
+    "### Instruction : Input Response Here is a list of what user has played watched liked "
+    "before . the next new item game movie title yes no candidate candidates answer , \" ' / ? !"
+)
+"""Words that prompts may use, for tokenizers that know words only."""
+
+
+@pytest.fixture(scope="session")
+def tiny_causal(toy: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny LLaMA with random weights that knows the words of the toy titles."""
+    pytest.importorskip("transformers", reason="needs the extra 'llm'")
+    return make_causal(tmp_path_factory.mktemp("causal"), [PROMPTS, *toy.item_texts])
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_decoder(toy: PreparedData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny T5 with random weights that knows the words of the toy titles."""
+    pytest.importorskip("transformers", reason="needs the extra 'llm'")
+    return make_encoder_decoder(tmp_path_factory.mktemp("t5"), [PROMPTS, *toy.item_texts])
 
 
 class Folder:

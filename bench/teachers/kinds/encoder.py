@@ -127,7 +127,7 @@ def _encode_batch(texts: list[str], tokenizer: Any, model: Any) -> NDArray[np.fl
 
 def _load(folder: str, name: str) -> tuple[Any, Any]:
     local = Path(folder).is_dir()
-    with _quiet():
+    with quiet():
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
@@ -147,7 +147,8 @@ def _load(folder: str, name: str) -> tuple[Any, Any]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Without the warnings and bars of transformers, whose import comes after this."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

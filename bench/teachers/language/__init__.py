@@ -1,0 +1,1 @@
+"""What kinds of teachers that are language models have in common."""

@@ -1,0 +1,171 @@
+"""A language model and its tokenizer, from a local folder or a model hub.
+
+Weights are read from safetensors only, and no code that comes with a model is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from bench.errors import ConfigError
+from bench.files import sha256_of
+from bench.plan import digest
+from bench.teachers.kinds.encoder import quiet
+
+Progress = Callable[[str], None]
+
+Dtype = Literal["float32", "bfloat16"]
+
+_IDENTIFYING = ("*.safetensors", "*.json", "*.model", "*.txt")
+"""Weights, configuration and tokenizer of a local folder."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a model must be able to do.
+
+    Attributes:
+        description: as messages call it.
+        loader: name of the class of transformers that loads it.
+        classes: name of transformers' mapping to the classes of models that can do it.
+        padding: the side on which batches of texts are padded.
+    """
+
+    description: str
+    loader: str
+    classes: str
+    padding: Literal["left", "right"]
+
+
+CAUSAL = Architecture(
+    "causal language model (such as LLaMA)",
+    "AutoModelForCausalLM",
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "left",
+)
+ENCODER_DECODER = Architecture(
+    "encoder-decoder language model (such as Flan-T5)",
+    "AutoModelForSeq2SeqLM",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "right",
+)
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A frozen model in evaluation mode, on its device.
+
+    Attributes:
+        name: what it was asked for by.
+        identity: what tells its weights and its tokenizer from all others.
+        model: the model of transformers.
+        tokenizer: has a padding token, and pads on the side that the model needs.
+    """
+
+    name: str
+    identity: str
+    model: Any
+    tokenizer: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.device
+
+
+def load(
+    name: str, architecture: Architecture, device: str, dtype: Dtype, progress: Progress
+) -> LanguageModel:
+    """Load a model and its tokenizer.
+
+    Args:
+        name: a local folder or the name of a model on the hub.
+        architecture: what the model must be, `CAUSAL` or `ENCODER_DECODER`.
+        device: name of the torch device to compute on.
+        dtype: of the weights.
+        progress: takes one line of text at a time.
+
+    Raises:
+        ConfigError: transformers is not installed, there is no such model, it is another
+            architecture, or its tokenizer does not fit.
+    """
+    progress(f"loading the language model {name}")
+    source, local = _source(name)
+    with quiet():
+        try:
+            import transformers
+            from transformers.models.auto import modeling_auto
+        except ImportError as error:
+            raise ConfigError(
+                f"language model '{name}' needs the packages of the extra 'llm' (transformers)"
+            ) from error
+        try:
+            config = transformers.AutoConfig.from_pretrained(source, local_files_only=local)
+            _refuse_other(name, config, architecture, getattr(modeling_auto, architecture.classes))
+            revision = getattr(config, "_commit_hash", None)
+            where = {"revision": revision} if revision else {"local_files_only": local}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, **where)
+            model = getattr(transformers, architecture.loader).from_pretrained(
+                source, use_safetensors=True, torch_dtype=getattr(torch, dtype), **where
+            )
+        except (OSError, ValueError) as error:
+            reason = f"{str(error).strip().splitlines()[0]}"
+            raise ConfigError(
+                f"language model '{name}': the folder holds no model that transformers can load: "
+                f"{reason}"
+                if local
+                else f"language model '{name}' is neither a local folder nor a model that can be "
+                f"fetched now: {reason}"
+            ) from error
+    _fit(name, tokenizer, model, architecture)
+    identity = _identity(Path(source)) if local else f"hub:{name}@{revision}"
+    return LanguageModel(name, identity, model.to(device).eval().requires_grad_(False), tokenizer)
+
+
+def _source(name: str) -> tuple[str, bool]:
+    """What transformers is asked for, and whether it is a local folder."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return str(folder), True
+    if not name or name[0] in "/.~" or name.count("/") > 1:  # no name on the hub looks like this
+        raise ConfigError(f"language model '{name}': no such folder")
+    return name, False
+
+
+def _refuse_other(name: str, config: Any, wanted: Architecture, classes: Any) -> None:
+    found = config.architectures or [type(config).__name__]
+    if not set(found) & set(classes.values()):
+        raise ConfigError(
+            f"language model '{name}' is no {wanted.description}: its configuration says "
+            f"{', '.join(found)}"
+        )
+
+
+def _fit(name: str, tokenizer: Any, model: Any, architecture: Architecture) -> None:
+    """Give the tokenizer what batches need, and make sure that the model knows its tokens."""
+    if tokenizer.pad_token is None:
+        # Padding is masked wherever it is read, so any known token does.
+        stand_in = tokenizer.eos_token or tokenizer.unk_token
+        if stand_in is None:
+            raise ConfigError(
+                f"language model '{name}': its tokenizer has neither a padding token nor an end or "
+                "unknown token that could stand in for it"
+            )
+        tokenizer.pad_token = stand_in
+    tokenizer.padding_side = architecture.padding
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise ConfigError(
+            f"language model '{name}': its tokenizer has {len(tokenizer)} tokens, the model knows "
+            f"{known}; they do not belong together"
+        )
+
+
+def _identity(folder: Path) -> str:
+    files = sorted({path for pattern in _IDENTIFYING for path in folder.glob(pattern)})
+    return digest([[file.name, sha256_of(file)] for file in files])

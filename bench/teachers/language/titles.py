@@ -1,0 +1,66 @@
+"""Item titles as tokens, and prompts that are put together from them."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from bench.data.rows import PreparedData
+from bench.errors import ConfigError
+
+MASK = 0
+"""The id, which no item has, that stands for the hidden item in a list of items."""
+
+_MASK_TEXT, _BETWEEN = "[MASK]", ";"
+
+Tokens = list[int]
+
+
+class Titles:
+    """Tokens of all titles, made once; an item without a text is called by its token.
+
+    Args:
+        data: the catalogue.
+        tokenizer: of transformers.
+        longest: tokens after which a title is cut off.
+
+    Raises:
+        ConfigError: the tokenizer knows no end of a text.
+    """
+
+    def __init__(self, data: PreparedData, tokenizer: Any, longest: int) -> None:
+        if tokenizer.eos_token_id is None:
+            raise ConfigError("the language model's tokenizer has no token that ends a text")
+        named = zip(data.item_texts, data.item_tokens, strict=True)
+        texts = [text.strip() or token for text, token in named]
+        cut = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=longest)
+        self.end = int(tokenizer.eos_token_id)
+        self._titles: list[Tokens] = [self._tokens(tokenizer, _MASK_TEXT), *cut["input_ids"]]
+        self._between = self._tokens(tokenizer, _BETWEEN)
+        self._literal = cache(lambda text: self._tokens(tokenizer, text))
+
+    def answer(self, item: int) -> Tokens:
+        """An item's title and the end: what tells it from a title that it begins."""
+        return [*self._titles[item], self.end]
+
+    def prompt(self, template: str, **lists: Sequence[int]) -> Tokens:
+        """A template whose `{names}` are replaced by the titles of lists of items, and the end."""
+        parts: list[Tokens] = []
+        for literal, name, _, _ in string.Formatter().parse(template):
+            parts.append(self._literal(literal))
+            if name is not None:
+                parts.append(self._listed(lists[name]))
+        return [*chain.from_iterable(parts), self.end]
+
+    def _listed(self, items: Sequence[int]) -> Tokens:
+        tokens: Tokens = []
+        for place, item in enumerate(items):
+            tokens += (self._between if place else []) + self._titles[item]
+        return tokens
+
+    @staticmethod
+    def _tokens(tokenizer: Any, text: str) -> Tokens:
+        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
