@@ -119,8 +119,9 @@ class Output(Protocol):
     hidden: Tensor
     """float32 [B, d], the encoded histories."""
 
-    table: Tensor
-    """float32 [N + 1, d], the scoring table of this step: logits are `hidden @ table.T`."""
+    @property
+    def table(self) -> Tensor:
+        """float32 [N + 1, d], the scoring table of this step: logits are `hidden @ table.T`."""
 
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
@@ -135,12 +136,36 @@ class Output(Protocol):
             ids: int64 [B, K], at most N - 1 different items a row; 0 and repetitions are ignored.
         """
 
+    def robust(self, targets: Tensor, exponents: Tensor, temperature: float = 1.0) -> Tensor:
+        r"""Distributionally robust term of every row for each of K targets, [B, K].
+
+        .. math::
+            \log \Big( \sum_{i \ne y} e^{ps_i s_i^2 / \beta} + e^{ps_y (s_y - 1)^2 / \beta} \Big)
+
+        over the real items i, for the target y and logits s (DROS, Yang et al., SIGIR 2023, as
+        used by DLLM2Rec, Cui et al., RecSys 2024). Its exponentials, taken literally, overflow
+        float32 once a logit exceeds about 12; here they cannot.
+
+        Args:
+            targets: int64 [B, K], different ids 1..N in a row.
+            exponents: float32 [N + 1], ps; entry 0 is not read.
+            temperature: beta > 0.
+        """
+
     def top_k(self, k: int) -> Tensor:
         """Ids [B, min(k, N)] of the student's best items now, best first; no gradient."""
 
     @property
     def logits(self) -> Tensor:
         """Differentiable logits [B, N + 1]; column 0 (padding) is -inf."""
+
+
+Fusion = Callable[["Tensor | slice"], Tensor]
+"""What is added to the embeddings of some items, [U, d], or of the whole table, [N + 1, d].
+
+Its argument indexes a table [N + 1, ...]: different ids [U], or a slice of everything. What it says
+of the id 0 is not used.
+"""
 
 
 class Student(Protocol):
@@ -185,11 +210,12 @@ class Student(Protocol):
     def item_table(self) -> Tensor:
         """float32 [N + 1, d], the scoring table of this step."""
 
-    def fuse(self, fusion: Callable[[], Tensor], *, output: bool = True) -> None:
-        """Add `fusion()` [N + 1, d] to the item table that the encoder reads.
+    def fuse(self, fusion: Fusion, *, output: bool = True) -> None:
+        """Add `fusion` to the item table that the encoder reads.
 
-        With `output` the tied scoring table gets it too. When training ends the sum is folded
-        into the student, which is then a plain model of the usual size.
+        With `output` the tied scoring table gets it too. A step asks for the items that it reads,
+        or for all. When training ends the sum is folded into the student, which is then a plain
+        model of the usual size.
         """
 
     def replace_items(

@@ -23,7 +23,8 @@ class EmbeddingOnly(Method):
     Takes: `embeddings`, one vector z per item, standardised per dimension and divided by sqrt(D).
 
     Costs: D d + d parameters in training (linear), none at inference: the sum is folded into the
-    item table. A step projects the whole table once, 2 N D d operations.
+    item table. A step projects the items that it reads, 2 D d operations each: under ce and dros
+    with `inject: both`, all N.
 
     Departs: from the paper, g is one linear layer as in the released program (MLP:
     `projector: mlp`). From the program, the sum is the item embedding on both sides of the tied
@@ -57,15 +58,15 @@ class EmbeddingOnly(Method):
         vectors = knowledge.embeddings[1:]
         if self.config.pca_dim is not None:
             vectors = principal_components(vectors, self.config.pca_dim)
-        self.teacher = normalised(vectors, self.config.normalise)
+        self.teacher = nn.functional.pad(normalised(vectors, self.config.normalise), (0, 0, 1, 0))
         size = vectors.shape[1]
         hidden = max(1, min(256, size // 4))
         self.projector = projector(self.config.projector, size, student.width, hidden)
         if self.config.offset:
             student.fuse(self.projected, output=self.config.inject == "both")
         else:
-            student.replace_items(self.projected)
+            student.replace_items(lambda: self.projected(slice(None)))
 
-    def projected(self) -> Tensor:
-        """float32 [N + 1, d], a g(z_i) for every item; row 0 is padding."""
-        return nn.functional.pad(self.config.weight * self.projector(self.teacher), (0, 0, 1, 0))
+    def projected(self, which: Tensor | slice) -> Tensor:
+        """float32 [U, d], a g(z_i) of the items `which` [U] picks of the table [N + 1, D]."""
+        return self.config.weight * self.projector(self.teacher[which])

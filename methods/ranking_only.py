@@ -113,9 +113,9 @@ class RankingOnly(Method):
         row_loss = self.term.of(batch, output, items, weights)
         terms = {"ranking": config.weight * covered_mean(row_loss, covered)}
         if self.robust != "none":
-            lost = self.robust == "broadcast"
+            values, lost = output.robust(items, self.exponents), self.robust == "broadcast"
             terms["ranking_robust"] = (config.weight * config.robust_weight) * robust_list_loss(
-                output.logits, items, weights, covered, self.exponents, broadcast=lost
+                values, weights, covered, broadcast=lost
             )
         return terms
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.base import Fusion
+
 Table = Callable[[], Tensor]
 """Computes float32 [N + 1, d]; row 0 is padding and becomes zero whatever it says."""
 
@@ -16,20 +18,26 @@ class ItemTable(nn.Module):
     """Takes the place of a RecBole model's `item_embedding`.
 
     Look-ups read the input table, the tied scoring head reads the output table; each is computed
-    at most once a step. Untouched, both are `offset` itself, so that an undistilled student is
-    RecBole's model, bit for bit.
+    at most once a step, and where training reads some rows alone, of these rows alone. Untouched,
+    both are `offset` itself, so that an undistilled student is RecBole's model, bit for bit.
     """
 
-    def __init__(self, offset: nn.Parameter) -> None:
-        """Args: offset: float32 [N + 1, d], the student's own embeddings; row 0 becomes zero."""
+    def __init__(self, offset: nn.Parameter, *, reads_all: bool) -> None:
+        """Make a table of a model's own embeddings.
+
+        Args:
+            offset: float32 [N + 1, d]; row 0 becomes zero.
+            reads_all: every step of training reads the whole output table.
+        """
         super().__init__()
+        self.reads_all = reads_all
         with torch.no_grad():
             offset[0] = 0.0
         self.offset = offset
         self.head: nn.Parameter | None = None
         self._items: Table | None = None
         self._scoring: Table | None = None
-        self._fusions: list[tuple[Table, bool]] = []
+        self._fusions: list[tuple[Fusion, bool]] = []
         self._cosine_scale: float | None = None
         self.forget()
 
@@ -52,10 +60,20 @@ class ItemTable(nn.Module):
         """
         if ids.is_floating_point():
             return ids
+        if self._pays_by_row("lookup"):
+            return self._by_row(ids, self.offset, [fusion for fusion, _ in self._fusions])
         return F.embedding(ids, self.lookup, padding_idx=0)
 
-    def fuse(self, fusion: Table, *, output: bool) -> None:
-        """Add `fusion()` to the input table and, with `output`, to the scoring one."""
+    def scoring(self, ids: Tensor) -> Tensor:
+        """Rows `ids` [...] of the output table, [..., d]."""
+        if self._pays_by_row("weight"):
+            fusions = [fusion for fusion, output in self._fusions if output]
+            rows = self._by_row(ids, self.offset if self.head is None else self.head, fusions)
+            return rows if self._cosine_scale is None else F.normalize(rows, dim=-1)
+        return F.embedding(ids, self.weight)
+
+    def fuse(self, fusion: Fusion, *, output: bool) -> None:
+        """Add `fusion` to the input table and, with `output`, to the scoring one."""
         self._fusions.append((fusion, output))
         self.forget()
 
@@ -108,13 +126,36 @@ class ItemTable(nn.Module):
             lookup: Tensor = self.offset if self._items is None else _padded(self._items())
             head: Tensor = lookup if self.head is None else self.head
             for fusion, output in self._fusions:
-                term = _padded(fusion())
+                term = _padded(fusion(slice(None)))
                 tied = head is lookup
                 lookup = lookup + term
                 if output:
                     head = lookup if tied else head + term
             self._tables |= {"lookup": lookup, "head": head}
         return self._tables["lookup"], self._tables["head"]
+
+    def _pays_by_row(self, table: str) -> bool:
+        """Whether this step reads few rows of a table, which are cheaper than all of them.
+
+        Finding the different ids would make the host wait for a GPU, which projects a whole
+        table in less time.
+        """
+        return (
+            self.training
+            and self.offset.device.type == "cpu"
+            and table not in self._tables
+            and bool(self._fusions)
+            and self._items is self._scoring is None
+            and not (self.reads_all and any(output for _, output in self._fusions))
+        )
+
+    def _by_row(self, ids: Tensor, own: Tensor, fusions: list[Fusion]) -> Tensor:
+        """Rows `ids` [...] of a table, each different one made once; zero at padding."""
+        different, place = ids.unique(return_inverse=True)
+        rows = F.embedding(different, own)
+        for fusion in fusions:
+            rows = rows + fusion(different)
+        return F.embedding(place, rows * (different > 0).unsqueeze(1))
 
     def _scored(self) -> Tensor:
         """The output table; a `scoring` of the method's own may read the input table."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from bench.students import last_position, prompted, properties
 from bench.students.config import StudentConfig
 from bench.students.items import ItemTable
+from methods.base import Fusion
 
 
 class RecBoleStudent(nn.Module):
@@ -71,7 +72,9 @@ class RecBoleStudent(nn.Module):
         self.register_buffer("_user_ids", users, persistent=False)
         counts = {"item_id": n_items + 1, "user_id": len(known_users) + 1}
         self.model: Any = _model_class(config.model)(settings, _Catalogue(counts))
-        self.items = self.model.item_embedding = ItemTable(self.model.item_embedding.weight)
+        self.items = self.model.item_embedding = ItemTable(
+            self.model.item_embedding.weight, reads_all=objective in READ_ALL
+        )
         self.width = self.items.offset.shape[1]
         self._zero_padding_user()
         self._encode = _encoder(config.model, self.model)
@@ -86,7 +89,7 @@ class RecBoleStudent(nn.Module):
         """float32 [N + 1, d], the student's own item embeddings."""
         return self.items.offset
 
-    def fuse(self, fusion: Callable[[], Tensor], *, output: bool = True) -> None:
+    def fuse(self, fusion: Fusion, *, output: bool = True) -> None:
         """See `methods.base.Student.fuse`."""
         self.items.fuse(fusion, output=output)
 
@@ -139,6 +142,10 @@ class RecBoleStudent(nn.Module):
     def item_table(self) -> Tensor:
         """float32 [N + 1, d], the scoring table of this step."""
         return self.items.weight
+
+    def item_vectors(self, ids: Tensor) -> Tensor:
+        """Rows `ids` [...] of the scoring table, differentiable float32 [..., d]."""
+        return self.items.scoring(ids)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores [B, N + 1] of encoded histories [B, d]; column 0 (padding) is -inf."""
@@ -209,6 +216,9 @@ class RecBoleStudent(nn.Module):
         if hasattr(self.model, "user_embedding"):
             self.model.user_embedding.weight[0] = 0.0
 
+
+READ_ALL = frozenset({"ce", "dros"})
+"""Objectives whose every step reads the whole scoring table."""
 
 _ANY_LENGTH = ("GRU4Rec",)
 """Models whose own forward takes histories shorter than the longest."""

@@ -198,7 +198,7 @@ class _Step:
         batch = self._batch(row_id)
         self.student.begin_step()
         hidden = self.student.encode(batch.history, batch.length, batch.user)
-        output = StepOutput(hidden, self.student.item_table(), self.buffers)
+        output = StepOutput(hidden, self.student, self.buffers)
         terms = (self._base(batch, output) if self.stage.base else {}) | self.method.loss(
             batch, output
         )

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.parts.losses import popularity_exponents, robust_loss
+from methods.parts.losses import popularity_exponents
 
 if TYPE_CHECKING:
     from bench.training.config import TrainingConfig
@@ -63,7 +63,7 @@ class _Dros:
         self.exponents = popularity_exponents(target_counts)
 
     def __call__(self, batch: Batch, output: Output) -> Tensor:
-        robust = robust_loss(output.logits, batch.target, self.exponents, self.temperature)
+        robust = output.robust(batch.target.unsqueeze(1), self.exponents, self.temperature)
         return binary_cross_entropy(batch, output) + self.weight * robust.mean()
 
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.training.log_mass import Energy, Logit, LogMass, Robust
+
+SPARE_BYTES = 64 * 2**20
+"""A sweep over a block that is larger than this takes its rows in parts."""
+
+
+class Items(Protocol):
+    """The scoring table of a step, whole or by row."""
+
+    def item_table(self) -> Tensor:
+        """float32 [N + 1, d]."""
+
+    def item_vectors(self, ids: Tensor) -> Tensor:
+        """Rows `ids` [...] of it, [..., d]."""
+
 
 class BlockBuffers:
-    """Memory for two blocks [B, N + 1] that every step uses again.
+    """Memory for blocks [B, N + 1] that every step uses again.
 
     A fresh block of tens of megabytes a step costs page faults worth a large part of the step.
     """
@@ -20,27 +35,41 @@ class BlockBuffers:
         self._buffers: dict[str, Tensor] = {}
 
     def take(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
-        """A float32 view [rows, columns] of buffer `name`, its content undefined."""
+        """A view [rows, columns] of buffer `name`, of the type of `like`, its content undefined."""
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < rows * columns or buffer.device != like.device:
             buffer = self._buffers[name] = like.new_empty(rows * columns)
         return buffer[: rows * columns].view(rows, columns)
 
+    def spare(self, name: str, block: Tensor) -> Tensor:
+        """Scratch for sweeps over `block` [B, N + 1]: as large, or for some of its rows.
+
+        Only what is as large is kept for `name` alone.
+        """
+        rows, columns = block.shape
+        room = max(1, SPARE_BYTES // (columns * block.element_size()))
+        return self.take(name if rows <= room else "parts", min(rows, room), columns, block)
+
 
 class StepOutput:
     """Implements `methods.base.Output` for one training step."""
 
-    def __init__(self, hidden: Tensor, table: Tensor, buffers: BlockBuffers) -> None:
-        """Args: hidden: [B, d]. table: [N + 1, d]. buffers: memory shared by all steps."""
+    def __init__(self, hidden: Tensor, items: Items | Tensor, buffers: BlockBuffers) -> None:
+        """Args: hidden: [B, d]. items: the student, or its table. buffers: those of all steps."""
         self.hidden = hidden
-        self.table = table
+        self._items = _Given(items) if isinstance(items, Tensor) else items
         self._buffers = buffers
         self._block: Tensor | None = None
-        self._rests = 0
+        self._masses = 0
+
+    @cached_property
+    def table(self) -> Tensor:
+        """float32 [N + 1, d], the scoring table of this step."""
+        return self._items.item_table()
 
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
-        return torch.einsum("bd,bkd->bk", self.hidden, F.embedding(ids, self.table))
+        return torch.einsum("bd,bkd->bk", self.hidden, self._items.item_vectors(ids))
 
     def log_probs(self, ids: Tensor) -> Tensor:
         """Differentiable log-softmax over the real items, [B, K], at `ids` [B, K]."""
@@ -48,14 +77,22 @@ class StepOutput:
 
     def log_rest(self, ids: Tensor) -> Tensor:
         """Differentiable log-sum-exp [B] of the logits of all real items not in `ids` [B, K]."""
-        block = self._score_block()
-        rows, columns = block.shape
-        spare = self._buffers.take(f"rest {self._rests}", rows, columns, block)
-        self._rests += 1
-        rest: Tensor = _LogMass.apply(  # type: ignore[no-untyped-call]
-            self.hidden, self.table, block, spare, ids
+        return self._log_mass(ids, Logit())
+
+    def robust(self, targets: Tensor, exponents: Tensor, temperature: float = 1.0) -> Tensor:
+        """See `methods.base.Output.robust`."""
+        coefficients = exponents / temperature
+        rest = self._log_mass(targets, Robust(coefficients))
+        scores, own = self.scores(targets), coefficients[targets]
+        energies, k = own * scores**2, targets.shape[1]
+        # Row k of the square has the energies of all K targets, its own with the score 1 wished.
+        square = (
+            energies.unsqueeze(1)
+            .expand(-1, k, -1)
+            .diagonal_scatter(own * (scores - 1) ** 2, dim1=1, dim2=2)
         )
-        return rest
+        rests = rest.view(-1, 1, 1).expand(-1, k, 1)
+        return torch.cat([square, rests], dim=2).logsumexp(dim=2)
 
     @torch.no_grad()
     def top_k(self, k: int) -> Tensor:
@@ -72,13 +109,16 @@ class StepOutput:
 
     @cached_property
     def _log_normaliser(self) -> Tensor:
+        return self._log_mass(None, Logit())
+
+    def _log_mass(self, left_out: Tensor | None, energy: Energy) -> Tensor:
         block = self._score_block()
-        rows, columns = block.shape
-        spare = self._buffers.take("probabilities", rows, columns, block)
-        normaliser: Tensor = _LogMass.apply(  # type: ignore[no-untyped-call]
-            self.hidden, self.table, block, spare, None
+        spare = self._buffers.spare(f"mass {self._masses}", block)
+        self._masses += 1
+        mass: Tensor = LogMass.apply(  # type: ignore[no-untyped-call]
+            self.hidden, self.table, block, spare, left_out, energy
         )
-        return normaliser
+        return mass
 
     def _score_block(self) -> Tensor:
         if self._block is None:
@@ -89,38 +129,14 @@ class StepOutput:
         return self._block
 
 
-class _LogMass(torch.autograd.Function):
-    """log sum_i exp(h . e_i) per row over the items that are not left out, gradient by hand.
+class _Given:
+    """Items of a table that is there."""
 
-    Autograd's own chain sweeps the [B, N + 1] block about twice as often and allocates it anew.
-    """
+    def __init__(self, table: Tensor) -> None:
+        self.table = table
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        table: Tensor,
-        block: Tensor,
-        spare: Tensor,
-        left_out: Tensor | None,
-    ) -> Tensor:
-        counted = block
-        if left_out is not None:
-            # The block itself stays as it is for other readers.
-            counted = spare.copy_(block).scatter_(1, left_out, -torch.inf)
-        peak = counted.amax(dim=1, keepdim=True)
-        torch.sub(counted, peak, out=spare).exp_()
-        mass = spare.sum(dim=1, keepdim=True)
-        ctx.save_for_backward(hidden, table)
-        ctx.exponentials, ctx.mass = spare, mass
-        return (mass.log() + peak).squeeze(1)
+    def item_table(self) -> Tensor:
+        return self.table
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, table = ctx.saved_tensors
-        # d lse / d s = softmax(s) = exponentials / mass: rows are scaled on the narrow side, so
-        # that the wide block is only read.
-        scale = grads[0].unsqueeze(1) / ctx.mass
-        exponentials = ctx.exponentials
-        by_hidden = (exponentials @ table) * scale
-        return by_hidden, exponentials.T @ (hidden * scale), None, None, None
+    def item_vectors(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.table)

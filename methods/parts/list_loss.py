@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.base import Batch, Output
-from methods.parts.losses import covered_mean, robust_loss
+from methods.parts.losses import covered_mean
 
 ListForm = Literal["auto", "sigmoid", "softmax"]
 PushForm = Literal["auto", "none", "correct", "shifted"]
@@ -50,24 +50,13 @@ class ListTerm:
 
 
 def robust_list_loss(
-    logits: Tensor,
-    items: Tensor,
-    weights: Tensor,
-    covered: Tensor,
-    exponents: Tensor,
-    *,
-    broadcast: bool,
+    values: Tensor, weights: Tensor, covered: Tensor, *, broadcast: bool
 ) -> Tensor:
-    """The robust term (`methods.parts.losses.robust_loss`) with every listed item as the target.
+    """Weighted robust terms of the listed items, `values` and `weights` [B, K], as one scalar.
 
     With `broadcast` the weights of rows are lost, as in the released program of DLLM2Rec, which
     multiplies [B, 1] by [B].
     """
-    total = logits.new_zeros(())
-    for k in range(items.shape[1]):
-        values = robust_loss(logits, items[:, k], exponents)
-        if broadcast:
-            total = total + weights[:, k].mean() * values.mean()
-        else:
-            total = total + covered_mean(weights[:, k] * values, covered)
-    return total
+    if broadcast:
+        return (weights.mean(dim=0) * values.mean(dim=0)).sum()
+    return covered_mean((weights * values).sum(dim=1), covered)

@@ -80,7 +80,7 @@ class NoisyFusion(Method):
     def attach(self, student: RecBoleStudent, knowledge: Knowledge) -> None:
         self.shift = torch.nn.Parameter(torch.ones(N_ITEMS + 1, student.width))
         self.dropout = torch.nn.Dropout(0.5)
-        student.fuse(lambda: self.dropout(self.shift))
+        student.fuse(lambda which: self.dropout(self.shift[which]))
 
 
 def test_a_methods_own_dropout_is_off_when_its_student_is_judged_and_folded(

@@ -10,7 +10,9 @@ from bench.students.recbole import RecBoleStudent
 N_ITEMS, HISTORY, N_USERS = 50, 10, 7
 
 
-def make(model: str, prompt_length: int = 0, **parameters: object) -> RecBoleStudent:
+def make(
+    model: str, objective: str = "ce", *, prompt_length: int = 0, **parameters: object
+) -> RecBoleStudent:
     """A student with the same initial parameters every time; user 3 has no training rows."""
     torch.manual_seed(0)
     return RecBoleStudent(
@@ -18,7 +20,7 @@ def make(model: str, prompt_length: int = 0, **parameters: object) -> RecBoleStu
         n_items=N_ITEMS,
         history=HISTORY,
         known_users=torch.arange(N_USERS) != 3,
-        objective="ce",
+        objective=objective,
         prompt_length=prompt_length,
     )
 

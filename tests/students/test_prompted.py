@@ -16,7 +16,7 @@ K = 4
 
 
 def make(model: str, prompt_length: int = K, **parameters: object) -> RecBoleStudent:
-    return conftest.make(model, prompt_length, **parameters).eval()
+    return conftest.make(model, prompt_length=prompt_length, **parameters).eval()
 
 
 def prompts(student: RecBoleStudent) -> torch.Tensor:

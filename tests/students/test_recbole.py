@@ -83,7 +83,7 @@ def test_fusion_reaches_lookup_and_head_and_folds_away() -> None:
         plain = student.encode(*rows())
         own = student.item_table().clone()
         shift = torch.full((N_ITEMS + 1, student.width), 0.05)
-        student.fuse(lambda shift=shift: shift, output=output)
+        student.fuse(shift.__getitem__, output=output)
         fused = student.encode(*rows())
         table = student.item_table().clone()
         assert not torch.allclose(fused, plain)
@@ -99,12 +99,44 @@ def test_several_fusions_on_different_sides_all_count() -> None:
     student = make("SASRec").eval()
     own = student.item_offset.detach().clone()
     ones = torch.ones(N_ITEMS + 1, student.width)
-    student.fuse(lambda: ones, output=True)
-    student.fuse(lambda: 2 * ones, output=False)
-    student.fuse(lambda: 4 * ones, output=True)
+    student.fuse(lambda which: ones[which], output=True)
+    student.fuse(lambda which: 2 * ones[which], output=False)
+    student.fuse(lambda which: 4 * ones[which], output=True)
     lookup, head = student.items.lookup, student.items.weight
     torch.testing.assert_close(lookup[1:], own[1:] + 7)
     torch.testing.assert_close(head[1:], own[1:] + 5)
+
+
+@pytest.mark.parametrize("output", [True, False])
+@pytest.mark.parametrize("objective", ["ce", "bce"])
+def test_items_fused_by_row_are_those_of_the_whole_table(objective: str, output: bool) -> None:
+    asked: list[int | None] = []
+    found = []
+    for by_row in (True, False):
+        student = make("SASRec", objective, hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+        shift = torch.linspace(-1, 1, N_ITEMS + 1).unsqueeze(1).repeat(1, student.width)
+        shift.requires_grad_()
+
+        def fusion(which: torch.Tensor | slice, shift: torch.Tensor = shift) -> torch.Tensor:
+            asked.append(len(which) if isinstance(which, torch.Tensor) else None)
+            return shift[which]
+
+        student.fuse(fusion, output=output)
+        student.train()
+        if not by_row:
+            assert student.items.lookup is not None and student.item_table() is not None
+        history, length, user = rows()
+        hidden = student.encode(history, length, user)
+        scores = (hidden.unsqueeze(1) * student.item_vectors(history)).sum(dim=2)
+        scores.square().sum().backward()
+        found.append((scores.detach(), shift.grad, student.item_offset.grad))
+    for one, whole in zip(*found, strict=True):
+        torch.testing.assert_close(one, whole, atol=1e-5, rtol=1e-5)
+        assert one.abs().sum() > 0
+    assert found[0][1][0].abs().sum() == 0  # nothing of padding
+    few = len(rows()[0].unique())
+    expected = {("ce", True): [None], ("bce", True): [few, few]}.get((objective, output), [few])
+    assert asked == [*expected, None]
 
 
 def test_replaced_items_are_read_scored_and_folded_while_the_own_ones_rest() -> None:
@@ -150,7 +182,7 @@ def test_a_scoring_table_may_be_made_by_the_encoder_itself(model: str) -> None:
 @pytest.mark.parametrize("output", [True, False])
 def test_exported_state_reloads_to_the_same_student(output: bool) -> None:
     student = make("GRU4Rec").eval()
-    student.fuse(lambda: torch.full((N_ITEMS + 1, student.width), 0.1), output=output)
+    student.fuse(torch.full((N_ITEMS + 1, student.width), 0.1).__getitem__, output=output)
     student.items.fold()
     student.eval()
     state = student.export_state()
@@ -164,7 +196,7 @@ def test_exported_state_reloads_to_the_same_student(output: bool) -> None:
 
 def test_a_folded_student_loads_into_plain_recbole() -> None:
     student = make("SASRec").eval()
-    student.fuse(lambda: torch.full((N_ITEMS + 1, student.width), 0.1))
+    student.fuse(torch.full((N_ITEMS + 1, student.width), 0.1).__getitem__)
     student.items.fold()
     plain = make("SASRec").model
     plain.item_embedding = torch.nn.Embedding(N_ITEMS + 1, student.width, padding_idx=0)

@@ -7,13 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.special import logsumexp
 
+from bench.training import output as outputs
 from bench.training.config import TrainingConfig
 from bench.training.objectives import make_objective
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch
-from methods.parts.losses import covered_mean, popularity_exponents, robust_loss
+from methods.parts.losses import covered_mean, popularity_exponents
 
 B, N, D, L = 6, 23, 5, 4
 
@@ -130,21 +132,37 @@ def test_buffers_are_reused_and_do_not_leak_between_steps() -> None:
 
 
 @pytest.mark.parametrize("size", [1.0, 12.0, 50.0])
-def test_robust_loss_is_finite_and_exact_where_the_literal_form_overflows(size: float) -> None:
-    generator = torch.Generator().manual_seed(5)
-    logits = size * (2 * torch.rand(B, N + 1, generator=generator) - 1)
-    logits[:, 0] = -torch.inf
-    target = torch.arange(1, B + 1)
-    values = robust_loss(logits, target, popularity_exponents(COUNTS))
-    expected = [brute_robust(logits[r].double().numpy(), int(target[r])) for r in range(B)]
-    np.testing.assert_allclose(values.numpy(), expected, rtol=1e-5)
+@pytest.mark.parametrize("k", [1, 3, N])
+def test_robust_loss_is_finite_and_exact_where_the_literal_form_overflows(
+    size: float, k: int
+) -> None:
+    output = of_logits(size * (2 * torch.rand(B, N + 1, generator=seeded(5)) - 1))
+    targets = torch.stack([torch.randperm(N, generator=seeded(row))[:k] + 1 for row in range(B)])
+    values = output.robust(targets, popularity_exponents(COUNTS), 2.0)
+    expected = [
+        [brute_robust(scores, y, 2.0) for y in row]
+        for scores, row in zip(dense(output), targets.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(values.detach().numpy(), expected, rtol=1e-5)
+    values.sum().backward()
+    assert torch.isfinite(output.hidden.grad).all()
 
 
 def test_robust_loss_stays_precise_when_the_target_dominates() -> None:
     logits = torch.zeros(1, N + 1)
     logits[0, 4] = -30.0
-    value = robust_loss(logits, torch.tensor([4]), popularity_exponents(COUNTS))
-    assert float(value) == pytest.approx(brute_robust(logits[0].double().numpy(), 4), rel=1e-6)
+    value = of_logits(logits).robust(torch.tensor([[4]]), popularity_exponents(COUNTS))
+    expected = brute_robust(logits[0].double().numpy(), 4)
+    assert float(value.detach()) == pytest.approx(expected, rel=1e-6)
+
+
+def of_logits(logits: torch.Tensor) -> StepOutput:
+    """A student whose hidden states [B, N + 1] are its logits."""
+    return StepOutput(logits.clone().requires_grad_(), torch.eye(N + 1), BlockBuffers())
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_covered_mean_ignores_rows_without_teacher() -> None:
@@ -175,3 +193,29 @@ def test_rests_and_probabilities_of_one_step_do_not_share_memory() -> None:
         return (rests[0] * own + rests[1].square()).sum()
 
     assert torch.autograd.gradcheck(loss, (output.hidden, output.table))
+
+
+def test_a_block_swept_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for rows in (B, 4, 1):
+        monkeypatch.setattr(outputs, "SPARE_BYTES", rows * 8 * (N + 1))
+        batch, made = problem(2.0, dtype=torch.float64)
+        target, history = batch.target.unsqueeze(1), batch.history.sort(dim=1).values
+        different = torch.where(F.pad(history.diff(dim=1) == 0, (1, 0)), 0, history)
+        terms = (
+            made.log_probs(history).sum(),
+            3 * made.log_rest(different).square().sum(),
+            made.robust(target, popularity_exponents(COUNTS).double()).square().sum(),
+        )
+        sum(terms).backward()
+        found.append([*(term.detach() for term in terms), made.hidden.grad, made.table.grad])
+    for parts in found[1:]:
+        torch.testing.assert_close(parts, found[0])
+
+
+def test_a_block_of_many_rows_needs_little_beside_itself() -> None:
+    block = torch.empty(2048, 17_409, device="meta")
+    buffers = BlockBuffers()
+    spare = buffers.spare("one", block)
+    assert spare.numel() <= 0.5 * block.numel()
+    assert buffers.spare("another", block).shape == spare.shape
