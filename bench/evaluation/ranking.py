@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bench.students.recbole import RecBoleStudent
     from bench.training.rows import DeviceRows
 
-_BLOCK_ROWS = 1024
+BLOCK_ROWS, BLOCK_BYTES = 1024, 128 * 2**20
+"""A block of scores has this many rows, or as few as a catalogue of any size leaves room for."""
 
 
 @torch.no_grad()
@@ -33,10 +34,12 @@ def rank_targets(student: RecBoleStudent, rows: DeviceRows) -> NDArray[np.int32]
         Diverged: a score is NaN or +inf (a comparison with NaN would silently yield rank 1).
     """
     table = student.item_table()[1:].T.contiguous()
-    buffer = table.new_empty(min(_BLOCK_ROWS, len(rows)), table.shape[1])
+    room = BLOCK_BYTES // (table.shape[1] * table.element_size())
+    size = max(1, min(BLOCK_ROWS, room))
+    buffer = table.new_empty(min(size, len(rows)), table.shape[1])
     ranks = []
-    for start in range(0, len(rows), _BLOCK_ROWS):
-        part = slice(start, start + _BLOCK_ROWS)
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
         hidden = student.encode(rows.history[part], rows.length[part], rows.user[part])
         scores = torch.mm(hidden, table, out=buffer[: len(hidden)])
         ranks.append(target_ranks(scores, rows.target[part] - 1))

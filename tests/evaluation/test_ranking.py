@@ -34,7 +34,12 @@ def test_scores_that_are_no_numbers_are_a_failed_trial(broken: float, column: in
         target_ranks(scores, torch.tensor([0, 1, 3, 2]))
 
 
-def test_blocks_of_rows_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("limit", "value"), [("BLOCK_ROWS", 8), ("BLOCK_BYTES", 3 * 50 * 4), ("BLOCK_BYTES", 1)]
+)
+def test_blocks_of_rows_do_not_change_ranks(
+    limit: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     student = RecBoleStudent(
         StudentConfig(model="GRU4Rec"),
@@ -55,7 +60,7 @@ def test_blocks_of_rows_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> 
     logits = student.logits(hidden).detach()
     wanted = logits.gather(1, rows.target.unsqueeze(1))
     np.testing.assert_array_equal(whole, (logits >= wanted).sum(dim=1).numpy())
-    monkeypatch.setattr("bench.evaluation.ranking._BLOCK_ROWS", 8)
+    monkeypatch.setattr(f"bench.evaluation.ranking.{limit}", value)
     np.testing.assert_array_equal(rank_targets(student, rows), whole)
     assert whole.min() >= 1
     assert whole.max() <= 50
