@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 """Raised whenever the suite's own code changes what a trial computes."""
 
 DEFAULT_VARIANT = "default"

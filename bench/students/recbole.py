@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bench.students import last_position, prompted, properties
 from bench.students.config import StudentConfig
+from bench.students.dropout import replace_dropout
 from bench.students.items import ItemTable
 from methods.base import Fusion
 
@@ -72,6 +73,7 @@ class RecBoleStudent(nn.Module):
         self.register_buffer("_user_ids", users, persistent=False)
         counts = {"item_id": n_items + 1, "user_id": len(known_users) + 1}
         self.model: Any = _model_class(config.model)(settings, _Catalogue(counts))
+        replace_dropout(self.model)
         self.items = self.model.item_embedding = ItemTable(
             self.model.item_embedding.weight, reads_all=objective in READ_ALL
         )

@@ -49,7 +49,7 @@ GOLDEN_TRAINING: dict[str, Any] = {
     "dros_weight": 0.5,
     "dros_temperature": 1.0,
 }
-GOLDEN_KEY = "6f384f4f4bb309ad7651aa335c395ace4e35a97f46598c7762c16cb2a2a7435b"
+GOLDEN_KEY = "05c30830feca7cb3d64baca181f8cdcb26e2f0e1fe6237e8e94e51fb78a01142"
 
 
 @pytest.mark.parametrize(
