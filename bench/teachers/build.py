@@ -97,8 +97,10 @@ class Builder(Protocol):
 
 KINDS: Registry[type[Builder]] = Registry("teacher kind")
 KINDS.register("text", "bench.teachers.kinds.text:TextTeacher")
+KINDS.register("learn", "bench.teachers.kinds.learn:LearnTeacher")
 KINDS.register("raw-text", "bench.teachers.kinds.raw_text:RawTextTeacher")
 KINDS.register("ensemble", "bench.teachers.kinds.ensemble:EnsembleTeacher")
+KINDS.register("mix", "bench.teachers.kinds.mix:MixTeacher")
 KINDS.register("planted", "bench.teachers.kinds.planted:PlantedTeacher")
 
 

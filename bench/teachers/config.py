@@ -19,8 +19,10 @@ CONTROLS = {
 
 SIGNALS = {
     "text": {"embeddings", "rankings", "confidence", "truth-distance"},
+    "learn": {"embeddings", "rankings", "confidence", "truth-distance", "trajectories"},
     "raw-text": {"embeddings"},
     "ensemble": {"rankings", "confidence", "trajectories"},
+    "mix": {"embeddings", "rankings", "confidence", "truth-distance"},
     "planted": {"embeddings", "rankings", "confidence"},
 }
 """What the teachers of a kind will offer, for planning before one is built."""

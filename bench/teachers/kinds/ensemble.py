@@ -134,11 +134,18 @@ class EnsembleTeacher:
         }
 
     @staticmethod
+    def members(
+        options: EnsembleOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> list[Member]:
+        """The trained members, as a `mix` asks for them."""
+        return make_members(options, data.train, data.n_items, data.n_users, device, progress)
+
+    @staticmethod
     def build(
         options: EnsembleOptions, data: PreparedData, cache: Path, device: str, progress: Progress
     ) -> Product:
         """Train the members, list their items for every training row, then rank the others."""
-        members = make_members(options, data.train, data.n_items, data.n_users, device, progress)
+        members = EnsembleTeacher.members(options, data, cache, device, progress)
         trajectories, rankings, distances = listed(
             members, data.train, data.n_items, options.list_length, device, progress
         )
@@ -269,8 +276,8 @@ def listed(
         for state in sorted(set(member.states)):
             member.load(state)
             lists = converged[m]
-            for part in _blocks(rows):
-                best = _scores_of(member, rows, part, device).topk(longest).indices + 1
+            for part in blocks(rows):
+                best = scores_of(member, rows, part, device).topk(longest).indices + 1
                 lists[part] = best.int().cpu().numpy()
             for place in (c for c, chosen in enumerate(member.states) if chosen == state):
                 trajectories[m, place] = lists[:, :size]
@@ -296,7 +303,7 @@ def combined(lists: Ids, rows: Rows, n_items: int, device: str) -> tuple[Ids, ND
     importance = torch.exp(-torch.arange(depth, device=device) / DECAY)
     ids = np.empty((len(rows), size), dtype=np.int32)
     distances = np.empty((len(rows), size), dtype=np.float32)
-    for part in _blocks(rows):
+    for part in blocks(rows):
         history, target = (
             torch.from_numpy(np.asarray(column[part], dtype=np.int64)).to(device)
             for column in (rows.history, rows.target)
@@ -322,11 +329,11 @@ def rank_targets(members: Sequence[Member], rows: Rows, device: str) -> dict[str
         together: the mean of their log-softmax.
     """
     ranks: dict[str, list[Tensor]] = {name: [] for name in ("", *(m.name for m in members))}
-    for part in _blocks(rows):
+    for part in blocks(rows):
         target = torch.from_numpy(np.asarray(rows.target[part], dtype=np.int64)).to(device) - 1
         total: Tensor | float = 0.0
         for member in members:
-            scores = _scores_of(member, rows, part, device)
+            scores = scores_of(member, rows, part, device)
             ranks[member.name].append(target_ranks(scores, target).cpu())
             total = total + functional.log_softmax(scores, dim=1)
         assert isinstance(total, Tensor)  # noqa: S101 - there is a member
@@ -334,7 +341,8 @@ def rank_targets(members: Sequence[Member], rows: Rows, device: str) -> dict[str
     return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in ranks.items()}
 
 
-def _scores_of(member: Member, rows: Rows, part: slice, device: str) -> Tensor:
+def scores_of(member: Member, rows: Rows, part: slice, device: str) -> Tensor:
+    """Logits float32 [B, N] of some of the rows."""
     history, length, user = (
         torch.from_numpy(np.asarray(column[part], dtype=np.int64)).to(device)
         for column in (rows.history, rows.length, rows.user)
@@ -342,6 +350,7 @@ def _scores_of(member: Member, rows: Rows, part: slice, device: str) -> Tensor:
     return member.scores(history, length, user)
 
 
-def _blocks(rows: Rows) -> Iterator[slice]:
+def blocks(rows: Rows) -> Iterator[slice]:
+    """Slices that cut rows into parts small enough for a score of every item."""
     for start in range(0, len(rows), BLOCK):
         yield slice(start, start + BLOCK)

@@ -39,10 +39,14 @@ class Member(Protocol):
     """A recommender with one or several saved states."""
 
     name: str
-    states: list[int]
-    """The saved state, 0, 1, ..., of each of the C states of the trajectory; the last converged."""
-    story: dict[str, Any]
-    """How it was made, for the manifest."""
+
+    @property
+    def states(self) -> list[int]:
+        """The saved state, from 0, of each of the C states of a trajectory; the last converged."""
+
+    @property
+    def story(self) -> dict[str, Any]:
+        """How it was made, for the manifest."""
 
     def load(self, state: int) -> None:
         """Return to a saved state."""
@@ -212,7 +216,7 @@ def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
     held[order[behind < taken[user]]] = True
     if held.all() or not held.any():
         raise BenchError(f"{len(rows)} training rows are too few to hold {share:.0%} of them out")
-    return _where(rows, ~held), _where(rows, held)
+    return rows_where(rows, ~held), rows_where(rows, held)
 
 
 def derive(seed: int, name: str, purpose: str) -> int:
@@ -233,6 +237,7 @@ class TimeLeft:
         return f"at most {max(0, self.steps - self.done) * mean:.0f} s left"
 
 
-def _where(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
+def rows_where(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
+    """The rows that are True in `chosen`, bool [R], in their order."""
     columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
     return Rows(*(np.asarray(column)[chosen] for column in columns))

@@ -1,13 +1,56 @@
-"""The text teacher's network: a content-only item tower and a one-block user tower."""
+"""Two-tower networks, and that of the text teacher: content alone, and one block for histories."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Towers(nn.Module):
+class TwoTowers(nn.Module, ABC):
+    """Items as points, histories as queries; a larger logit belongs to a smaller distance.
+
+    Attributes:
+        texts: float32 [N, T], what is known of the items; on the device of the parameters.
+        distance: what the distance of a query and a point is, for manifests.
+    """
+
+    texts: Tensor
+    distance: ClassVar[str]
+
+    @abstractmethod
+    def items(self) -> Tensor:
+        """Points z of all items, float32 [N, width]."""
+
+    @abstractmethod
+    def queries(self, points: Tensor, history: Tensor, length: Tensor) -> Tensor:
+        """Queries q, float32 [B, width], of histories [B, L] (ids 1..N, padded right with 0).
+
+        Args:
+            points: what `items` returned, for towers that read histories as points.
+            history: int64 [B, L].
+            length: int64 [B], 1..L.
+        """
+
+    @abstractmethod
+    def logits(self, points: Tensor, queries: Tensor) -> Tensor:
+        """Logits [B, M] of M points, up to a constant of each row."""
+
+    @torch.no_grad()
+    def points(self) -> Tensor:
+        """The points z without dropout and gradient; leaves the towers in evaluation mode."""
+        self.eval()
+        return self.items()
+
+    def unit(self) -> float:
+        """The length in which points and distances are measured outside."""
+        return 1.0
+
+
+class Towers(TwoTowers):
     """Scores items by the squared distance between a history's query and the item's point.
 
     The logit of item i is `-s * ||q - z_i||^2`. No item has a parameter of its own: z depends on
@@ -23,7 +66,7 @@ class Towers(nn.Module):
         dropout: rate in the item tower, on the inputs and inside the block.
     """
 
-    texts: Tensor
+    distance = "L2 between query and item, in units of the items' RMS coordinate"
 
     def __init__(
         self, texts: Tensor, length: int, width: int, heads: int, feed_forward: int, dropout: float
@@ -49,11 +92,9 @@ class Towers(nn.Module):
         self.heads = heads
 
     def items(self) -> Tensor:
-        """Points z of all items, float32 [N, width]."""
         return self.item_out(self.dropout(functional.gelu(self.item_in(self.texts))))
 
     def queries(self, points: Tensor, history: Tensor, length: Tensor) -> Tensor:
-        """Queries q, float32 [B, width], of histories [B, L] (ids 1..N, padded right with 0)."""
         batch, width = len(history), points.shape[1]
         last = (length - 1).clamp_min(0)
         # Positions count back from the last item, so that "most recent" is the same place
@@ -77,12 +118,10 @@ class Towers(nn.Module):
         return self.leave(state)
 
     def logits(self, points: Tensor, queries: Tensor) -> Tensor:
-        """Logits [B, N] up to a constant of each row (`-s * ||q||^2`, which no softmax sees)."""
+        # Without `-s * ||q||^2`, a constant of each row that no softmax sees.
         scale = self.log_scale.exp()
         return functional.linear(2 * scale * queries, points, -scale * points.square().sum(1))
 
-    @torch.no_grad()
-    def points(self) -> Tensor:
-        """The points z without dropout and gradient; leaves the towers in evaluation mode."""
-        self.eval()
-        return self.items()
+    def unit(self) -> float:
+        """The root mean square of the points' coordinates."""
+        return self.points().square().mean().sqrt().item()

@@ -1,0 +1,136 @@
+"""Teacher kind `learn`: LEARN's preference alignment tower on frozen text vectors.
+
+Jia et al. (AAAI 2025) align a frozen language model's item vectors with what users prefer by one
+small transformer that histories and items share (`alignment.PreferenceAlignment`). As a teacher it
+gives the aligned item vectors, lists by their distance to a history's vector, and the lists of
+four states of its training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
+
+from bench.data.rows import PreparedData, Rows
+from bench.teachers.build import Product
+from bench.teachers.kinds.alignment import PreferenceAlignment, in_batch
+from bench.teachers.kinds.ensemble import listed
+from bench.teachers.kinds.fitting import Fitted, Progress, fit, full_softmax
+from bench.teachers.kinds.members import Member
+from bench.teachers.kinds.tower import TwoTowers
+from bench.teachers.kinds.tower_teacher import TowerOptions, product_of, text_vectors, validation
+
+TRAJECTORY_LENGTH = 64
+
+
+class LearnOptions(TowerOptions):
+    """Options of the kind `learn`."""
+
+    normalise: Literal["standardise", "l2"] = Field(
+        "standardise", description="the text vectors: per dimension, or as in the paper"
+    )
+    width: PositiveInt = Field(128, description="of the transformer")
+    layers: PositiveInt = Field(2, description="of the transformer")
+    heads: PositiveInt = Field(4, description="attention heads; divides the width")
+    out_width: PositiveInt = Field(128, description="size D of the item and history vectors")
+    scale: PositiveFloat = Field(20.0, description="kappa, inverse temperature of the cosine")
+    pretrain_epochs: NonNegativeInt = Field(
+        4, description="passes against the batch's other targets, before those over the catalogue"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1)
+    learning_rate: PositiveFloat = Field(
+        1e-3, description="peak of either phase; falls to 0 over its epochs"
+    )
+    batch_size: PositiveInt = 1024
+    epochs: PositiveInt = Field(4, description="passes over the catalogue, at most")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> LearnOptions:
+        if self.width % self.heads:
+            raise ValueError(f"'heads' ({self.heads}) must divide 'width' ({self.width})")
+        return self
+
+
+class LearnTeacher:
+    """Builder of the kind `learn`."""
+
+    Options: ClassVar[type[BaseModel]] = LearnOptions
+
+    @staticmethod
+    def build(
+        options: LearnOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> Product:
+        """Encode the texts, align them on the training rows, write down what came of it."""
+        texts = text_vectors(options, data, cache, device, progress)
+
+        def train(rows: Rows) -> Fitted:
+            return align(texts, rows, options, validation(data), progress, device)
+
+        product, fitted = product_of(train, data, options)
+        trajectories, _, _ = listed(
+            [fitted], data.train, data.n_items, TRAJECTORY_LENGTH, device, progress
+        )
+        return replace(
+            product,
+            trajectories=trajectories,
+            members=[fitted.name],
+            notes=[*product.notes, "Trajectories are in-sample; validation rows chose the states."],
+        )
+
+    @staticmethod
+    def members(
+        options: LearnOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> list[Member]:
+        """The transformer fitted to all training rows, as a `mix` asks for it."""
+        texts = text_vectors(options, data, cache, device, progress)
+        return [align(texts, data.train, options, validation(data), progress, device)]
+
+
+def align(
+    texts: Tensor,
+    train: Rows,
+    options: LearnOptions,
+    validate: Callable[[TwoTowers], float],
+    progress: Progress,
+    device: str = "cpu",
+) -> Fitted:
+    """Fit the transformer: first against the batch's targets, then over the whole catalogue.
+
+    Args:
+        texts: float32 [N, T], frozen text vectors.
+        train: the training rows, the only rows that are learned from.
+        options: sizes and optimisation.
+        validate: metric (larger is better) of the towers as they are; chooses the epoch.
+        progress: takes one line of text at a time.
+        device: name of the torch device to compute on.
+
+    Returns:
+        The towers of the best epoch of either phase, in evaluation mode.
+
+    Raises:
+        BenchError: the loss became NaN or infinite.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(options.seed)
+        towers = PreferenceAlignment(
+            texts,
+            normalise=options.normalise,
+            width=options.width,
+            layers=options.layers,
+            heads=options.heads,
+            out_width=options.out_width,
+            dropout=options.dropout,
+            scale=options.scale,
+        ).to(device)
+        fitted = Fitted("learn", towers)
+        if options.pretrain_epochs:
+            epochs = options.pretrain_epochs
+            first = options.model_copy(update={"epochs": epochs, "patience": epochs})
+            fit(fitted, in_batch, train, first, validate, progress)
+        return fit(fitted, full_softmax, train, options, validate, progress)

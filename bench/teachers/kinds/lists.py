@@ -1,0 +1,84 @@
+"""What two towers say of rows: the ranks of targets and the closest items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from bench.data.rows import Rows
+from bench.evaluation.ranking import target_ranks
+from bench.teachers.kinds.fitting import columns
+from bench.teachers.kinds.tower import TwoTowers
+
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists of R rows.
+
+    Attributes:
+        ids: int32 [R, K_T], ids 1..N, best first.
+        distances: float32 [R, K_T], ascending.
+        truth: float32 [R], the distance of each row's own target.
+    """
+
+    ids: NDArray[np.int32]
+    distances: NDArray[np.float32]
+    truth: NDArray[np.float32]
+
+    def in_units(self, unit: float) -> Lists:
+        """The same with distances in another unit."""
+        size = np.float32(unit)
+        return Lists(self.ids, self.distances / size, self.truth / size)
+
+    def targets_in_top(self, rows: Rows, k: int) -> float:
+        """Share of the rows whose own target is among their first k items."""
+        return float((self.ids[:, :k] == rows.target[:, None]).any(1).mean())
+
+
+@torch.no_grad()
+def rank_targets(towers: TwoTowers, rows: Rows) -> NDArray[np.int32]:
+    """Rank of each row's target over the catalogue, int32 [R]; ties count against the target."""
+    ranks = []
+    points, device = towers.points(), towers.texts.device
+    for start in range(0, len(rows), BLOCK):
+        part = slice(start, start + BLOCK)
+        history, length, target = (column.to(device) for column in columns(rows, part))
+        logits = towers.logits(points, towers.queries(points, history, length))
+        ranks.append(target_ranks(logits, target - 1).cpu())
+    return torch.cat(ranks).numpy().astype(np.int32)
+
+
+@torch.no_grad()
+def ranked_lists(towers: TwoTowers, rows: Rows, size: int, keep_target: bool = True) -> Lists:
+    """The items closest to each row's query, its history left out.
+
+    Args:
+        towers: trained towers.
+        rows: R rows.
+        size: K_T; fewer where the catalogue is too small.
+        keep_target: keep a target that is in its row's history, of which the list then tells that
+            it is the target.
+    """
+    points, device = towers.points(), towers.texts.device
+    size = min(size, len(points) - rows.history.shape[1])
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for start in range(0, len(rows), BLOCK):
+        part = slice(start, start + BLOCK)
+        history, length, target = (column.to(device) for column in columns(rows, part))
+        queries = towers.queries(points, history, length)
+        logits = functional.pad(towers.logits(points, queries), (1, 0), value=-torch.inf)
+        seen = torch.where(history == target[:, None], 0, history) if keep_target else history
+        closest = logits.scatter(1, seen, -torch.inf).topk(size).indices
+        distance = (queries[:, None] - points[closest - 1]).norm(dim=2)
+        # Rounding can order near ties otherwise in logits than in distances.
+        distance, order = distance.sort(dim=1, stable=True)
+        truth = (queries - points[target - 1]).norm(dim=1)
+        parts.append((closest.gather(1, order).int().cpu(), distance.cpu(), truth.cpu()))
+    return Lists(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))

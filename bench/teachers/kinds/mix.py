@@ -1,0 +1,288 @@
+"""Teacher kind `mix`: what several teachers say together, each with its share.
+
+A teacher of item texts and an ensemble of conventional models know different things. A row's
+scores are the weighted mean of their log-probabilities; validation rows choose the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product as grid
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from torch import Tensor
+from torch.nn import functional
+
+from bench.config import layers
+from bench.data.rows import PreparedData, Rows
+from bench.errors import BenchError
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.ranking import target_ranks
+from bench.paths import Workspace
+from bench.teachers.build import KINDS, TEXTS, Product, resolved_options, texts_hash
+from bench.teachers.config import TeacherConfig
+from bench.teachers.kinds.ensemble import TOLD, blocks, scores_of
+from bench.teachers.kinds.fitting import SELECT, Fitted
+from bench.teachers.kinds.lists import Lists
+from bench.teachers.kinds.members import Member
+
+Progress = Callable[[str], None]
+Shares = tuple[float, ...]
+
+
+class PartOptions(BaseModel):
+    """One of the teachers that are mixed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = Field(description="teacher kind that can be mixed, such as `text` or `ensemble`")
+    options: dict[str, Any] = Field(default_factory=dict, description="of that kind")
+
+    @model_validator(mode="after")
+    def _the_kind_can_be_mixed_and_knows_its_options(self) -> PartOptions:
+        try:
+            builder = KINDS.get(self.kind)
+            builder.Options.model_validate(self.options)
+        except (BenchError, ValidationError) as error:
+            raise ValueError(str(error)) from error
+        if not hasattr(builder, "members"):
+            able = [name for name in KINDS.names() if hasattr(KINDS.get(name), "members")]
+            raise ValueError(f"'{self.kind}' cannot be mixed; {', '.join(able)} can")
+        return self
+
+
+class MixOptions(BaseModel):
+    """Options of the kind `mix`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parts: dict[str, PartOptions] = Field(
+        min_length=2,
+        description="by name; what a part leaves out is taken from the teacher of that name",
+    )
+    embeddings: str = Field("text", description="the part whose item vectors are handed on")
+    steps: PositiveInt = Field(10, description="shares are tried in steps of 1 / steps")
+    list_length: PositiveInt = Field(100, description="K_T, items listed per training row")
+
+    @model_validator(mode="after")
+    def _the_embeddings_are_those_of_a_part(self) -> MixOptions:
+        if self.embeddings not in self.parts:
+            raise ValueError(
+                f"'embeddings' ({self.embeddings}) must be one of {', '.join(self.parts)}"
+            )
+        return self
+
+
+class MixTeacher:
+    """Builder of the kind `mix`."""
+
+    Options: ClassVar[type[BaseModel]] = MixOptions
+
+    @staticmethod
+    def complete(options: dict[str, Any], dataset: str, workspace: Workspace) -> dict[str, Any]:
+        """Take kind and options from the teacher of a part's name, if there is one.
+
+        Options that name things in other files are filled in, as they are when the part is built
+        by itself.
+        """
+        parts = options.get("parts")
+        if not isinstance(parts, Mapping):
+            return options
+        return options | {
+            "parts": {name: _over(name, own, dataset, workspace) for name, own in parts.items()}
+        }
+
+    @staticmethod
+    def build(
+        options: MixOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> Product:
+        """Make the parts, choose their shares, list items for the training rows, rank the others.
+
+        Raises:
+            BenchError: the part whose item vectors are asked for has none.
+        """
+        parts = {
+            name: _members(name, part, data, cache, device, progress)
+            for name, part in options.parts.items()
+        }
+        vectors = [m for m in parts[options.embeddings] if isinstance(m, Fitted)]
+        if not vectors:
+            raise BenchError(
+                f"part '{options.embeddings}' of the mix has no item vectors; name another one in "
+                "'embeddings'"
+            )
+        groups = list(parts.values())
+        tried = list(simplex(len(groups), options.steps))
+        by_shares = {
+            shares: metrics_from_ranks(ranks)
+            for shares, ranks in zip(
+                tried, ranks_of(groups, data.valid, tried, device), strict=True
+            )
+        }
+        best = max(tried, key=lambda shares: by_shares[shares][SELECT])
+        progress(f"shares of {', '.join(parts)}: {', '.join(f'{share:g}' for share in best)}")
+        alone = list(simplex(len(groups), 1))
+        test, *others = ranks_of(groups, data.test, [best, *alone], device)
+        lists = mixed_lists(groups, best, data.train, options.list_length, device)
+        in_top_ten = lists.targets_in_top(data.train, 10)
+        return Product(
+            embeddings=vectors[0].item_vectors(),
+            rankings=lists.ids,
+            distances=lists.distances,
+            truth_distance=lists.truth,
+            test_ranks=test,
+            metrics={"valid": by_shares[best], "test": metrics_from_ranks(test)},
+            recipe={
+                TEXTS: texts_hash(data),
+                "shares": dict(zip(parts, best, strict=True)),
+                f"validation_{SELECT}_by_shares": {
+                    " ".join(f"{share:g}" for share in shares): round(found[SELECT], 5)
+                    for shares, found in by_shares.items()
+                },
+                "parts": {
+                    name: {
+                        "members": {member.name: member.story for member in parts[name]},
+                        "metrics": {
+                            "valid": _told(by_shares[shares]),
+                            "test": _told(metrics_from_ranks(ranks)),
+                        },
+                    }
+                    for name, shares, ranks in zip(parts, alone, others, strict=True)
+                },
+                "own_ranking": "sum over the parts of share times the mean of their members' "
+                "log-softmax over the catalogue",
+                "list_policy": "the row's history is left out, its target is not",
+                "distance": "less that sum",
+                "share_of_training_targets_in_top_10": round(in_top_ten, 4),
+            },
+            notes=[
+                "The lists are in-sample: the parts were trained on the targets of the rows they "
+                f"speak of ({in_top_ten:.1%} of these targets are in the row's top 10). Validation "
+                "rows chose the shares.",
+                "It reads item texts, which the student does not; histories and rows are the "
+                "student's own.",
+            ],
+        )
+
+
+def simplex(parts: int, steps: int) -> Iterator[Shares]:
+    """All shares of that many parts that are multiples of 1 / steps and sum to 1."""
+    for counts in grid(range(steps, -1, -1), repeat=parts):
+        if sum(counts) == steps:
+            yield tuple(count / steps for count in counts)
+
+
+@torch.no_grad()
+def ranks_of(
+    parts: Sequence[Sequence[Member]], rows: Rows, tried: Sequence[Shares], device: str
+) -> list[NDArray[np.int32]]:
+    """Rank of each row's target under each of several shares; ties count against the target.
+
+    Args:
+        parts: the members of each part.
+        rows: R rows.
+        tried: shares of the parts.
+        device: name of the torch device to compute on.
+
+    Returns:
+        int32 [R] for each of `tried`.
+    """
+    ranks: list[list[Tensor]] = [[] for _ in tried]
+    for part in blocks(rows):
+        told = torch.stack([log_probabilities(members, rows, part, device) for members in parts])
+        target = torch.from_numpy(np.asarray(rows.target[part], dtype=np.int64)).to(device) - 1
+        for found, shares in zip(ranks, tried, strict=True):
+            found.append(target_ranks(_weighted(told, shares), target).cpu())
+    return [torch.cat(found).numpy().astype(np.int32) for found in ranks]
+
+
+@torch.no_grad()
+def mixed_lists(
+    parts: Sequence[Sequence[Member]], shares: Shares, rows: Rows, size: int, device: str
+) -> Lists:
+    """The items of the highest weighted mean of log-probabilities, the row's history left out.
+
+    Args:
+        parts: the members of each part.
+        shares: of the parts; the sum is 1.
+        rows: R rows; a target that is in its history stays.
+        size: K_T; fewer where the catalogue is too small.
+        device: name of the torch device to compute on.
+
+    Returns:
+        Lists whose distances are minus that mean, 0 or more.
+    """
+    used = [(members, share) for members, share in zip(parts, shares, strict=True) if share]
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for part in blocks(rows):
+        told = [log_probabilities(members, rows, part, device) for members, _ in used]
+        scores = _weighted(torch.stack(told), [share for _, share in used])
+        history, target = (
+            torch.from_numpy(np.asarray(column[part], dtype=np.int64)).to(device)
+            for column in (rows.history, rows.target)
+        )
+        truth = scores.gather(1, target[:, None] - 1)[:, 0]
+        seen = torch.where(history == target[:, None], 0, history)
+        open_to = functional.pad(scores, (1, 0)).scatter(1, seen, -torch.inf)
+        open_to[:, 0] = -torch.inf
+        best, ids = open_to.topk(min(size, scores.shape[1] - history.shape[1]))
+        found.append((ids.int().cpu(), -best.cpu(), -truth.cpu()))
+    return Lists(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))
+
+
+def log_probabilities(members: Sequence[Member], rows: Rows, part: slice, device: str) -> Tensor:
+    """Mean log-softmax of members over the catalogue, float32 [B, N]."""
+    total: Tensor = sum(
+        functional.log_softmax(scores_of(member, rows, part, device), dim=1) for member in members
+    )  # type: ignore[assignment]
+    return total / len(members)
+
+
+def _weighted(told: Tensor, shares: Sequence[float]) -> Tensor:
+    """The weighted sum [B, N] of [P, B, N]."""
+    return torch.einsum("pbn,p->bn", told, told.new_tensor(shares))
+
+
+def _members(
+    name: str, part: PartOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+) -> list[Member]:
+    """The trained members of a part, each in its last state."""
+    builder: Any = KINDS.get(part.kind)
+    options = builder.Options.model_validate(part.options)
+    members: list[Member] = builder.members(
+        options, data, cache, device, lambda line: progress(f"{name}: {line}")
+    )
+    for member in members:
+        member.load(member.states[-1])
+    return members
+
+
+def _over(name: str, own: Any, dataset: str, workspace: Workspace) -> Any:
+    """A part's own kind and options laid over those of the teacher of its name."""
+    if own is not None and not isinstance(own, Mapping):
+        return own  # a mistake, told when the options are validated
+    file: dict[str, Any] = {}
+    where = f"part '{name}' of the mix"
+    if name in layers.names("teachers", workspace):
+        config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), where)
+        file = {"kind": config.kind, "options": config.options_for(dataset)}
+    part = layers.merge(file, own)
+    config = layers.build(TeacherConfig, part, where)
+    options = resolved_options(config, dataset, workspace, where)
+    return part | {"options": options.model_dump(mode="json")}
+
+
+def _told(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: metrics[name] for name in TOLD}

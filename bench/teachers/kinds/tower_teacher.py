@@ -1,0 +1,117 @@
+"""What a teacher made of two towers tells: the part that kinds of such teachers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from bench.data.rows import PreparedData, Rows
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.teachers.build import TEXTS, Product, texts_hash
+from bench.teachers.kinds.encoder import MINILM, encode
+from bench.teachers.kinds.fitting import SELECT, FitOptions, Fitted, Progress
+from bench.teachers.kinds.folds import OutOfFold, folds_of, out_of_fold
+from bench.teachers.kinds.lists import Lists, rank_targets, ranked_lists
+from bench.teachers.kinds.tower import TwoTowers
+
+
+class TowerOptions(FitOptions):
+    """Options of every kind whose teacher is two towers over item texts."""
+
+    encoder: str = Field(MINILM, description="sentence encoder: name, local folder or hub name")
+    list_length: PositiveInt = Field(100, description="K_T, items listed per training row")
+    out_of_fold: OutOfFold | None = Field(
+        None, description="lists from towers that did not see a row; null: from those that did"
+    )
+
+
+Train = Callable[[Rows], Fitted]
+"""Towers fitted to rows, in their best state."""
+
+
+def text_vectors(
+    options: TowerOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+) -> Tensor:
+    """The frozen vectors of the item texts, float32 [N, T]."""
+    return torch.from_numpy(encode(data.item_texts, options.encoder, cache, progress, device))
+
+
+def validation(data: PreparedData) -> Callable[[TwoTowers], float]:
+    """The metric on validation rows that chooses the epoch."""
+    return lambda towers: metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]
+
+
+def product_of(train: Train, data: PreparedData, options: TowerOptions) -> tuple[Product, Fitted]:
+    """What the towers know of items and rows.
+
+    Args:
+        train: how they are fitted; called once on all training rows, and once more for each fold.
+        data: the rows and the catalogue.
+        options: how lists are made.
+
+    Returns:
+        The product, and the towers that were fitted to all training rows.
+    """
+    fitted = train(data.train)
+    towers = fitted.towers
+    lists, policy, note = _lists(train, fitted, data.train, options)
+    in_top_ten = lists.targets_in_top(data.train, 10)
+    test_ranks = rank_targets(towers, data.test)
+    product = Product(
+        embeddings=fitted.item_vectors(),
+        rankings=lists.ids,
+        distances=lists.distances,
+        truth_distance=lists.truth,
+        test_ranks=test_ranks,
+        metrics={
+            "valid": metrics_from_ranks(rank_targets(towers, data.valid)),
+            "test": metrics_from_ranks(test_ranks),
+        },
+        recipe={
+            TEXTS: texts_hash(data),
+            **fitted.story,
+            "share_of_training_targets_in_top_10": round(in_top_ten, 4),
+            "list_policy": policy,
+            "distance": towers.distance,
+        },
+        notes=[
+            f"{note} ({in_top_ten:.1%} of these targets are in the row's top 10).",
+            "It reads item texts, which the student does not; histories and rows are the "
+            "student's own.",
+        ],
+    )
+    return product, fitted
+
+
+def _lists(
+    train: Train, fitted: Fitted, rows: Rows, options: TowerOptions
+) -> tuple[Lists, str, str]:
+    """The lists of the training rows, what they leave out, and what a reader must know of them."""
+    chosen = options.out_of_fold
+    if chosen is None:
+        lists = ranked_lists(fitted.towers, rows, options.list_length)
+        return (
+            lists.in_units(fitted.towers.unit()),
+            "the row's history is left out, its target is not",
+            "The lists are in-sample: the towers were trained on the targets of the rows they "
+            "speak of",
+        )
+
+    def answer(learned: Rows, asked: Rows) -> Lists:
+        towers = train(learned).towers
+        # A target that is kept although the history holds it would give itself away.
+        lists = ranked_lists(towers, asked, options.list_length, keep_target=False)
+        return lists.in_units(towers.unit())
+
+    lists = out_of_fold(rows, folds_of(rows, chosen, options.seed), answer)
+    return (
+        lists,
+        "the row's history is left out, also where it holds the target",
+        f"The lists are out of fold: each of {chosen.folds} towers lists for the rows of "
+        f"{chosen.by}s that it was not trained on; embeddings and metrics are of towers trained on "
+        "all rows; distances are those to a fold's own points, each in its own unit",
+    )
