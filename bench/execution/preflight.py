@@ -28,6 +28,7 @@ def check_settings(trials: Iterable[Trial]) -> None:
         if trial.student_config not in built:
             built.append(trial.student_config)
             _build_student(trial)
+        _refuse_positions(trial)
         method_config(trial)
 
 
@@ -102,6 +103,13 @@ def _build_student(trial: Trial) -> None:
             f"student '{trial.student}' cannot be built with {trial.student_config.parameters}: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _refuse_positions(trial: Trial) -> None:
+    from bench.students import all_positions
+
+    if trial.training.positions != "last":
+        all_positions.encoder(trial.student_config.model)
 
 
 def _missing_signals(

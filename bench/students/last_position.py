@@ -29,16 +29,32 @@ def sasrec(model: Any, vectors: Tensor, length: Tensor, prompts: Tensor | None =
     Returns:
         float32 [B, d].
     """
-    hidden = vectors + model.position_embedding.weight[: vectors.size(1)]
-    if prompts is not None:
-        hidden, length = prepended(prompts, hidden), length + len(prompts)
-    hidden = model.dropout(model.LayerNorm(hidden))
-    mask = model.get_attention_mask(real(length, hidden.size(1)))
-    *first, last = model.trm_encoder.layer
-    for layer in first:
-        hidden = _feed_forward(layer, layer.multi_head_attention(hidden, mask))
+    hidden = _placed(model, vectors, prompts)
+    length = length if prompts is None else length + len(prompts)
+    hidden, mask = _below_last_layer(model, hidden, real(length, hidden.size(1)))
     visible = mask[:, 0].gather(1, (length - 1).view(-1, 1, 1).expand(-1, 1, mask.size(-1)))
-    return _last_layer(last, hidden, model.gather_indexes(hidden, length - 1), visible)
+    query = model.gather_indexes(hidden, length - 1)
+    return _last_layer(model.trm_encoder.layer[-1], hidden, query, visible)
+
+
+def sasrec_at(model: Any, vectors: Tensor, place: Tensor, prompts: Tensor | None = None) -> Tensor:
+    """The same encodings, of many prefixes of each sequence in one pass.
+
+    Args:
+        model: a RecBole SASRec.
+        vectors: float32 [W, L', d].
+        place: int64 [B], where the prefixes end, counted through all W * L' vectors.
+        prompts: float32 [k, d].
+
+    Returns:
+        float32 [B, d].
+    """
+    hidden = _placed(model, vectors, prompts)
+    everything = torch.ones(1, hidden.size(1), dtype=torch.bool, device=hidden.device)
+    hidden, mask = _below_last_layer(model, hidden, everything)
+    last = model.trm_encoder.layer[-1]
+    mixed = last.multi_head_attention(hidden, mask)[:, -vectors.size(1) :]
+    return _feed_forward(last, mixed.flatten(0, 1)[place])
 
 
 def prepended(prompts: Tensor, vectors: Tensor) -> Tensor:
@@ -49,6 +65,27 @@ def prepended(prompts: Tensor, vectors: Tensor) -> Tensor:
 def real(length: Tensor, size: int) -> Tensor:
     """Where sequences of `length` [B] have an item: bool [B, size], False at padding."""
     return torch.arange(size, device=length.device) < length.unsqueeze(1)
+
+
+def _placed(model: Any, vectors: Tensor, prompts: Tensor | None) -> Tensor:
+    """Vectors with their places in the sequence, prompts before them without."""
+    hidden: Tensor = vectors + model.position_embedding.weight[: vectors.size(1)]
+    return hidden if prompts is None else prepended(prompts, hidden)
+
+
+def _below_last_layer(model: Any, hidden: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+    """What the last transformer layer reads, [B, L, d], and its additive mask [B or 1, 1, L, L].
+
+    Args:
+        model: a RecBole SASRec.
+        hidden: float32 [B, L, d].
+        real: bool [B or 1, L], False at padding.
+    """
+    hidden = model.dropout(model.LayerNorm(hidden))
+    mask = model.get_attention_mask(real)
+    for layer in model.trm_encoder.layer[:-1]:
+        hidden = _feed_forward(layer, layer.multi_head_attention(hidden, mask))
+    return hidden, mask
 
 
 def _last_layer(layer: Any, hidden: Tensor, query: Tensor, mask: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.students import last_position, prompted, properties
+from bench.students import all_positions, last_position, prompted, properties
 from bench.students.config import StudentConfig
 from bench.students.dropout import replace_dropout
 from bench.students.items import ItemTable
@@ -126,6 +126,23 @@ class RecBoleStudent(nn.Module):
         if prompts is None:
             return self.items.hidden(self._encode(history, length, users))
         return self._read(self.items(history), length, users, prompts)
+
+    def encode_at(self, history: Tensor, place: Tensor) -> Tensor:
+        """Encode many prefixes of each history in one pass.
+
+        Args:
+            history: int64 [W, L'], L' <= L.
+            place: int64 [B], the positions where the prefixes end, counted through all W * L'.
+
+        Returns:
+            float32 [B, d], what `encode` makes of the prefixes.
+
+        Raises:
+            ConfigError: this student cannot.
+        """
+        encode = all_positions.encoder(self._name)
+        hidden = encode(self.model, self.items(history), place, self._prompts())
+        return self.items.hidden(hidden)
 
     def encode_vectors(self, vectors: Tensor, length: Tensor) -> Tensor:
         """Encode sequences of vectors, [B, L', d] and [B] to [B, d], for the padding user."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -11,7 +11,9 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -28,6 +30,11 @@ class TrainingConfig(BaseModel):
     objective: Objective = Field("ce", description="base loss (section 'Objectives' of the docs)")
     learning_rate: PositiveFloat = Field(1e-3, description="step size of Adam")
     batch_size: PositiveInt = Field(512, description="rows per step")
+    positions: Literal["last", "half", "all"] = Field(
+        "last",
+        description="where a history is read: at its end, for one row, or at the later half of its "
+        "positions or all of them, for as many rows (section 'Many positions at once' of the docs)",
+    )
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 coefficient of Adam")
     max_epochs: PositiveInt = Field(100, description="upper bound of passes over the rows")
     min_epochs: PositiveInt = Field(8, description="passes before early stopping may act")
@@ -50,6 +57,14 @@ class TrainingConfig(BaseModel):
         if name not in metric_names():
             raise ValueError(str(UnknownNameError("metric", name, metric_names())))
         return name
+
+    @model_serializer(mode="wrap")
+    def _positions_where_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Trials keep the keys that they had before there was a choice.
+        content: dict[str, Any] = handler(self)
+        if content.get("positions") == "last":
+            del content["positions"]
+        return content
 
     @model_validator(mode="after")
     def _epochs_in_order(self) -> TrainingConfig:

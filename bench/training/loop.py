@@ -16,7 +16,8 @@ from bench.errors import Diverged
 from bench.training.negatives import sample_negatives
 from bench.training.objectives import NEEDS_NEGATIVE, make_objective
 from bench.training.output import BlockBuffers, StepOutput
-from bench.training.rows import DeviceRows, shuffled
+from bench.training.rows import DeviceRows, Portion, RowByRow
+from bench.training.windows import Windows
 from methods.base import Batch, Stage
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ class _Step:
         for parameter in frozen:
             parameter.requires_grad_(False)
         self.stage = stage
+        self.passes = _passes(self.config.positions, self.rows, stage.rows)
         self.optimiser = torch.optim.Adam(
             trained,
             lr=_or(stage.learning_rate, self.config.learning_rate),
@@ -186,18 +188,14 @@ class _Step:
             for parameter, wants in wanted.items():
                 parameter.requires_grad_(wants)
 
-    def batches(self) -> Iterator[Tensor]:
+    def batches(self) -> Iterator[Portion]:
         """One pass over the rows of the stage, in an order drawn on the CPU for every device."""
-        chosen = self.stage.rows
-        count = len(self.rows) if chosen is None else len(chosen)
-        for index in shuffled(count, self.config.batch_size, self.streams.order):
-            index = index.to(self.rows.target.device, non_blocking=True)
-            yield index if chosen is None else chosen[index]
+        return self.passes.batches(self.config.batch_size, self.streams.order)
 
-    def __call__(self, row_id: Tensor) -> dict[str, Tensor]:
-        batch = self._batch(row_id)
+    def __call__(self, portion: Portion) -> dict[str, Tensor]:
+        batch = self._batch(portion.row_id)
         self.student.begin_step()
-        hidden = self.student.encode(batch.history, batch.length, batch.user)
+        hidden = self._encoded(portion, batch)
         output = StepOutput(hidden, self.student, self.buffers)
         terms = (self._base(batch, output) if self.stage.base else {}) | self.method.loss(
             batch, output
@@ -207,6 +205,11 @@ class _Step:
         loss.backward()
         self.optimiser.step()
         return {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}
+
+    def _encoded(self, portion: Portion, batch: Batch) -> Tensor:
+        if portion.window is None or portion.place is None:
+            return self.student.encode(batch.history, batch.length, batch.user)
+        return self.student.encode_at(self.rows.history[portion.window], portion.place)
 
     def _base(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
         penalty = self.student.penalty()
@@ -223,12 +226,19 @@ class _Step:
         return replace(batch, negative=negative)
 
 
+def _passes(positions: str, rows: DeviceRows, chosen: Tensor | None) -> RowByRow | Windows:
+    if positions == "last":
+        return RowByRow(rows, chosen)
+    size = rows.history.shape[1]
+    return Windows(rows, chosen, {"half": (size + 1) // 2, "all": size}[positions])
+
+
 def _epoch(step: _Step, epoch: int) -> tuple[dict[str, float], int]:
     """One pass over the rows: mean of every term, and the number of steps."""
     sums: dict[str, Tensor] = {}
     steps = 0
-    for row_id in step.batches():
-        for name, value in step(row_id).items():
+    for portion in step.batches():
+        for name, value in step(portion).items():
             # Summed on the device: the host waits once an epoch, not once a step.
             sums[name] = sums[name] + value if name in sums else value
         steps += 1

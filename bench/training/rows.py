@@ -32,6 +32,39 @@ class DeviceRows:
         return len(self.target)
 
 
+@dataclass(frozen=True)
+class Portion:
+    """The rows of one step, and where the student reads them.
+
+    Attributes:
+        row_id: int64 [B].
+        window: int64 [W], rows whose histories are read; None where each row is read from its own.
+        place: int64 [B], for each row the position among the W * L of these histories that is its.
+    """
+
+    row_id: Tensor
+    window: Tensor | None = None
+    place: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.row_id)
+
+
+class RowByRow:
+    """Passes over rows that are read one by one, each at the end of its history."""
+
+    def __init__(self, rows: DeviceRows, chosen: Tensor | None) -> None:
+        """Args: chosen: int64 [R'], the rows of a pass; None is all of them."""
+        self.count = len(rows if chosen is None else chosen)
+        self.chosen, self.device = chosen, rows.target.device
+
+    def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Portion]:
+        """One pass in random order, `batch_size` rows a step."""
+        for index in shuffled(self.count, batch_size, generator):
+            index = index.to(self.device, non_blocking=True)
+            yield Portion(index if self.chosen is None else self.chosen[index])
+
+
 def shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """One pass over rows 0..count-1 in random order: int64 index tensors [<= batch_size].
 

@@ -51,6 +51,17 @@ def test_a_finished_trial_does_not_train_again(tiny: Workspace) -> None:
     assert len(folders(tiny.results)) == 2  # the trial and the popularity row
 
 
+def test_all_positions_are_another_trial_beside_the_ordinary_one(tiny: Workspace) -> None:
+    assert bench(*TINY, "--method", "none").exit_code == 0
+    done = bench(*TINY, "--method", "none", "--set", "training.positions=all")
+    assert done.exit_code == 0, done.output
+    assert "none [training.positions=all]" in done.stdout
+    trials = [record for record in ResultStore(tiny.results).records() if record.trial]
+    assert sorted(r.trial.training.positions for r in trials if r.trial) == ["all", "last"]
+    assert all(record.is_done for record in trials)
+    assert len({record.key for record in trials}) == 2
+
+
 def test_a_finished_grid_needs_no_torch(tiny: Workspace) -> None:
     assert bench(*TINY, "--method", "none").exit_code == 0
     code = (
@@ -198,6 +209,14 @@ def test_what_went_wrong_has_a_status(
         (["-m", "none", "-d", "tiny", "--set", "student.hidden_siz=8"], "'student.hidden_size'"),
         (["-m", "none", "-d", "tiny", "--set", "student.hidden_size=wide"], "cannot be built"),
         (["-m", "none", "-d", "tiny", "--set", "student.n_heads=3"], "cannot be built"),
+        (
+            ["-m", "none", "-d", "tiny", "-s", "caser", "--set", "training.positions=all"],
+            "Caser is read at the end of a history only, which is `last`; SASRec and GRU4Rec are",
+        ),
+        (
+            ["-m", "none", "-d", "tiny", "--set", "training.positions=both"],
+            "'last', 'half' or 'all'",
+        ),
         (["-m", "none", "-d", "tiny", "--set", "method.weight=1"], "concerns nothing"),
         (["-m", "none", "-d", "tiny", "--set", "teacher.epochs=1"], "concerns nothing"),
         (["-m", "ranking-only", "-d", "tiny", "--set", "method.wieght=1"], "'method.weight'"),

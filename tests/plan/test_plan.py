@@ -63,6 +63,7 @@ GOLDEN_KEY = "05c30830feca7cb3d64baca181f8cdcb26e2f0e1fe6237e8e94e51fb78a01142"
         {"student_config": StudentConfig(model="GRU4Rec", parameters={"hidden_size": 64})},
         {"training": TrainingConfig(learning_rate=0.002)},
         {"training": TrainingConfig(objective="bce")},
+        {"training": TrainingConfig(positions="all")},
         {"method": "other"},
         {"variant": "paper"},
         {"method_settings": {"ranking": {"weight": 0.6}}},
@@ -134,6 +135,7 @@ def test_all_methods_of_a_cell_share_their_seeds() -> None:
         make(control="shuffled"),
         make(data_fingerprint="rebuilt"),
         make(training=TrainingConfig(learning_rate=0.1)),
+        make(training=TrainingConfig(positions="all")),
     ]
     for other in others:
         assert derive_seed(other, "student") == derive_seed(trial, "student")

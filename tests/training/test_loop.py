@@ -18,7 +18,10 @@ N_ITEMS, N_ROWS, HISTORY = 20, 50, 4
 
 
 def train(
-    values: list[float] | None = None, method: Method | None = None, **settings: object
+    values: list[float] | None = None,
+    method: Method | None = None,
+    user: torch.Tensor | None = None,
+    **settings: object,
 ) -> tuple[Fit, RecBoleStudent, list[dict[str, torch.Tensor]]]:
     """Fit on random rows; the selection metric follows `values`; also the state of each epoch."""
     torch.manual_seed(0)
@@ -27,14 +30,14 @@ def train(
         StudentConfig(model="GRU4Rec", parameters={"embedding_size": 8, "hidden_size": 8}),
         n_items=N_ITEMS,
         history=HISTORY,
-        known_users=torch.ones(3, dtype=torch.bool),
+        known_users=torch.ones(N_ROWS, dtype=torch.bool),
         objective=config.objective,
     )
     rows = DeviceRows(
         history=torch.randint(1, N_ITEMS + 1, (N_ROWS, HISTORY)),
         length=torch.full((N_ROWS,), HISTORY),
         target=torch.randint(1, N_ITEMS + 1, (N_ROWS,)),
-        user=torch.zeros(N_ROWS, dtype=torch.long),
+        user=torch.zeros(N_ROWS, dtype=torch.long) if user is None else user,
         ordinal=torch.arange(N_ROWS),
     )
     states: list[dict[str, torch.Tensor]] = []
@@ -202,3 +205,16 @@ def test_early_stopping_waits_for_the_end_of_a_curriculum() -> None:
     assert (result.best_epoch, result.epochs) == (1, 6)
     plain, _, _ = train(values, min_epochs=1, patience=2)
     assert plain.epochs == 3
+
+
+@pytest.mark.parametrize("positions", ["half", "all"])
+def test_rows_without_others_of_their_user_are_trained_as_ever(positions: str) -> None:
+    """Windows of one row each: the same batches, states and losses, to rounding."""
+    users = torch.arange(N_ROWS)
+    settings = {"min_epochs": 1, "max_epochs": 3, "learning_rate": 0.01, "objective": "bce"}
+    results = [train(user=users, positions=p, **settings) for p in ("last", positions)]
+    apart, together = ([epoch["loss"] for epoch in result.curve] for result, _, _ in results)
+    assert together == pytest.approx(apart, rel=1e-4)
+    states = [student.state_dict() for _, student, _ in results]
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], atol=1e-4, rtol=1e-3)
