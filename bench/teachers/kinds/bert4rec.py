@@ -36,3 +36,8 @@ class Bert4Rec(RecBoleStudent):
     def item_table(self) -> Tensor:
         """float32 [N + 1, d + 1], the scoring table of this step; the last column is the bias."""
         return torch.cat([self.items.weight[:-1], self.model.output_bias.unsqueeze(1)], dim=1)
+
+    def item_vectors(self, ids: Tensor) -> Tensor:
+        """Rows `ids` [...] of the scoring table, float32 [..., d + 1]."""
+        bias = F.embedding(ids, self.model.output_bias.unsqueeze(1))
+        return torch.cat([self.items.scoring(ids), bias], dim=-1)
