@@ -11,15 +11,11 @@ of each method's own.
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import itertools
 import json
-import random
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,15 +27,15 @@ if __name__ == "__main__":
 
 import click
 import torch
-from torch import nn
 
 from bench.registry import METHODS
 from bench.students.config import Objective, StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
-from bench.training.loop import Streams, _Step
+from benchmarks import markdown
+from benchmarks import memory as memory_of
+from benchmarks.case import Case
+from benchmarks.turns import ratio, take_turns
 from benchmarks.world import Sizes, World, make_world
-from methods.base import Method
 
 STUDENT = StudentConfig(
     model="SASRec",
@@ -47,11 +43,6 @@ STUDENT = StudentConfig(
 )
 WARM_UP = 2
 """Steps that are not measured: buffers are made and memory is touched for the first time."""
-HOOKS = 6
-"""Passes over which the work between epochs is averaged."""
-
-_STATUS = Path("/proc/self/status")
-"""Where Linux says how much memory a process had at most; elsewhere that is not measured."""
 
 PHASES: dict[str, dict[str, dict[str, Any]]] = {
     "hetcomp": {"relaxed phase": {"transfer": "relaxed"}, "strict phase": {"transfer": "strict"}}
@@ -81,84 +72,16 @@ class Cost:
     inference: int
 
 
-class Case:
-    """One stage of one method, ready to take the loop's own steps."""
-
-    def __init__(
-        self,
-        method: str,
-        settings: dict[str, Any],
-        stage: int,
-        world: World,
-        config: TrainingConfig,
-    ) -> None:
-        torch.manual_seed(0)
-        self.name = method
-        method_class = METHODS.get(method).load()
-        settings_of = method_class.Config.model_validate(settings)
-        self.student = RecBoleStudent(
-            STUDENT,
-            n_items=len(world.knowledge.target_counts) - 1,
-            history=world.rows.history.shape[1],
-            known_users=torch.ones(int(world.rows.user.max()) + 1, dtype=torch.bool),
-            objective=config.objective,
-            prompt_length=method_class.prompt_length(settings_of),
-        )
-        self.method: Method = method_class(settings_of)
-        self.method.attach(self.student, world.knowledge)
-        order, negatives, draws = (torch.Generator().manual_seed(seed) for seed in range(3))
-        self.step = _Step(
-            self.student,
-            self.method,
-            world.rows,
-            world.knowledge.target_counts,
-            config,
-            Streams(order, negatives, draws),
-        )
-        stages = self.method.stages()
-        self.stages = len(stages)
-        for index in range(stage + 1):
-            self.method.on_stage_start(index)
-        self._training = contextlib.ExitStack()
-        self._training.enter_context(self.step.trains(stages[stage]))
-        nn.ModuleList([self.student, self.method]).train()
-        self.between = self._between_epochs()
-        self._batches = itertools.chain.from_iterable(iter(self.step.batches, None))
-        self._full = len(next(self._batches))
-
-    def run(self) -> float:
-        """Take a step on a full batch; CPU seconds."""
-        batch = next(batch for batch in self._batches if len(batch) == self._full)
-        started = time.process_time()
-        self.step(batch)
-        return time.process_time() - started
-
-    def parameters(self) -> dict[str, int]:
-        """How many are trained, and how many the student has when training is over."""
-        self._training.close()
-        training = _count(self.student) + _count(self.method)
-        nn.ModuleList([self.student, self.method]).eval()
-        self.student.fold()
-        return {"training": training, "inference": _count(self.student)}
-
-    def _between_epochs(self) -> float:
-        """CPU seconds that the method works before an epoch, on average over the first ones."""
-        started = time.process_time()
-        for epoch in range(1, HOOKS + 1):
-            self.method.on_epoch_start(epoch, 100)
-        return (time.process_time() - started) / HOOKS
-
-
 def cases(method: str, world: World, config: TrainingConfig) -> Iterator[tuple[str, Case]]:
     """The parts of a method's training, by name; a single one has the name ""."""
     for phase, settings in PHASES.get(method, {"": {}}).items():
-        first = Case(method, settings, 0, world, config)
+        first = Case(STUDENT, method, settings, 0, world, config)
         stages = first.stages
         yield phase or (f"stage 1 of {stages}" if stages > 1 else ""), first
         del first  # its memory is not that of the next
         for stage in range(1, stages):
             name = f"stage {stage + 1} of {stages}"
-            yield name, Case(method, settings, stage, world, config)
+            yield name, Case(STUDENT, method, settings, stage, world, config)
 
 
 def measure(
@@ -173,14 +96,14 @@ def measure(
     for _, case in parts:
         for _ in range(WARM_UP):
             case.run()
-    seconds = _take_turns([case for _, case in parts], repetitions)
+    seconds = take_turns([case.run for _, case in parts], repetitions)
     none = seconds[0]
     epoch = statistics.median(none) * len(world.rows) / config.batch_size
     measured = [
         Cost(
             method=case.name,
             part=part,
-            step=statistics.median(a / b for a, b in zip(own, none, strict=True)),
+            step=ratio(own, none),
             between=case.between / epoch,
             memory=max(0, peaks[case.name] - peaks["none"]) if memory else None,
             **case.parameters(),
@@ -201,17 +124,6 @@ def _dearest(parts: list[Cost]) -> Cost:
 def _beyond(none: Cost, cost: Cost) -> Cost:
     training, inference = cost.training - none.training, cost.inference - none.inference
     return replace(cost, training=training, inference=inference)
-
-
-def _take_turns(parts: list[Case], repetitions: int) -> list[list[float]]:
-    """Seconds [parts][repetitions]; the order is another one in every turn."""
-    order, seconds = list(range(len(parts))), [[0.0] * repetitions for _ in parts]
-    shuffle = random.Random(0).shuffle  # noqa: S311 - no secret
-    for turn in range(repetitions):
-        shuffle(order)
-        for index in order:
-            seconds[index][turn] = parts[index].run()
-    return seconds
 
 
 def _peak(method: str, sizes: Sizes, config: TrainingConfig) -> int:
@@ -236,18 +148,7 @@ def _print_peak(method: str) -> None:
             case.run()
         del case
         gc.collect()
-    click.echo(_high_water_mark())
-
-
-def _high_water_mark() -> int:
-    """Bytes. getrusage() would count what a parent had before this program replaced it."""
-    lines = _STATUS.read_text(encoding="ascii").splitlines()
-    line = next(line for line in lines if line.startswith("VmHWM:"))
-    return int(line.split()[1]) * 1024
-
-
-def _count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    click.echo(memory_of.high_water_mark())
 
 
 def table(costs: list[Cost]) -> str:
@@ -264,17 +165,7 @@ def table(costs: list[Cost]) -> str:
         ]
         for cost in costs
     ]
-    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join(
-        "| "
-        + " | ".join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in [head, rule, *lines]
-    )
+    return markdown.table(head, lines)
 
 
 def _more(count: int, unit: int, name: str) -> str:
@@ -313,7 +204,7 @@ def main(
     torch.set_num_threads(threads)
     config = TrainingConfig(objective=objective, batch_size=batch)
     sizes = Sizes(items=items, rows=rows)
-    memory = memory and _STATUS.is_file()
+    memory = memory and memory_of.is_known()
     chosen = list(methods) or [entry.name for entry in METHODS]
     costs, epoch = measure(chosen, sizes, config, repetitions, memory=memory)
     setting = {**asdict(sizes), "batch": batch, "objective": objective, "threads": threads}

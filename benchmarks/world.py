@@ -51,11 +51,16 @@ def make_world(sizes: Sizes, seed: int = 0) -> World:
     """
     generator = torch.Generator().manual_seed(seed)
     rows = _rows(sizes, generator)
+    return World(rows, teach(rows, sizes, generator))
+
+
+def teach(rows: DeviceRows, sizes: Sizes, generator: torch.Generator) -> Knowledge:
+    """All that a random teacher of the given sizes may know of `rows`, on the CPU."""
     listed = min(sizes.listed, sizes.items)
     embeddings = torch.randn(sizes.items + 1, sizes.teacher, generator=generator)
     embeddings[0] = 0
     count = len(rows)
-    knowledge = Knowledge(
+    return Knowledge(
         target_counts=torch.bincount(rows.target, minlength=sizes.items + 1).float(),
         rows=rows,
         embeddings=embeddings,
@@ -66,7 +71,6 @@ def make_world(sizes: Sizes, seed: int = 0) -> World:
         trajectories=_trajectories(count, sizes, generator),
         trajectory_names=tuple(f"model-{index}" for index in range(sizes.models)),
     )
-    return World(rows, knowledge)
 
 
 def _rows(sizes: Sizes, generator: torch.Generator) -> DeviceRows:

@@ -1,0 +1,34 @@
+"""Peaks of training and of ranking, each in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks import memory
+from benchmarks.parts.comparison import Line, Run
+
+_STEPS = 3
+_LARGE_BATCH = 256
+_RANKED = 1024
+"""Rows that are ranked: a whole block of `bench.evaluation.ranking`."""
+
+
+def lines(run: Run) -> Iterator[Line]:
+    """On the CPU only; nothing where the system does not tell."""
+    if not memory.is_known():
+        return
+    batch = max(run.batches)
+    rows = min(run.rows, 10 * batch)
+    training = {"objective": "ce", "batch_size": batch}
+    with run.serve("footprint:Footprint", items=run.items, rows=rows, training=training) as served:
+        above = served.call("train", steps=_STEPS)["above"]
+        case = f"ce, batch {batch}, {run.items:,} items, above model, optimiser and data"
+        yield Line("memory", case, "blocks", above / (4 * batch * (run.items + 1)))
+    training = {"objective": "bce", "batch_size": _LARGE_BATCH}
+    with run.serve("footprint:Footprint", items=run.large, rows=rows, training=training) as served:
+        for case, done in (
+            (f"bce, batch {_LARGE_BATCH}", served.call("train", steps=_STEPS)),
+            ("then ranking", served.call("rank", rows=_RANKED)),
+        ):
+            title = f"{case}, {run.large:,} items, whole process"
+            yield Line("memory", title, "GiB", done["peak"] / 2**30)

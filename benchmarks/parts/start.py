@@ -1,0 +1,61 @@
+"""Loading rows, reaching the first step, and finding that there is nothing to do."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import click
+
+from benchmarks.parts.comparison import Line, Run
+from benchmarks.served import ROOT
+
+
+def lines(run: Run) -> Iterator[Line]:
+    """Seconds of the CPU, and of the clock where a user waits."""
+    yield _loading(run)
+    method = ["--method", "none", "--dataset", run.start.name, "--device", run.device]
+    place = ["--results", str(run.folder / "results"), "--threads", str(run.threads)]
+    shortest = ["--set", "training.max_epochs=1", "--set", "training.min_epochs=1"]
+    options = [*method, *place, *shortest]
+    home = os.environ | {"BENCH_HOME": run.start.home}
+    begun = _spent([str(ROOT / "benchmarks" / "first_step.py"), "run", *options], home)
+    _spent(["-m", "bench", "run", *options], home)
+    idle = _spent(["-m", "bench", "run", *options], home)
+    for what, spent in (("to the first step", begun), ("of a finished trial", idle)):
+        for kind, seconds in zip(("CPU", "clock"), spent, strict=True):
+            yield Line("start", f"bench run {what}, {run.start.name}, {kind}", "s", seconds)
+
+
+def _loading(run: Run) -> Line:
+    with run.suite("suite:Loading") as suite, run.of_recbole("Evaluation") as recbole:
+        own, other = suite.call("run"), recbole.call("loaded")
+    case = f"{run.rows:,} training rows and the others onto the device, CPU"
+    reference = "RecBole's create_dataset and data_preparation"
+    return Line("start", case, "s", own, reference, other, other / own)
+
+
+def _spent(arguments: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """CPU and clock seconds of Python with these arguments.
+
+    Raises:
+        click.ClickException: it failed.
+    """
+    before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(  # noqa: S603 - this suite
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    clock = time.perf_counter() - clock
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise click.ClickException(f"{arguments} failed:\n{done.stderr[-4000:]}")
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, clock

@@ -1,0 +1,125 @@
+"""How fast the suite is beside RecBole, a plain DLLM2Rec and the matrix products alone.
+
+    python benchmarks/speed.py --part training --objective ce --batch 2048 --output table
+
+Four parts: training steps, full-ranking evaluation, loading and starting, and memory. The student
+is SASRec under RecBole's own parameters, on histories of 10 items. Whatever is compared lives in a
+process of its own and takes turns with the others, step by step, in random order; a factor is the
+median of the ratios of the same turn. Time is that of the CPU on one thread, or with
+`--device cuda` the GPU's own.
+
+RecBole has neither bce nor the robust loss: these are held against its BPR, which samples as they
+do. dllm2rec is held against `benchmarks/plain_dllm2rec.py`, which computes the same losses.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+if __name__ == "__main__":
+    # A script's own folder comes first on its path, and there `methods` is another file.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import click
+
+from benchmarks import markdown
+from benchmarks.dataset import START, Dataset, prepared, synthetic
+from benchmarks.parts import evaluation, memory, start, training
+from benchmarks.parts.comparison import Line, Run
+
+PARTS: dict[str, Callable[[Run], Iterator[Line]]] = {
+    "training": training.lines,
+    "evaluation": evaluation.lines,
+    "start": start.lines,
+    "memory": memory.lines,
+}
+CASES = [*training.CASES, training.DLLM2REC]
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Lines in Markdown."""
+    head = ["Part", "Case", "Held against", "Unit", "Suite", "Other", "Factor", "Epoch, s"]
+    cells = [
+        [
+            line.part,
+            line.case,
+            line.reference or "-",
+            line.unit,
+            _number(line.suite),
+            _number(line.other),
+            "-" if line.factor is None else f"{line.factor:.2f}x",
+            "-" if line.epoch is None else f"{line.epoch:.1f}",
+        ]
+        for line in lines
+    ]
+    return markdown.table(head, cells, texts=4)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+@click.command()
+@click.option("--part", "parts", multiple=True, type=click.Choice([*PARTS]), help="[all]")
+@click.option("--objective", "objectives", multiple=True, type=click.Choice(CASES), help="[all]")
+@click.option("--batch", "batches", multiple=True, type=int, default=[256, 2048], show_default=True)
+@click.option("--dataset", help=f"In place of synthetic rows, and of {START} for the start.")
+@click.option("--items", default=17408, show_default=True, help="Size of the catalogue.")
+@click.option("--rows", default=150_000, show_default=True, help="Training rows.")
+@click.option("--large", default=1_000_000, show_default=True, help="Items of the large catalogue.")
+@click.option("--repetitions", default=7, show_default=True, help="Turns.")
+@click.option("--threads", default=1, show_default=True, help="Threads of torch.")
+@click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda.")
+@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def main(
+    parts: tuple[str, ...],
+    objectives: tuple[str, ...],
+    batches: tuple[int, ...],
+    dataset: str | None,
+    items: int,
+    rows: int,
+    large: int,
+    repetitions: int,
+    threads: int,
+    device: str,
+    output: str,
+) -> None:
+    """Measure the suite beside RecBole, a plain DLLM2Rec and the matrix products alone."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        home = folder / "home"
+        data = prepared(dataset) if dataset else synthetic(items, rows, home)
+        loaded = data.load()
+        run = Run(
+            data=data,
+            recbole=data.for_recbole(folder / "recbole"),
+            start=data if dataset else Dataset(START, str(home)).prepare(),
+            folder=folder,
+            objectives=objectives or CASES,
+            batches=batches,
+            items=loaded.n_items,
+            rows=len(loaded.train),
+            large=large,
+            repetitions=repetitions,
+            threads=threads,
+            device=device,
+        )
+        lines = [line for part in parts or PARTS for line in PARTS[part](run)]
+    chosen = ("items", "rows", "repetitions", "threads", "device")
+    setting = {"dataset": data.name, **{name: getattr(run, name) for name in chosen}}
+    if output == "json":
+        result = {"setting": setting, "lines": [asdict(line) for line in lines]}
+        click.echo(json.dumps(result, indent=2))
+    else:
+        click.echo(table(lines))
+        said = ", ".join(f"{name} {value}" for name, value in setting.items())
+        click.echo(f"\nSetting: {said}.")
+
+
+if __name__ == "__main__":
+    main()
