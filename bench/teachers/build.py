@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +54,7 @@ class Product:
         covered: bool [R], False where the rows above are filler; None covers every row.
         trajectories: int32 [M, C, R, K_T], ids 1..N, best first, of M models at C states of their
             training.
+        generated: what a language model wrote for each of the R rows; None where it is silent.
         members: names of the M models.
         notes: what a reader of a leaderboard must know.
     """
@@ -66,6 +68,7 @@ class Product:
     truth_distance: NDArray[np.float32] | None = None
     covered: NDArray[np.bool_] | None = None
     trajectories: NDArray[np.int32] | None = None
+    generated: list[str | None] | None = None
     members: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -100,6 +103,7 @@ KINDS.register("text", "bench.teachers.kinds.text:TextTeacher")
 KINDS.register("learn", "bench.teachers.kinds.learn:LearnTeacher")
 KINDS.register("raw-text", "bench.teachers.kinds.raw_text:RawTextTeacher")
 KINDS.register("ensemble", "bench.teachers.kinds.ensemble:EnsembleTeacher")
+KINDS.register("bigrec", "bench.teachers.kinds.bigrec:BigRecTeacher")
 KINDS.register("mix", "bench.teachers.kinds.mix:MixTeacher")
 KINDS.register("planted", "bench.teachers.kinds.planted:PlantedTeacher")
 
@@ -298,6 +302,9 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
         np.save(folder / files.COVERED, product.covered)
     if product.test_ranks is not None:
         np.save(folder / files.TEST_RANKS, product.test_ranks)
+    if product.generated is not None:
+        lines = "".join(f"{json.dumps(text)}\n" for text in product.generated)
+        (folder / files.GENERATED).write_text(lines, encoding="utf-8")
     manifest = TeacherManifest(
         name=name,
         kind=kind,

@@ -22,6 +22,7 @@ SIGNALS = {
     "learn": {"embeddings", "rankings", "confidence", "truth-distance", "trajectories"},
     "raw-text": {"embeddings"},
     "ensemble": {"rankings", "confidence", "trajectories"},
+    "bigrec": {"embeddings", "rankings", "confidence", "truth-distance"},
     "mix": {"embeddings", "rankings", "confidence", "truth-distance"},
     "planted": {"embeddings", "rankings", "confidence"},
 }

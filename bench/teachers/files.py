@@ -10,6 +10,8 @@ TRUTH_DISTANCE = "truth_distance.npy"
 COVERED = "covered.npy"
 TRAJECTORIES = "trajectories.npy"
 TEST_RANKS = "test_ranks.npy"
+GENERATED = "generated.jsonl"
+"""What a language model wrote, a JSON string (or null) per training row; nothing reads it."""
 BINARY = (EMBEDDINGS, RANKINGS, DISTANCES, TRUTH_DISTANCE, COVERED, TRAJECTORIES)
 """The suite's own layout."""
 

@@ -5,12 +5,13 @@ Weights are read from safetensors only, and no code that comes with a model is r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from bench.errors import ConfigError
 from bench.files import sha256_of
@@ -62,12 +63,14 @@ class LanguageModel:
 
     Attributes:
         name: what it was asked for by.
+        source: the local folder or the name on the hub.
         identity: what tells its weights and its tokenizer from all others.
         model: the model of transformers.
         tokenizer: has a padding token, and pads on the side that the model needs.
     """
 
     name: str
+    source: str
     identity: str
     model: Any
     tokenizer: Any
@@ -76,6 +79,19 @@ class LanguageModel:
     def device(self) -> torch.device:
         """Where the model is."""
         return self.model.device
+
+    def batch(
+        self, rows: Sequence[Sequence[int]], padding: Literal["left", "right"]
+    ) -> dict[str, Tensor]:
+        """Rows of tokens as `input_ids` and `attention_mask`, int64 [n, longest], on the device."""
+        longest = max(map(len, rows))
+        tokens = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id))
+        mask = torch.zeros_like(tokens)
+        for place, row in enumerate(rows):
+            part = slice(len(row)) if padding == "right" else slice(longest - len(row), None)
+            tokens[place, part] = torch.tensor(row)
+            mask[place, part] = 1
+        return {"input_ids": tokens.to(self.device), "attention_mask": mask.to(self.device)}
 
 
 def load(
@@ -124,7 +140,8 @@ def load(
             ) from error
     _fit(name, tokenizer, model, architecture)
     identity = _identity(Path(source)) if local else f"hub:{name}@{revision}"
-    return LanguageModel(name, identity, model.to(device).eval().requires_grad_(False), tokenizer)
+    model = model.to(device).eval().requires_grad_(False)
+    return LanguageModel(name, source, identity, model, tokenizer)
 
 
 def _source(name: str) -> tuple[str, bool]:
