@@ -32,7 +32,7 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
 from bench.teachers.build import KINDS, TEXTS, Product, resolved_options, texts_hash
-from bench.teachers.config import TeacherConfig
+from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.kinds.ensemble import TOLD, blocks, scores_of
 from bench.teachers.kinds.fitting import SELECT, Fitted
 from bench.teachers.kinds.lists import Lists
@@ -70,6 +70,7 @@ class MixOptions(BaseModel):
 
     parts: dict[str, PartOptions] = Field(
         min_length=2,
+        max_length=4,
         description="by name; what a part leaves out is taken from the teacher of that name",
     )
     embeddings: str = Field("text", description="the part whose item vectors are handed on")
@@ -81,6 +82,11 @@ class MixOptions(BaseModel):
         if self.embeddings not in self.parts:
             raise ValueError(
                 f"'embeddings' ({self.embeddings}) must be one of {', '.join(self.parts)}"
+            )
+        kind = self.parts[self.embeddings].kind
+        if "embeddings" not in SIGNALS.get(kind, ()):
+            raise ValueError(
+                f"'embeddings' ({self.embeddings}) is of kind '{kind}', which has no item vectors"
             )
         return self
 
@@ -108,37 +114,24 @@ class MixTeacher:
     def build(
         options: MixOptions, data: PreparedData, cache: Path, device: str, progress: Progress
     ) -> Product:
-        """Make the parts, choose their shares, list items for the training rows, rank the others.
-
-        Raises:
-            BenchError: the part whose item vectors are asked for has none.
-        """
+        """Make the parts, choose shares, list items for the training rows, rank the others."""
         parts = {
             name: _members(name, part, data, cache, device, progress)
             for name, part in options.parts.items()
         }
-        vectors = [m for m in parts[options.embeddings] if isinstance(m, Fitted)]
-        if not vectors:
-            raise BenchError(
-                f"part '{options.embeddings}' of the mix has no item vectors; name another one in "
-                "'embeddings'"
-            )
+        (vectors, *_) = (m for m in parts[options.embeddings] if isinstance(m, Fitted))
         groups = list(parts.values())
         tried = list(simplex(len(groups), options.steps))
-        by_shares = {
-            shares: metrics_from_ranks(ranks)
-            for shares, ranks in zip(
-                tried, ranks_of(groups, data.valid, tried, device), strict=True
-            )
-        }
+        valid = map(metrics_from_ranks, ranks_of(groups, data.valid, tried, device))
+        by_shares = dict(zip(tried, valid, strict=True))
         best = max(tried, key=lambda shares: by_shares[shares][SELECT])
-        progress(f"shares of {', '.join(parts)}: {', '.join(f'{share:g}' for share in best)}")
+        progress(f"shares of {', '.join(parts)}: {_words(best, ', ')}")
         alone = list(simplex(len(groups), 1))
         test, *others = ranks_of(groups, data.test, [best, *alone], device)
         lists = mixed_lists(groups, best, data.train, options.list_length, device)
         in_top_ten = lists.targets_in_top(data.train, 10)
         return Product(
-            embeddings=vectors[0].item_vectors(),
+            embeddings=vectors.item_vectors(),
             rankings=lists.ids,
             distances=lists.distances,
             truth_distance=lists.truth,
@@ -148,18 +141,14 @@ class MixTeacher:
                 TEXTS: texts_hash(data),
                 "shares": dict(zip(parts, best, strict=True)),
                 f"validation_{SELECT}_by_shares": {
-                    " ".join(f"{share:g}" for share in shares): round(found[SELECT], 5)
+                    _words(shares, " "): round(found[SELECT], 5)
                     for shares, found in by_shares.items()
                 },
                 "parts": {
-                    name: {
-                        "members": {member.name: member.story for member in parts[name]},
-                        "metrics": {
-                            "valid": _told(by_shares[shares]),
-                            "test": _told(metrics_from_ranks(ranks)),
-                        },
-                    }
-                    for name, shares, ranks in zip(parts, alone, others, strict=True)
+                    name: _story(members, by_shares[shares], metrics_from_ranks(ranks))
+                    for (name, members), shares, ranks in zip(
+                        parts.items(), alone, others, strict=True
+                    )
                 },
                 "own_ranking": "sum over the parts of share times the mean of their members' "
                 "log-softmax over the catalogue",
@@ -284,5 +273,16 @@ def _over(name: str, own: Any, dataset: str, workspace: Workspace) -> Any:
     return part | {"options": options.model_dump(mode="json")}
 
 
-def _told(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: metrics[name] for name in TOLD}
+def _story(
+    members: Sequence[Member], valid: Mapping[str, float], test: Mapping[str, float]
+) -> dict[str, Any]:
+    """What the manifest tells of a part: its members, and its metrics when it is alone."""
+    metrics = {
+        split: {name: found[name] for name in TOLD}
+        for split, found in (("valid", valid), ("test", test))
+    }
+    return {"members": {member.name: member.story for member in members}, "metrics": metrics}
+
+
+def _words(shares: Shares, between: str) -> str:
+    return between.join(f"{share:g}" for share in shares)

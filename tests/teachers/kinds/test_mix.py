@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench.data.rows import PreparedData
-from bench.errors import BenchError, ConfigError
+from bench.errors import ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.teachers.build import Product, ensure_teacher, resolved_options
@@ -199,21 +199,11 @@ def test_options_come_from_the_teachers_of_these_names(tmp_path: Path) -> None:
         ({"parts": {"text": {}, "raw-text": {}}}, "'raw-text' cannot be mixed; .*ensemble"),
         ({"parts": {"text": {"options": {"epoch": 1}}, "learn": {}}}, "Did you mean 'epochs'"),
         ({"parts": {"learn": {}, "ensemble": {}}}, r"'embeddings' \(text\) must be one of learn, "),
-        ({"parts": {"text": {}, "learn": 3}}, "learn"),
+        ({"embeddings": "ensemble", "parts": {"text": {}, "ensemble": {}}}, "has no item vectors"),
+        ({"parts": {"text": {}, "learn": 3}}, "'parts.learn'"),
         ({"part": {}}, "Did you mean 'parts'"),
     ],
 )
 def test_mistakes(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         resolved(changes, Workspace(tmp_path))
-
-
-def test_a_part_without_item_vectors_cannot_hand_them_on(
-    raw: dict[str, Any], data: PreparedData, tmp_path: Path
-) -> None:
-    counting = raw["parts"]["counting"]
-    options = resolved(
-        {"embeddings": "one", "parts": {"one": counting, "two": counting}}, Workspace(tmp_path)
-    )
-    with pytest.raises(BenchError, match="part 'one' of the mix has no item vectors"):
-        MixTeacher.build(options, data, tmp_path, "cpu", quiet)
