@@ -104,6 +104,7 @@ KINDS.register("learn", "bench.teachers.kinds.learn:LearnTeacher")
 KINDS.register("raw-text", "bench.teachers.kinds.raw_text:RawTextTeacher")
 KINDS.register("ensemble", "bench.teachers.kinds.ensemble:EnsembleTeacher")
 KINDS.register("bigrec", "bench.teachers.kinds.bigrec:BigRecTeacher")
+KINDS.register("delrec", "bench.teachers.kinds.delrec:DelrecTeacher")
 KINDS.register("mix", "bench.teachers.kinds.mix:MixTeacher")
 KINDS.register("planted", "bench.teachers.kinds.planted:PlantedTeacher")
 

@@ -23,6 +23,7 @@ SIGNALS = {
     "raw-text": {"embeddings"},
     "ensemble": {"rankings", "confidence", "trajectories"},
     "bigrec": {"embeddings", "rankings", "confidence", "truth-distance"},
+    "delrec": {"rankings", "confidence"},
     "mix": {"embeddings", "rankings", "confidence", "truth-distance"},
     "planted": {"embeddings", "rankings", "confidence"},
 }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
+from bench.teachers.kinds.encoder import quiet
 
 
 class AdaLoRA:
@@ -33,7 +34,7 @@ class AdaLoRA:
         modules: Sequence[str],
         rank: int,
         target_rank: int,
-        alpha: float,
+        alpha: int,
         dropout: float,
         steps: int,
     ) -> None:
@@ -50,7 +51,8 @@ class AdaLoRA:
             total_step=steps,
         )
         try:
-            self._peft: Any = peft.get_peft_model(model, config)
+            with quiet():
+                self._peft: Any = peft.get_peft_model(model, config)
         except ValueError as error:
             raise ConfigError(
                 f"the model has no linear maps named {', '.join(modules)}; {error}"
@@ -82,8 +84,10 @@ class AdaLoRA:
 
     def restore(self, state: dict[str, dict[str, Tensor]]) -> None:
         """Return to what `state` gave."""
+        device = next(iter(self.parameters.values())).device
         for name in _REMEMBERED:
-            setattr(self._peft.base_model.rankallocator, name, dict(state[name]))
+            values = {key: value.to(device) for key, value in state[name].items()}
+            setattr(self._peft.base_model.rankallocator, name, values)
 
 
 _REMEMBERED = ("ipt", "exp_avg_ipt", "exp_avg_unc")

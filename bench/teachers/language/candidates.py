@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from bench.data.rows import Ids
 
 
-def with_random(
-    chosen: Sequence[int], size: int, n_items: int, random: np.random.Generator
-) -> Ids:
+def with_random(chosen: Sequence[int], size: int, n_items: int, random: np.random.Generator) -> Ids:
     """The chosen items among random ones, in random order.
 
     Args:

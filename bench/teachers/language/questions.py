@@ -82,9 +82,10 @@ class Asking:
     asked_items: int
     recommender: str
 
-    def can_be_temporal(self, rows: Rows) -> np.ndarray:
-        """Rows whose last item is behind the example: bool [R]."""
-        return np.asarray(rows.length) > self.example_items
+    @property
+    def shortest_temporal(self) -> int:
+        """Length of a history whose last item is behind the example."""
+        return self.example_items + 1
 
     def temporal(self, known: ListedRows, row: int, random: np.random.Generator) -> Question:
         """Temporal analysis: which item came last, given those before it and the next one.
@@ -101,7 +102,7 @@ class Asking:
         candidates = self._filled([hidden, *listed], random)
         prompt = self.titles.prompt(
             TEMPORAL,
-            candidates=candidates,
+            candidates=candidates.tolist(),
             example=example,
             shown=[shown],
             asked=[*rest, MASK, following],
@@ -115,7 +116,7 @@ class Asking:
         prompt = self.titles.prompt(
             PATTERN.replace("{recommender}", self.recommender),
             history=_history(known.rows, row),
-            candidates=candidates,
+            candidates=candidates.tolist(),
             ranking=[MASK, *others],
         )
         return _question(prompt, candidates, first)
@@ -128,7 +129,9 @@ class Asking:
 
     def among(self, rows: Rows, row: int, candidates: Ids, answer: int | None = None) -> Question:
         """Which of some candidates, in the order given, comes next."""
-        prompt = self.titles.prompt(NEXT, history=_history(rows, row), candidates=candidates)
+        prompt = self.titles.prompt(
+            NEXT, history=_history(rows, row), candidates=candidates.tolist()
+        )
         return _question(prompt, candidates, answer)
 
     def _filled(self, chosen: Sequence[int], random: np.random.Generator) -> Ids:

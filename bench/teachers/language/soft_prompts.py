@@ -38,13 +38,11 @@ class PromptedModel(nn.Module):
 
     def __init__(self, language: LanguageModel, titles: Titles, vectors: int, seed: int) -> None:
         super().__init__()
-        self.model, self.titles, self.name = language.model, titles, language.name
+        self.language, self.titles = language, titles
+        self.model = language.model
         table = self.model.get_input_embeddings().weight
-        drawn = torch.randint(
-            len(table), (vectors,), generator=torch.Generator().manual_seed(seed)
-        )
+        drawn = torch.randint(len(table), (vectors,), generator=torch.Generator().manual_seed(seed))
         self.soft = nn.Parameter(table.detach()[drawn.to(table.device)].float())
-        self.padding = language.tokenizer.pad_token_id
 
     def scores(self, questions: Sequence[Question]) -> Tensor:
         """Scores float32 [B, m] of the candidates of B questions of m candidates each."""
@@ -71,27 +69,20 @@ class PromptedModel(nn.Module):
         return functional.cross_entropy(scores, answers, reduction="sum")
 
     def _read(self, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """States [B, k + T, D] of the encoder and which of them are real, bool [B, k + T]."""
-        device, k = self.soft.device, len(self.soft)
-        tokens = pad_sequence(
-            [torch.tensor(prompt) for prompt in prompts],
-            batch_first=True,
-            padding_value=self.padding,
-        ).to(device)
-        length = torch.tensor([k + len(prompt) for prompt in prompts], device=device)
-        self._refuse_longer(k + tokens.shape[1])
-        vectors = self.model.get_input_embeddings()(tokens)
+        """States [B, k + T, D] of the encoder and which of them are real, [B, k + T]."""
+        batch = self.language.batch(prompts, "right")
+        vectors = self.model.get_input_embeddings()(batch["input_ids"])
         soft = self.soft.to(vectors.dtype).expand(len(prompts), -1, -1)
-        mask = torch.arange(k + tokens.shape[1], device=device) < length[:, None]
-        states = self.model.get_encoder()(
-            inputs_embeds=torch.cat([soft, vectors], dim=1), attention_mask=mask.long()
-        )
-        return states.last_hidden_state, mask.long()
+        vectors = torch.cat([soft, vectors], dim=1)
+        mask = functional.pad(batch["attention_mask"], (len(self.soft), 0), value=1)
+        self._refuse_longer(vectors.shape[1])
+        states = self.model.get_encoder()(inputs_embeds=vectors, attention_mask=mask)
+        return states.last_hidden_state, mask
 
     def _refuse_longer(self, length: int) -> None:
         most = getattr(self.model.config, "max_position_embeddings", None)
         if most is not None and length > most:
             raise ConfigError(
-                f"language model '{self.name}' reads {most} tokens at most, a prompt of this "
-                f"dataset has {length}; take fewer candidates, or cut titles shorter"
+                f"language model '{self.language.name}' reads {most} tokens at most, a prompt "
+                f"here has {length}; take fewer candidates, or cut titles shorter"
             )

@@ -8,22 +8,21 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from bench.data.rows import PreparedData
 from bench.errors import ConfigError
 
 MASK = 0
 """The id, which no item has, that stands for the hidden item in a list of items."""
 
-_MASK_TEXT, _BETWEEN = "[MASK]", ";"
-
 Tokens = list[int]
+
+_MASK_TEXT, _BETWEEN = "[MASK]", ";"
 
 
 class Titles:
-    """Tokens of all titles, made once; an item without a text is called by its token.
+    """Tokens of all titles, made once.
 
     Args:
-        data: the catalogue.
+        titles: the N titles, item i is `titles[i - 1]`.
         tokenizer: of transformers.
         longest: tokens after which a title is cut off.
 
@@ -31,12 +30,10 @@ class Titles:
         ConfigError: the tokenizer knows no end of a text.
     """
 
-    def __init__(self, data: PreparedData, tokenizer: Any, longest: int) -> None:
+    def __init__(self, titles: Sequence[str], tokenizer: Any, longest: int) -> None:
         if tokenizer.eos_token_id is None:
             raise ConfigError("the language model's tokenizer has no token that ends a text")
-        named = zip(data.item_texts, data.item_tokens, strict=True)
-        texts = [text.strip() or token for text, token in named]
-        cut = tokenizer(texts, add_special_tokens=False, truncation=True, max_length=longest)
+        cut = tokenizer(list(titles), add_special_tokens=False, truncation=True, max_length=longest)
         self.end = int(tokenizer.eos_token_id)
         self._titles: list[Tokens] = [self._tokens(tokenizer, _MASK_TEXT), *cut["input_ids"]]
         self._between = self._tokens(tokenizer, _BETWEEN)

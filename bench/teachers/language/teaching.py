@@ -1,0 +1,130 @@
+"""How DELRec's language model is taught: a conventional recommender first, then both stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.rows import PreparedData, Rows
+from bench.files import sha256_of
+from bench.teachers.kinds.members import derive, hold_out, untrained
+from bench.teachers.language.adalora import AdaLoRA
+from bench.teachers.language.conventional import Conventional, trained_or_kept
+from bench.teachers.language.delrec_options import DelrecOptions
+from bench.teachers.language.instructions import titles_of
+from bench.teachers.language.loading import LanguageModel
+from bench.teachers.language.pattern_stage import PatternStage
+from bench.teachers.language.questions import Asking
+from bench.teachers.language.ranking_stage import RankingStage
+from bench.teachers.language.soft_prompts import PromptedModel
+from bench.teachers.language.stages import Work, fit
+from bench.teachers.language.titles import Titles
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Both models after training.
+
+    Attributes:
+        conventional: what the language model learned from.
+        prompted: the language model behind its soft prompts.
+        asking: makes its questions.
+        stories: how it was trained, by stage.
+        digest: what tells its parameters from all others.
+    """
+
+    conventional: Conventional
+    prompted: PromptedModel
+    asking: Asking
+    stories: dict[str, Any]
+    digest: str
+
+
+def teach(
+    options: DelrecOptions,
+    language: LanguageModel,
+    data: PreparedData,
+    folder: Path,
+    device: str,
+    progress: Progress,
+) -> Taught:
+    """Train the conventional model, then the soft prompts, then the language model.
+
+    Args:
+        options: sizes and schedules.
+        language: adapted in place.
+        data: the catalogue, and training rows; no others are read.
+        folder: keeps what is finished, for a run that goes on where this one was killed.
+        device: name of the torch device to compute on.
+        progress: takes one line of text at a time.
+
+    Raises:
+        BenchError: a loss became NaN or infinite, or no row is long enough.
+    """
+    rows, held_out = hold_out(data.train, options.held_out, options.seed)
+    progress(f"{len(rows)} rows to learn from, {len(held_out)} held out to choose states by")
+    conventional = _conventional(options, data, rows, held_out, folder, device, progress)
+    titles = Titles(titles_of(data, options.title_end), language.tokenizer, options.title_tokens)
+    asking = Asking(
+        titles=titles,
+        n_items=data.n_items,
+        candidates=options.candidates,
+        example_items=options.patterns.example_items,
+        asked_items=options.patterns.asked_items,
+        recommender=options.recommender.model,
+    )
+    learned, judged = (
+        conventional.listed(some, options.patterns.recommended, asking.shortest_temporal)
+        for some in (rows, held_out)
+    )
+    work = Work(options.batch_size, options.at_once, options.looked_at, options.seed)
+    seed = derive(options.seed, "soft prompts", "vectors")
+    prompted = PromptedModel(language, titles, options.soft_prompts, seed)
+    first = PatternStage(prompted, asking, learned, judged, options.patterns.alpha, work)
+    file = folder / "patterns.pt"
+    stories = {first.name: fit(first, options.patterns, file, options.seed, progress)}
+    adalora = _adalora(options, language)
+    second = RankingStage(
+        prompted, adalora, asking, learned, judged, options.ranking.orthogonality, work
+    )
+    file = folder / "ranking.pt"
+    stories[second.name] = fit(second, options.ranking, file, options.seed, progress)
+    return Taught(conventional, prompted, asking, stories, sha256_of(file))
+
+
+def _conventional(
+    options: DelrecOptions,
+    data: PreparedData,
+    rows: Rows,
+    held_out: Rows,
+    folder: Path,
+    device: str,
+    progress: Progress,
+) -> Conventional:
+    ((name, member),) = options.conventional.items()
+    assert member.training is not None  # noqa: S101 - validated
+    model = untrained(
+        name, member.student, member.training, rows, data.n_items, data.n_users, options.seed
+    )
+    file = folder / "conventional.pt"
+    return trained_or_kept(model, rows, held_out, data.n_items, file, device, progress)
+
+
+def _adalora(options: DelrecOptions, language: LanguageModel) -> AdaLoRA:
+    torch.manual_seed(derive(options.seed, "AdaLoRA", "parameters"))
+    ranking = options.ranking
+    return AdaLoRA(
+        language.model,
+        modules=ranking.modules,
+        rank=ranking.rank,
+        target_rank=ranking.target_rank,
+        alpha=ranking.lora_alpha,
+        dropout=ranking.dropout,
+        steps=ranking.steps,
+    )
