@@ -26,6 +26,7 @@ class Footprint:
         parameters = sum(p.numel() * p.element_size() for p in self.case.student.parameters())
         # Adam's two tables are made in the first step.
         self.before = memory.resident() + 2 * parameters
+        memory.forget_high_water_mark()
 
     def train(self, steps: int) -> dict[str, int]:
         """Bytes at the peak, and of them those beyond model, optimiser, data and program."""

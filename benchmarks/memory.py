@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
 
 
 def is_known() -> bool:
@@ -18,6 +19,11 @@ def high_water_mark() -> int:
     getrusage() would count what a parent had before this program replaced it.
     """
     return _read("VmHWM")
+
+
+def forget_high_water_mark() -> None:
+    """From now on, the most there ever was is what there is now."""
+    _CLEAR.write_text("5", encoding="ascii")
 
 
 def resident() -> int:

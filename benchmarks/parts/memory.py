@@ -14,15 +14,22 @@ _RANKED = 1024
 
 
 def lines(run: Run) -> Iterator[Line]:
-    """On the CPU only; nothing where the system does not tell."""
+    """On the CPU only; nothing where the system does not tell.
+
+    A block is [B, N + 1] float32, the logits of a step. bce, which has none, tells how much of the
+    peak is the encoder's.
+    """
     if not memory.is_known():
         return
     batch = max(run.batches)
     rows = min(run.rows, 10 * batch)
-    training = {"objective": "ce", "batch_size": batch}
-    with run.serve("footprint:Footprint", items=run.items, rows=rows, training=training) as served:
-        above = served.call("train", steps=_STEPS)["above"]
-        case = f"ce, batch {batch}, {run.items:,} items, above model, optimiser and data"
+    for objective in ("ce", "bce"):
+        training = {"objective": objective, "batch_size": batch}
+        with run.serve(
+            "footprint:Footprint", items=run.items, rows=rows, training=training
+        ) as served:
+            above = served.call("train", steps=_STEPS)["above"]
+        case = f"{objective}, batch {batch}, {run.items:,} items, above model, optimiser and data"
         yield Line("memory", case, "blocks", above / (4 * batch * (run.items + 1)))
     training = {"objective": "bce", "batch_size": _LARGE_BATCH}
     with run.serve("footprint:Footprint", items=run.large, rows=rows, training=training) as served:

@@ -14,6 +14,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bce": {"objective": "bce"},
     "bpr": {"objective": "bpr"},
     "dros": {"objective": "dros"},
+    "bce-all-positions": {"objective": "bce", "positions": "all"},
 }
 """Settings of `training` by the name of a case. Epochs are compared, so that a setting may take
 more or fewer steps for one."""

@@ -164,7 +164,8 @@ def test_the_command_measures_every_part(tmp_path: Path, monkeypatch: pytest.Mon
         "protocol: {name: temporal, history: 5, first_target: 1}\n"
     )
     options = ["--dataset", "dot-synthetic", "--batch", "32", "--repetitions", "2"]
-    chosen = ["--objective", "ce", "--objective", "bce", "--objective", "dllm2rec"]
+    objectives = ("ce", "bce", "bce-all-positions", "dllm2rec")
+    chosen = [part for name in objectives for part in ("--objective", name)]
     done = CliRunner().invoke(
         speed.main, [*options, *chosen, "--large", "500", "--output", "json"],
         catch_exceptions=False,
@@ -185,9 +186,9 @@ def test_the_command_measures_every_part(tmp_path: Path, monkeypatch: pytest.Mon
             line = lines[case, name]
             assert line["suite"] > 0 and line["other"] > 0 and line["factor"] > 0
     floors = [line for line in result["lines"] if line["reference"].startswith("products")]
-    assert len(floors) == 4 and all(line["epoch"] > 0 for line in floors)
+    assert len(floors) == 6 and all(line["epoch"] > 0 for line in floors)
     by_part = [line["part"] for line in result["lines"]]
-    assert [by_part.count(part) for part in speed.PARTS] == [9, 2, 5, 3]
+    assert [by_part.count(part) for part in speed.PARTS] == [13, 2, 5, 4]
     # Nothing of a block is seen beside what this process had before.
     assert all(line["suite"] > 0 for line in result["lines"] if line["unit"] != "blocks")
 
