@@ -20,12 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.plan import digest
 from bench.teachers.build import TEXTS, Product, texts_hash
 from bench.teachers.kinds.members import derive, hold_out, rows_where
 from bench.teachers.language.generation import GenerationOptions, Writer, refuse_missing, writer
 from bench.teachers.language.grounding import Catalogue, Popularity, embed
-from bench.teachers.language.instructions import Instructions, Words, titles_of
+from bench.teachers.language.instructions import Instructions, Words, titles_of, tokens_digest
 from bench.teachers.language.loading import CAUSAL, Dtype, LanguageModel, load
 from bench.teachers.language.resume import folder_of, in_batches, longest_first
 from bench.teachers.language.tuning import Adapter, Example, TuningOptions, tuned
@@ -202,7 +201,7 @@ class _Author:
         inputs = self._inputs() | {
             "adapter": adapter.identity,
             "generation": generation,
-            "prompts": digest(prompts),
+            "prompts": tokens_digest(prompts),
         }
         found = in_batches(
             folder_of(self.cache, "titles", inputs),

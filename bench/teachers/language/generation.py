@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from bench.errors import ConfigError
 from bench.teachers.language.instructions import Tokens, title_in
 from bench.teachers.language.loading import LanguageModel
-from bench.teachers.language.tuning import with_adapter
+from bench.teachers.language.tuning import peft_package, with_adapter
 
 Writer = Callable[[Sequence[Tokens]], list[str]]
 """The title that is written after each prompt of a batch."""
@@ -37,8 +37,9 @@ def refuse_missing(options: GenerationOptions) -> None:
     """Refuse what could not be done later.
 
     Raises:
-        ConfigError: vLLM is asked for and not installed.
+        ConfigError: peft is not installed, or vLLM is asked for and not installed.
     """
+    peft_package()
     if options.vllm is not None and find_spec("vllm") is None:
         raise ConfigError(
             "'generation.vllm' is set and vLLM is not installed: install the package vllm, or set "
@@ -97,7 +98,7 @@ def _with_vllm(
     params = BeamSearchParams(beam_width=options.beams, max_tokens=options.max_new_tokens)
 
     def write(prompts: Sequence[Tokens]) -> list[str]:
-        asked = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        asked = [{"prompt_token_ids": prompt.tolist()} for prompt in prompts]
         outputs = engine.beam_search(asked, params, lora_request=request)
         best = [output.sequences[0].tokens for output in outputs]
         return _titles(

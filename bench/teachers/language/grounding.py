@@ -54,7 +54,8 @@ def embed(language: LanguageModel, texts: Sequence[str], batch_size: int) -> Flo
         batch = language.batch([tokens[row] for row in rows], "right")
         states = language.model.base_model(**batch).last_hidden_state
         last = batch["attention_mask"].sum(dim=1) - 1
-        vectors[rows] = states[torch.arange(len(rows)), last].float().cpu().numpy()
+        places = torch.arange(len(rows), device=last.device)
+        vectors[rows] = states[places, last].float().cpu().numpy()
     if not np.isfinite(vectors).all():
         raise BenchError(
             f"language model '{language.name}': the embedding of a text is NaN or infinite; "

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.data.fingerprints import digest
 from bench.data.rows import PreparedData
 from bench.errors import DataError
 
-Tokens = list[int]
+Tokens = NDArray[np.int32]
+"""One text, int32 [length]."""
+
+CHUNK = 4096
+"""Texts that are made tokens at a time: as Python's integers they take ten times the memory."""
 
 PROMPT = """### Instruction:
 A user has {done} each {item} in the input, in this order. Answer with the title of a new {item} \
@@ -55,7 +61,7 @@ class Instructions:
             length: int [n].
         """
         items = [row[:real].tolist() for row, real in zip(history, length, strict=True)]
-        tokens = self._tokens(map(self._prompt, items))
+        tokens = self._tokens([self._prompt(one) for one in items])
         while cut := [
             row
             for row, prompt in enumerate(tokens)
@@ -63,27 +69,27 @@ class Instructions:
         ]:
             for row in cut:
                 items[row] = items[row][1:]
-            for row, prompt in zip(
-                cut, self._tokens(self._prompt(items[row]) for row in cut), strict=True
-            ):
+            shorter = self._tokens([self._prompt(items[row]) for row in cut])
+            for row, prompt in zip(cut, shorter, strict=True):
                 tokens[row] = prompt
         return tokens
 
     def answers(self, items: NDArray[Any]) -> list[Tokens]:
         """The quoted titles of items, int [n], and the end of the text."""
-        texts = [self._quoted[item - 1] for item in items.tolist()]
-        if not texts:
-            return []
-        plain = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return [[*tokens, self._tokenizer.eos_token_id] for tokens in plain]
+        plain = self._tokens([self._quoted[item - 1] for item in items.tolist()], special=False)
+        end = np.int32(self._tokenizer.eos_token_id)
+        return [np.append(tokens, end) for tokens in plain]
 
     def _prompt(self, items: Sequence[int]) -> str:
         titles = ", ".join(self._quoted[item - 1] for item in items)
         return PROMPT.format(titles=titles, **self._words.model_dump())
 
-    def _tokens(self, texts: Iterable[str]) -> list[Tokens]:
-        listed = list(texts)
-        return self._tokenizer(listed)["input_ids"] if listed else []
+    def _tokens(self, texts: Sequence[str], special: bool = True) -> list[Tokens]:
+        found: list[Tokens] = []
+        for start in range(0, len(texts), CHUNK):
+            part = self._tokenizer(texts[start : start + CHUNK], add_special_tokens=special)
+            found += [np.asarray(one, dtype=np.int32) for one in part["input_ids"]]
+        return found
 
 
 def titles_of(data: PreparedData, end: str) -> list[str]:
@@ -103,6 +109,12 @@ def titles_of(data: PreparedData, end: str) -> list[str]:
         )
     titles = [text.split(end)[0] if end else text for text in data.item_texts]
     return [title.strip() or token for title, token in zip(titles, data.item_tokens, strict=True)]
+
+
+def tokens_digest(texts: Sequence[Tokens]) -> str:
+    """Hash of texts in their order, in hex."""
+    lengths = np.asarray([len(text) for text in texts], dtype=np.int64)
+    return digest(lengths, np.concatenate(texts) if texts else lengths)
 
 
 def title_in(text: str) -> str:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from bench.errors import ConfigError
@@ -81,15 +83,16 @@ class LanguageModel:
         return self.model.device
 
     def batch(
-        self, rows: Sequence[Sequence[int]], padding: Literal["left", "right"]
+        self, rows: Sequence[ArrayLike], padding: Literal["left", "right"]
     ) -> dict[str, Tensor]:
         """Rows of tokens as `input_ids` and `attention_mask`, int64 [n, longest], on the device."""
-        longest = max(map(len, rows))
+        found = [torch.from_numpy(np.asarray(row, dtype=np.int64)) for row in rows]
+        longest = max(map(len, found))
         tokens = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id))
         mask = torch.zeros_like(tokens)
-        for place, row in enumerate(rows):
+        for place, row in enumerate(found):
             part = slice(len(row)) if padding == "right" else slice(longest - len(row), None)
-            tokens[place, part] = torch.tensor(row)
+            tokens[place, part] = row
             mask[place, part] = 1
         return {"input_ids": tokens.to(self.device), "attention_mask": mask.to(self.device)}
 
@@ -165,15 +168,11 @@ def _refuse_other(name: str, config: Any, wanted: Architecture, classes: Any) ->
 
 def _fit(name: str, tokenizer: Any, model: Any, architecture: Architecture) -> None:
     """Give the tokenizer what batches need, and make sure that the model knows its tokens."""
+    if tokenizer.eos_token is None:
+        raise ConfigError(f"language model '{name}': its tokenizer has no token that ends a text")
     if tokenizer.pad_token is None:
         # Padding is masked wherever it is read, so any known token does.
-        stand_in = tokenizer.eos_token or tokenizer.unk_token
-        if stand_in is None:
-            raise ConfigError(
-                f"language model '{name}': its tokenizer has neither a padding token nor an end or "
-                "unknown token that could stand in for it"
-            )
-        tokenizer.pad_token = stand_in
+        tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = architecture.padding
     known = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > known:

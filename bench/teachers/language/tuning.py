@@ -20,7 +20,7 @@ from bench.plan import digest
 from bench.teachers.build import locked, replaced
 from bench.teachers.kinds.encoder import quiet
 from bench.teachers.kinds.members import TimeLeft, derive
-from bench.teachers.language.instructions import Tokens
+from bench.teachers.language.instructions import Tokens, tokens_digest
 from bench.teachers.language.loading import LanguageModel
 from bench.teachers.language.resume import folder_of
 
@@ -101,12 +101,11 @@ def tuned(
         ConfigError: peft is not installed, or the model has no layers of these names.
         BenchError: the loss became NaN or infinite.
     """
-    texts = [[(one.prompt, one.answer) for one in part] for part in (examples, held_out)]
-    inputs |= {
-        "tuning": options.model_dump(mode="json"),
-        "seed": seed,
-        "examples": digest(texts),
-    }
+    texts = [
+        tokens_digest([text for one in part for text in (one.prompt, one.answer)])
+        for part in (examples, held_out)
+    ]
+    inputs = {**inputs, "tuning": options.model_dump(mode="json"), "seed": seed, "texts": texts}
     folder = folder_of(cache, "adapter", inputs) / "adapter"
     with locked(folder, progress):
         if not folder.is_dir():
@@ -121,7 +120,7 @@ def tuned(
 @contextlib.contextmanager
 def adapted(language: LanguageModel, options: TuningOptions, seed: int) -> Iterator[Any]:
     """The model with new adapters, which change nothing yet; without them again afterwards."""
-    peft = _peft()
+    peft = peft_package()
     config = peft.LoraConfig(
         r=options.rank,
         lora_alpha=options.alpha,
@@ -147,7 +146,7 @@ def adapted(language: LanguageModel, options: TuningOptions, seed: int) -> Itera
 def with_adapter(language: LanguageModel, folder: Path) -> Iterator[None]:
     """The model is the tuned one inside, and the one that was loaded before and after."""
     with quiet():
-        model = _peft().PeftModel.from_pretrained(language.model, str(folder))
+        model = peft_package().PeftModel.from_pretrained(language.model, str(folder))
     with _unloaded(model):
         model.eval()
         yield
@@ -161,7 +160,12 @@ def _unloaded(model: Any) -> Iterator[None]:
         model.unload().eval().requires_grad_(False)
 
 
-def _peft() -> Any:
+def peft_package() -> Any:
+    """The package peft.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         import peft
     except ImportError as error:
@@ -242,7 +246,7 @@ def _loss(
     model: Any, language: LanguageModel, examples: Sequence[Example], options: TuningOptions
 ) -> Tensor:
     """Summed cross entropy of the learned tokens."""
-    batch = language.batch([[*one.prompt, *one.answer] for one in examples], "right")
+    batch = language.batch([np.append(one.prompt, one.answer) for one in examples], "right")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, _IGNORED)
     if not options.whole_text:
         for row, one in enumerate(examples):

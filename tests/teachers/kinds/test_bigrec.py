@@ -500,6 +500,14 @@ def test_what_cannot_be_done_is_told_before_anything_is_tuned(
     assert not list(tmp_path.glob("*/adapter"))
 
 
+def test_without_peft(
+    books: PreparedData, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ConfigError, match=r"the packages of the extra 'llm' \(peft\)"):
+        built(books, model, tmp_path)
+
+
 def test_a_dataset_without_titles(books: PreparedData, model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the items of 'books' have no titles"):
         built(replace(books, item_texts=[""] * N), model, tmp_path)

@@ -15,7 +15,7 @@ from bench.teachers.language.generation import (
     refuse_missing,
     with_transformers,
 )
-from bench.teachers.language.instructions import Instructions, Words, title_in
+from bench.teachers.language.instructions import Instructions, Tokens, Words, title_in
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
 
 from ..conftest import PROMPTS
@@ -59,7 +59,7 @@ def language(
 
 
 @pytest.fixture(scope="module")
-def prompts(language: LanguageModel, toy: PreparedData) -> list[list[int]]:
+def prompts(language: LanguageModel, toy: PreparedData) -> list[Tokens]:
     """Prompts of one to four titles."""
     words = Instructions(toy.item_texts, Words(), language.tokenizer, 999)
     found = words.prompts(toy.train.history[:24], toy.train.length[:24])
@@ -68,9 +68,9 @@ def prompts(language: LanguageModel, toy: PreparedData) -> list[list[int]]:
 
 
 @torch.no_grad()
-def greedy(language: LanguageModel, prompt: list[int], steps: int) -> list[int]:
+def greedy(language: LanguageModel, prompt: Tokens, steps: int) -> list[int]:
     """The likeliest token again and again, by plain calls of the model without any padding."""
-    tokens = list(prompt)
+    tokens = prompt.tolist()
     for _ in range(steps):
         logits = language.model(input_ids=torch.tensor([tokens])).logits
         tokens.append(int(logits[0, -1].argmax()))
@@ -80,13 +80,13 @@ def greedy(language: LanguageModel, prompt: list[int], steps: int) -> list[int]:
 
 
 @torch.no_grad()
-def by_beams(language: LanguageModel, prompt: list[int], beams: int, steps: int) -> list[int]:
+def by_beams(language: LanguageModel, prompt: Tokens, beams: int, steps: int) -> list[int]:
     """Beam search without an end: the likeliest of `beams` continuations of `steps` tokens."""
     kept: list[tuple[float, list[int]]] = [(0.0, [])]
     for _ in range(steps):
         longer = []
         for total, tokens in kept:
-            logits = language.model(input_ids=torch.tensor([prompt + tokens])).logits[0, -1]
+            logits = language.model(input_ids=torch.tensor([[*prompt, *tokens]])).logits[0, -1]
             scores = torch.log_softmax(logits, dim=0).tolist()
             longer += [(total + score, [*tokens, token]) for token, score in enumerate(scores)]
         kept = sorted(longer, reverse=True)[:beams]
@@ -97,14 +97,14 @@ def text_of(language: LanguageModel, tokens: list[int]) -> str:
     return title_in(language.tokenizer.decode(tokens, skip_special_tokens=True))
 
 
-def test_padding_changes_nothing(language: LanguageModel, prompts: list[list[int]]) -> None:
+def test_padding_changes_nothing(language: LanguageModel, prompts: list[Tokens]) -> None:
     options = GenerationOptions(beams=1, max_new_tokens=6)
     together = with_transformers(language, prompts, options)
     assert together == [text_of(language, greedy(language, one, 6)) for one in prompts]
     assert len(set(together)) > 5
 
 
-def test_beams(language: LanguageModel, prompts: list[list[int]]) -> None:
+def test_beams(language: LanguageModel, prompts: list[Tokens]) -> None:
     language = copy.deepcopy(language)
     language.tokenizer.pad_token = PAD
     language.tokenizer.eos_token = None  # all texts have one length

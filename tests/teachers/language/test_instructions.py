@@ -16,6 +16,7 @@ from bench.teachers.language.instructions import (
     Words,
     title_in,
     titles_of,
+    tokens_digest,
 )
 
 from .tiny import END, make_tokenizer
@@ -37,7 +38,8 @@ def asked(tokenizer: object, longest: int, *histories: list[int]) -> list[list[i
     for row, items in enumerate(histories):
         history[row, : len(items)] = items
     length = np.asarray([len(items) for items in histories], dtype=np.int32)
-    return Instructions(TITLES, WORDS, tokenizer, longest).prompts(history, length)
+    prompts = Instructions(TITLES, WORDS, tokenizer, longest).prompts(history, length)
+    return [prompt.tolist() for prompt in prompts]
 
 
 def tokens(tokenizer: object, titles: str) -> list[int]:
@@ -65,6 +67,13 @@ def test_answers_are_quoted_titles_that_end(tokenizer: object) -> None:
     assert tokenizer.decode(answer) == f'" blue whale " {END}'
     assert instructions.answers(np.asarray([], dtype=np.int32)) == []
     assert asked(tokenizer, 9) == []
+
+
+def test_texts_are_told_apart_by_order_and_by_where_they_end() -> None:
+    one, two = np.asarray([1, 2], dtype=np.int32), np.asarray([3], dtype=np.int32)
+    several = [[], [one, two], [two, one], [np.append(one, two)], [one, two, two[:0]]]
+    assert len({tokens_digest(texts) for texts in several}) == len(several)
+    assert tokens_digest([one, two]) == tokens_digest([one.copy(), two.copy()])
 
 
 def test_titles_of_items(make_data: Callable[..., PreparedData]) -> None:

@@ -104,6 +104,14 @@ def test_a_tokenizer_of_another_model(tiny_causal: Path, toy: PreparedData, tmp_
         load(str(folder), CAUSAL, "cpu", "float32", quiet)
 
 
+def test_a_tokenizer_without_an_end(copied: Path) -> None:
+    file = copied / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps({**settings, "eos_token": None}))
+    with pytest.raises(ConfigError, match="its tokenizer has no token that ends a text"):
+        load(str(copied), CAUSAL, "cpu", "float32", quiet)
+
+
 def test_without_transformers(tiny_causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match="the packages of the extra 'llm'"):

@@ -75,7 +75,7 @@ def loss_of(language: LanguageModel, examples: list[Example], whole_text: bool) 
         logits = language.model(input_ids=torch.tensor([tokens])).logits[0]
         start = 1 if whole_text else len(one.prompt)
         for place in range(start, len(tokens)):
-            wanted = torch.tensor(tokens[place])
+            wanted = torch.tensor(int(tokens[place]))
             losses.append(float(functional.cross_entropy(logits[place - 1], wanted)))
     return sum(losses) / len(losses)
 
@@ -99,7 +99,7 @@ def test_the_model_is_left_as_it_was(
 ) -> None:
     before = weights(language)
     adapter = tune(language, examples, tmp_path)
-    tokens = torch.tensor([examples[0].prompt])
+    tokens = torch.from_numpy(examples[0].prompt)[None].long()
     with torch.no_grad():
         plain = language.model(input_ids=tokens).logits
         with with_adapter(language, adapter.folder):
@@ -158,7 +158,7 @@ def test_no_epoch_is_no_tuning(
     language: LanguageModel, examples: list[Example], tmp_path: Path
 ) -> None:
     adapter = tune(language, examples, tmp_path, {"epochs": 0})
-    tokens = torch.tensor([examples[0].prompt])
+    tokens = torch.from_numpy(examples[0].prompt)[None].long()
     with torch.no_grad():
         plain = language.model(input_ids=tokens).logits
         with with_adapter(language, adapter.folder):

@@ -41,6 +41,7 @@ def make_tokenizer(folder: Path, texts: Iterable[str], ends: bool, pads: bool) -
         bos_token=BEGIN,
         eos_token=END,
         unk_token=UNKNOWN,
+        model_input_names=["input_ids", "attention_mask"],
         **({"pad_token": PAD} if pads else {}),
     )
     fast.save_pretrained(folder)
