@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from bench.teachers.language.loading import ENCODER_DECODER, load
 from bench.teachers.language.reranking import Scores, candidate_scores, reranked, target_ranks_of
 from bench.teachers.language.resume import folder_of
 from bench.teachers.language.teaching import Taught, teach
+from bench.teachers.language.tuning import peft_package
 
 Progress = Callable[[str], None]
 
@@ -51,10 +53,13 @@ class DelrecTeacher:
         options: DelrecOptions, data: PreparedData, cache: Path, device: str, progress: Progress
     ) -> Product:
         """Train both models on the training rows, then list items for rows and rank the others."""
+        peft_package()  # whatever is missing is told before anything is computed
         language = load(options.model, ENCODER_DECODER, device, options.dtype, progress)
         inputs = {
             "options": options.model_dump(mode="json", exclude={"model", *LISTING}),
             "language_model": language.identity,
+            "device": language.device.type,
+            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
             "data": data.fingerprint,
             TEXTS: texts_hash(data),
         }

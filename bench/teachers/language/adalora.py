@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.errors import ConfigError
 from bench.teachers.kinds.encoder import quiet
+from bench.teachers.language.tuning import peft_package
 
 
 class AdaLoRA:
@@ -38,10 +39,7 @@ class AdaLoRA:
         dropout: float,
         steps: int,
     ) -> None:
-        try:
-            import peft
-        except ImportError as error:
-            raise ConfigError("AdaLoRA needs the packages of the extra 'llm' (peft)") from error
+        peft = peft_package()
         config = peft.AdaLoraConfig(
             target_modules=list(modules),
             init_r=rank,

@@ -123,9 +123,10 @@ def fit(
         rest = left.step()
         if step + 1 not in looks:
             continue
-        losses[step + 1] = _finite(stage.held_out_loss(), stage, step)
-        if losses[step + 1] == min(losses.values()):
+        judged = _finite(stage.held_out_loss(), stage, step)
+        if judged < min(losses.values()):
             chosen = _copied(stage)
+        losses[step + 1] = judged
         state = {
             "losses": losses,
             "chosen": chosen,

@@ -8,8 +8,6 @@ from functools import cache
 from itertools import chain
 from typing import Any
 
-from bench.errors import ConfigError
-
 MASK = 0
 """The id, which no item has, that stands for the hidden item in a list of items."""
 
@@ -23,16 +21,11 @@ class Titles:
 
     Args:
         titles: the N titles, item i is `titles[i - 1]`.
-        tokenizer: of transformers.
+        tokenizer: of transformers; it has a token that ends a text.
         longest: tokens after which a title is cut off.
-
-    Raises:
-        ConfigError: the tokenizer knows no end of a text.
     """
 
     def __init__(self, titles: Sequence[str], tokenizer: Any, longest: int) -> None:
-        if tokenizer.eos_token_id is None:
-            raise ConfigError("the language model's tokenizer has no token that ends a text")
         cut = tokenizer(list(titles), add_special_tokens=False, truncation=True, max_length=longest)
         self.end = int(tokenizer.eos_token_id)
         self._titles: list[Tokens] = [self._tokens(tokenizer, _MASK_TEXT), *cut["input_ids"]]

@@ -319,6 +319,16 @@ def test_the_recommender_is_the_student_sasrec_if_none_is_named(tmp_path: Path) 
     assert options.recommender.training.max_epochs == 15
 
 
+def test_a_missing_package_is_told_first(
+    model: Path, toy: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    lines: list[str] = []
+    with pytest.raises(ConfigError, match=r"the extra 'llm' \(peft\)"):
+        DelrecTeacher.build(options_of(model), toy, tmp_path, "cpu", lines.append)
+    assert lines == []
+
+
 def test_a_model_without_a_decoder(tiny_causal: Path, toy: PreparedData, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no encoder-decoder language model"):
         DelrecTeacher.build(options_of(tiny_causal), toy, tmp_path, "cpu", lambda line: None)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from bench.data.rows import Rows
-from bench.errors import ConfigError
 from bench.teachers.language.questions import Asking, ListedRows, Question
 from bench.teachers.language.titles import MASK, Titles
 
@@ -135,12 +134,3 @@ def test_titles_are_cut_and_ended(language_and_titles) -> None:  # type: ignore[
     assert tokenizer.decode(titles.prompt("{a} ? {b}", a=[], b=[2, 1])) == (
         "? gold ring ball ; red ball </s>"
     )
-
-
-def test_a_tokenizer_without_an_end(language_and_titles) -> None:  # type: ignore[no-untyped-def]
-    import copy
-
-    tokenizer = copy.deepcopy(language_and_titles[0].tokenizer)
-    tokenizer.eos_token = None
-    with pytest.raises(ConfigError, match="no token that ends a text"):
-        Titles(["red"], tokenizer, 3)

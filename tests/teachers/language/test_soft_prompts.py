@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +95,15 @@ def test_soft_prompts_begin_as_tokens_and_are_read(
     assert bool((gradient.norm(dim=1) > 0).all())
 
 
-def test_a_prompt_that_is_too_long_for_the_model(
-    prompted: PromptedModel, questions: list[Question], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(prompted.model.config, "max_position_embeddings", 9, raising=False)
-    with pytest.raises(ConfigError, match="reads 9 tokens at most"):
-        prompted.scores(questions)
+def test_a_model_with_absolute_positions(prompted: PromptedModel) -> None:
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    config = BartConfig(
+        vocab_size=9, d_model=4, encoder_layers=1, decoder_layers=1,
+        encoder_attention_heads=1, decoder_attention_heads=1,
+    )  # fmt: skip
+    language = dataclasses.replace(prompted.language, model=BartForConditionalGeneration(config))
+    with pytest.raises(
+        ConfigError, match=r"\(bart\): .* relative positions, as those of the T5 family"
+    ):
+        PromptedModel(language, prompted.titles, vectors=3, seed=0)
