@@ -1,7 +1,8 @@
 """The arithmetic floor of a training step: its matrix products, and nothing else.
 
-SASRec with its last layer at the position that is read, which no training step can do without;
-every product forwards is followed by two backwards of the same size. The floor is given twice:
+SASRec with its last layer at the position that is read, which a step that reads every row by
+itself cannot do without (training at all positions can: it reads several rows at once); every
+product forwards is followed by two backwards of the same size. The floor is given twice:
 at the rate of large square matrices that stay in the cache, and as the time of the same products
 at the shapes that a step has, which are narrow and write far more than they read.
 """

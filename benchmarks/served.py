@@ -42,9 +42,13 @@ class Served:
         """
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(  # noqa: S603 - this file
-            command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
-            text=True, cwd=folder,
-        )  # fmt: skip
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            cwd=folder,
+        )
         self._ask({"factory": factory, "threads": threads, "arguments": arguments})
 
     def call(self, method: str, **arguments: Any) -> Any:
@@ -78,11 +82,6 @@ class Served:
             self._said.seek(0)
             raise click.ClickException(f"{request} failed:\n{self._said.read()[-4000:]}")
         return json.loads(reply)
-
-
-def command() -> list[str]:
-    """What starts the other process; it ends with its standard input."""
-    return [sys.executable, __file__]
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -106,4 +107,5 @@ def taught(data: PreparedData, teacher: int, device: torch.device) -> World:
         trajectory_listed=1,
     )  # fmt: skip
     knowledge = teach(rows, sizes, torch.Generator().manual_seed(0)).to(device)
-    return World(DeviceRows.of(data.train, device), knowledge)
+    resident = DeviceRows.of(data.train, device)
+    return World(resident, replace(knowledge, rows=resident))

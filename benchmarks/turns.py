@@ -14,10 +14,11 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     """What `work` takes: CPU seconds of all threads of this process, or a GPU's own seconds."""
     if device.type == "cuda":
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        begin.record()
-        work()
-        end.record()
-        torch.cuda.synchronize(device)
+        with torch.cuda.device(device):
+            begin.record()
+            work()
+            end.record()
+        end.synchronize()
         return begin.elapsed_time(end) / 1000
     started = time.process_time()
     work()
