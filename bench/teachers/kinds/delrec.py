@@ -54,17 +54,17 @@ class DelrecTeacher:
     ) -> Product:
         """Train both models on the training rows, then list items for rows and rank the others."""
         peft_package()  # whatever is missing is told before anything is computed
-        language = load(options.model, ENCODER_DECODER, device, options.dtype, progress)
-        inputs = {
-            "options": options.model_dump(mode="json", exclude={"model", *LISTING}),
-            "language_model": language.identity,
-            "device": language.device.type,
-            "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-            "data": data.fingerprint,
-            TEXTS: texts_hash(data),
-        }
-        folder = folder_of(cache, "delrec", inputs)
         with torch.random.fork_rng():
+            language = load(options.model, ENCODER_DECODER, device, options.dtype, progress)
+            inputs = {
+                "options": options.model_dump(mode="json", exclude={"model", *LISTING}),
+                "language_model": language.identity,
+                "device": language.device.type,
+                "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+                "data": data.fingerprint,
+                TEXTS: texts_hash(data),
+            }
+            folder = folder_of(cache, "delrec", inputs)
             taught = teach(options, language, data, folder, device, progress)
         inputs |= {"trained": taught.digest}
         reranker = _Reranker(options, taught, cache, inputs, progress)
