@@ -42,7 +42,9 @@ class Lion(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 state = self.state[parameter]
-                momentum = state.setdefault("momentum", torch.zeros_like(parameter))
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                momentum = state["momentum"]
                 direction = momentum.lerp(parameter.grad, 1 - near).sign_()
                 parameter.mul_(1 - rate * decay).sub_(direction, alpha=rate)
                 momentum.lerp_(parameter.grad, 1 - far)
