@@ -42,16 +42,17 @@ def rank_targets(student: RecBoleStudent, rows: DeviceRows) -> NDArray[np.int32]
         part = slice(start, start + size)
         hidden = student.encode(rows.history[part], rows.length[part], rows.user[part])
         scores = torch.mm(hidden, table, out=buffer[: len(hidden)])
-        ranks.append(target_ranks(scores, rows.target[part] - 1))
+        ranks.append(target_ranks(scores, rows.target[part] - 1, consume=True))
     return torch.cat(ranks).to("cpu", torch.int32).numpy()
 
 
-def target_ranks(scores: Tensor, target: Tensor) -> Tensor:
+def target_ranks(scores: Tensor, target: Tensor, *, consume: bool = False) -> Tensor:
     """Rank of each row's target, int64 [B], 1-based; ties count against it.
 
     Args:
-        scores: float [B, N].
+        scores: float [B, N]; float32 counts N < 2^24 exactly.
         target: int64 [B], the target's column in `scores`.
+        consume: `scores` may be overwritten, which takes a third of the time.
 
     Raises:
         Diverged: a score is NaN or infinite.
@@ -59,4 +60,6 @@ def target_ranks(scores: Tensor, target: Tensor) -> Tensor:
     if not bool(torch.isfinite(scores.sum(dim=1)).all()):
         raise Diverged("scores are NaN or infinite")
     wanted = scores.gather(1, target.unsqueeze(1))
+    if consume:
+        return scores.ge_(wanted).sum(dim=1).long()
     return (scores >= wanted).sum(dim=1)

@@ -51,7 +51,7 @@ class ItemTable(nn.Module):
     @property
     def lookup(self) -> Tensor:
         """The input table [N + 1, d] of this step."""
-        return self._composed()[0]
+        return self._composed("lookup")
 
     def forward(self, ids: Tensor) -> Tensor:
         """Embeddings [..., d] of item ids; padding is zero and receives no gradient.
@@ -120,19 +120,20 @@ class ItemTable(nn.Module):
         self._fusions.clear()
         self.forget()
 
-    def _composed(self) -> tuple[Tensor, Tensor]:
-        """Input table, and the head as far as it is made of the same parts."""
-        if "lookup" not in self._tables:
-            lookup: Tensor = self.offset if self._items is None else _padded(self._items())
-            head: Tensor = lookup if self.head is None else self.head
+    def _composed(self, table: str) -> Tensor:
+        """The whole input table (`lookup`), or the head as far as it is made of the same parts."""
+        if table not in self._tables:
+            tied = self.head is None and all(output for _, output in self._fusions)
+            if table == "head" and tied:
+                return self._composed("lookup")
+            rows = self.offset if self._items is None else _padded(self._items())
+            if table == "head" and self.head is not None:
+                rows = self.head
             for fusion, output in self._fusions:
-                term = _padded(fusion(slice(None)))
-                tied = head is lookup
-                lookup = lookup + term
-                if output:
-                    head = lookup if tied else head + term
-            self._tables |= {"lookup": lookup, "head": head}
-        return self._tables["lookup"], self._tables["head"]
+                if output or table == "lookup":
+                    rows = rows + _padded(fusion(slice(None)))
+            self._tables[table] = rows
+        return self._tables[table]
 
     def _pays_by_row(self, table: str) -> bool:
         """Whether this step reads few rows of a table, which are cheaper than all of them.
@@ -159,7 +160,7 @@ class ItemTable(nn.Module):
 
     def _scored(self) -> Tensor:
         """The output table; a `scoring` of the method's own may read the input table."""
-        table = self._composed()[1] if self._scoring is None else _padded(self._scoring())
+        table = self._composed("head") if self._scoring is None else _padded(self._scoring())
         return table if self._cosine_scale is None else F.normalize(table, dim=1)
 
 

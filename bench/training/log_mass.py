@@ -19,7 +19,10 @@ class Energy(Protocol):
         """f(scores) [B, N + 1]: `out`, or `scores` itself where f changes nothing."""
 
     def times_slope_(self, weights: Tensor, scores: Tensor) -> None:
-        """Multiply `weights` [B, N + 1] by f'(scores), in place."""
+        """Multiply `weights` [B, N + 1] by f'(scores), in place, but for what `scaled` does."""
+
+    def scaled(self, table: Tensor) -> Tensor:
+        """`table` [N + 1, d] times the part of f' that depends on the item alone."""
 
 
 class Logit:
@@ -30,6 +33,9 @@ class Logit:
 
     def times_slope_(self, weights: Tensor, scores: Tensor) -> None:
         pass
+
+    def scaled(self, table: Tensor) -> Tensor:
+        return table
 
 
 class Robust:
@@ -45,8 +51,11 @@ class Robust:
         return out
 
     def times_slope_(self, weights: Tensor, scores: Tensor) -> None:
-        weights.mul_(scores).mul_(2 * self.coefficients)
+        weights.mul_(scores)
         weights[:, 0] = 0.0  # where 0 met the infinite score of padding
+
+    def scaled(self, table: Tensor) -> Tensor:
+        return table * (2 * self.coefficients).unsqueeze(1)
 
 
 class LogMass(torch.autograd.Function):
@@ -97,12 +106,14 @@ class LogMass(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden, table = ctx.saved_tensors
-        # The softmax is exponentials / mass: rows are scaled on the narrow side, so that the wide
-        # block is only read. A row without any mass has no gradient.
+        # The gradient is exponentials / mass times the slope: what depends on the row or the item
+        # alone scales the narrow sides, so that the wide block is only read. A row without any
+        # mass has no gradient.
         scale = grads[0].unsqueeze(1) / ctx.mass.clamp(min=torch.finfo(hidden.dtype).tiny)
-        scaled = hidden * scale
+        scaled, items = hidden * scale, ctx.energy.scaled(table)
         if len(ctx.spare) == len(ctx.block):
-            return (ctx.spare @ table) * scale, ctx.spare.T @ scaled, *[None] * 4
+            by_table = ctx.energy.scaled(ctx.spare.T @ scaled)
+            return (ctx.spare @ items) * scale, by_table, *[None] * 4
         by_hidden, by_table = torch.empty_like(hidden), torch.zeros_like(table)
         for rows in _parts(len(ctx.block), len(ctx.spare)):
             scores = ctx.block[rows]
@@ -110,9 +121,9 @@ class LogMass(torch.autograd.Function):
             counted = _counted(scores, ctx.spare, left_out, ctx.energy)
             part = torch.sub(counted, ctx.peak[rows], out=ctx.spare[: len(counted)]).exp_()
             ctx.energy.times_slope_(part, scores)
-            by_hidden[rows] = (part @ table) * scale[rows]
+            by_hidden[rows] = (part @ items) * scale[rows]
             by_table.addmm_(part.T, scaled[rows])
-        return by_hidden, by_table, *[None] * 4
+        return by_hidden, ctx.energy.scaled(by_table), *[None] * 4
 
 
 def _counted(scores: Tensor, spare: Tensor, left_out: Tensor | None, energy: Energy) -> Tensor:

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from bench.training.log_mass import Energy, Logit, LogMass, Robust
 
-SPARE_BYTES = 64 * 2**20
-"""A sweep over a block that is larger than this takes its rows in parts."""
+KEPT_BYTES, PART_BYTES = 64 * 2**20, 4 * 2**20
+"""On a CPU, a sweep over a block that is larger than the first takes its rows in parts of the
+second, which stay in the cache; a part is made again in the backward pass, an exponential dearer.
+"""
 
 
 class Items(Protocol):
@@ -47,8 +49,10 @@ class BlockBuffers:
         Only what is as large is kept for `name` alone.
         """
         rows, columns = block.shape
-        room = max(1, SPARE_BYTES // (columns * block.element_size()))
-        return self.take(name if rows <= room else "parts", min(rows, room), columns, block)
+        row_bytes = columns * block.element_size()
+        if block.device.type != "cpu" or rows * row_bytes <= KEPT_BYTES:
+            return self.take(name, rows, columns, block)
+        return self.take("part", min(rows, max(1, PART_BYTES // row_bytes)), columns, block)
 
 
 class StepOutput:

@@ -22,7 +22,9 @@ def test_rank_counts_ties_against_the_target(seed: int, n_items: int) -> None:
         1 + sum(scores[r, i] >= scores[r, t] for i in range(n_items) if i != t)
         for r, t in enumerate(target)
     ]
-    assert target_ranks(torch.from_numpy(scores), torch.from_numpy(target)).tolist() == expected
+    given, target = torch.from_numpy(scores), torch.from_numpy(target)
+    assert target_ranks(given, target).tolist() == expected
+    assert target_ranks(given, target, consume=True).tolist() == expected
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])

@@ -198,7 +198,9 @@ def test_rests_and_probabilities_of_one_step_do_not_share_memory() -> None:
 def test_a_block_swept_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     for rows in (B, 4, 1):
-        monkeypatch.setattr(outputs, "SPARE_BYTES", rows * 8 * (N + 1))
+        limits = ("KEPT_BYTES", B), ("PART_BYTES", rows)
+        for limit, allowed in limits if rows == B else (("KEPT_BYTES", 0), limits[1]):
+            monkeypatch.setattr(outputs, limit, allowed * 8 * (N + 1))
         batch, made = problem(2.0, dtype=torch.float64)
         target, history = batch.target.unsqueeze(1), batch.history.sort(dim=1).values
         different = torch.where(F.pad(history.diff(dim=1) == 0, (1, 0)), 0, history)
@@ -214,8 +216,8 @@ def test_a_block_swept_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_block_of_many_rows_needs_little_beside_itself() -> None:
-    block = torch.empty(2048, 17_409, device="meta")
+    block = torch.empty(2048, 17_409)  # never written: takes no memory
     buffers = BlockBuffers()
     spare = buffers.spare("one", block)
-    assert spare.numel() <= 0.5 * block.numel()
-    assert buffers.spare("another", block).shape == spare.shape
+    assert 1 <= spare.numel() <= 0.05 * block.numel()
+    assert buffers.spare("another", block).data_ptr() == spare.data_ptr()
