@@ -196,10 +196,10 @@ class _Step:
         batch = self._batch(portion.row_id)
         self.student.begin_step()
         hidden = self._encoded(portion, batch)
-        output = StepOutput(hidden, self.student, self.buffers)
-        terms = (self._base(batch, output) if self.stage.base else {}) | self.method.loss(
-            batch, output
-        )
+        output = StepOutput(hidden, self.student, self.buffers, batch.target)
+        # The method first: the sweep over the catalogue that its list needs serves the objective.
+        added = self.method.loss(batch, output)
+        terms = (self._base(batch, output) if self.stage.base else {}) | added
         loss = sum(terms.values(), torch.zeros((), device=hidden.device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

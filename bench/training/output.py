@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.training.log_mass import Energy, Logit, LogMass, Robust
+from bench.training.log_mass import Energy, Logit, LogMass
+from bench.training.robust import RobustTerms
 
 KEPT_BYTES, PART_BYTES = 64 * 2**20, 4 * 2**20
 """On a CPU, a sweep over a block that is larger than the first takes its rows in parts of the
@@ -58,13 +59,27 @@ class BlockBuffers:
 class StepOutput:
     """Implements `methods.base.Output` for one training step."""
 
-    def __init__(self, hidden: Tensor, items: Items | Tensor, buffers: BlockBuffers) -> None:
-        """Args: hidden: [B, d]. items: the student, or its table. buffers: those of all steps."""
+    def __init__(
+        self,
+        hidden: Tensor,
+        items: Items | Tensor,
+        buffers: BlockBuffers,
+        target: Tensor | None = None,
+    ) -> None:
+        """Make what is known of a batch.
+
+        Args:
+            hidden: [B, d], the encoded histories.
+            items: the student, or its scoring table [N + 1, d].
+            buffers: those of all steps.
+            target: int64 [B], the targets of the rows, if the objective may ask for robust terms.
+        """
         self.hidden = hidden
         self._items = _Given(items) if isinstance(items, Tensor) else items
         self._buffers = buffers
         self._block: Tensor | None = None
         self._masses = 0
+        self._robust = RobustTerms(self.scores, self._log_mass, target)
 
     @cached_property
     def table(self) -> Tensor:
@@ -85,18 +100,7 @@ class StepOutput:
 
     def robust(self, targets: Tensor, exponents: Tensor, temperature: float = 1.0) -> Tensor:
         """See `methods.base.Output.robust`."""
-        coefficients = exponents / temperature
-        rest = self._log_mass(targets, Robust(coefficients))
-        scores, own = self.scores(targets), coefficients[targets]
-        energies, k = own * scores**2, targets.shape[1]
-        # Row k of the square has the energies of all K targets, its own with the score 1 wished.
-        square = (
-            energies.unsqueeze(1)
-            .expand(-1, k, -1)
-            .diagonal_scatter(own * (scores - 1) ** 2, dim1=1, dim2=2)
-        )
-        rests = rest.view(-1, 1, 1).expand(-1, k, 1)
-        return torch.cat([square, rests], dim=2).logsumexp(dim=2)
+        return self._robust.of(targets, exponents, temperature)
 
     @torch.no_grad()
     def top_k(self, k: int) -> Tensor:

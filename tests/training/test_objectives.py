@@ -148,6 +148,28 @@ def test_robust_loss_is_finite_and_exact_where_the_literal_form_overflows(
     assert torch.isfinite(output.hidden.grad).all()
 
 
+def test_a_list_and_the_rows_own_target_share_a_sweep_and_change_nothing() -> None:
+    batch, one = problem(2.0, dtype=torch.float64)
+    exponents = popularity_exponents(COUNTS).double()
+    items = torch.stack([torch.randperm(N, generator=seeded(row))[:4] + 1 for row in range(B)])
+    items[0, 2] = batch.target[0] = 7  # listed, and the row's own
+    items[0, [0, 1, 3]] = torch.tensor([1, 2, 3])
+    own = batch.target.unsqueeze(1)
+    found, masses = [], []
+    for target in (batch.target, None):
+        hidden, table = (x.detach().clone().requires_grad_() for x in (one.hidden, one.table))
+        made = StepOutput(hidden, table, BlockBuffers(), target)
+        terms = made.robust(items, exponents), made.robust(own, exponents.clone())
+        (terms[0].square().sum() + terms[1].square().sum()).backward()
+        found.append([*(term.detach() for term in terms), hidden.grad, table.grad])
+        masses.append(made._masses)
+    torch.testing.assert_close(*found)
+    assert masses == [1, 2]
+    again = made.robust(own, exponents, 3.0).detach().numpy()[:, 0]
+    expected = [brute_robust(s, int(y), 3.0) for s, y in zip(dense(made), own, strict=True)]
+    np.testing.assert_allclose(again, expected, rtol=1e-6)
+
+
 def test_robust_loss_stays_precise_when_the_target_dominates() -> None:
     logits = torch.zeros(1, N + 1)
     logits[0, 4] = -30.0

@@ -1,0 +1,103 @@
+"""Robust terms of a step: those of a list and of the row's own target from one sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.training.log_mass import Energy, Robust
+
+LogMassOutside = Callable[[Tensor, Energy], Tensor]
+"""log sum_i exp(f(s_i)) [B] over the items that are not among ids [B, K]."""
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Energies of some items of each row, and the mass of all others.
+
+    Attributes:
+        ids: int64 [B, K], the row's own target last where it is known.
+        scores: logits [B, K].
+        energies: [B, K], -inf where an item was listed before.
+        outside: [B], log of the mass of the items that are not listed.
+        exponents: float32 [N + 1], with `temperature` what energies were made with.
+    """
+
+    ids: Tensor
+    scores: Tensor
+    energies: Tensor
+    outside: Tensor
+    exponents: Tensor
+    temperature: float
+
+    def made_with(self, exponents: Tensor, temperature: float) -> bool:
+        # Comparing would make the host wait for a GPU, which sweeps twice in less time.
+        comparable = exponents.device.type == "cpu"
+        same = self.exponents is exponents or (comparable and self.exponents.equal(exponents))
+        return same and self.temperature == temperature
+
+
+class RobustTerms:
+    """`methods.base.Output.robust` for one step.
+
+    A list takes the row's own target along, so that an objective which asks for that afterwards
+    needs no sweep of its own. Nothing is subtracted from a sum of exponentials: that would cancel
+    where one item dominates.
+    """
+
+    def __init__(
+        self,
+        scores: Callable[[Tensor], Tensor],
+        outside: LogMassOutside,
+        own: Tensor | None,
+    ) -> None:
+        """Make the terms of a step.
+
+        Args:
+            scores: differentiable logits [B, K] of ids [B, K].
+            outside: sweeps over the catalogue.
+            own: int64 [B], the targets of the rows; None if no objective will ask.
+        """
+        self._scores, self._outside = scores, outside
+        self._own = None if own is None else own.unsqueeze(1)
+        self._listed: _Listed | None = None
+
+    def of(self, targets: Tensor, exponents: Tensor, temperature: float) -> Tensor:
+        """See `methods.base.Output.robust`."""
+        listed = self._listed
+        if listed and self._is_own(targets) and listed.made_with(exponents, temperature):
+            scores = listed.scores[:, -1:]
+        else:
+            listed = self._listed = self._list(targets, exponents, temperature)
+            scores = listed.scores[:, : targets.shape[1]]
+        wished = exponents[targets] / temperature * (scores - 1) ** 2
+        same = listed.ids.unsqueeze(1) == targets.unsqueeze(2)
+        others = listed.energies.unsqueeze(1).masked_fill(same, -torch.inf)
+        outside = listed.outside.view(-1, 1, 1).expand(-1, targets.shape[1], 1)
+        return torch.cat([others, wished.unsqueeze(2), outside], dim=2).logsumexp(dim=2)
+
+    def _is_own(self, targets: Tensor) -> bool:
+        own = self._own
+        return own is not None and (own.shape, own.data_ptr()) == (
+            targets.shape,
+            targets.data_ptr(),
+        )
+
+    def _list(self, targets: Tensor, exponents: Tensor, temperature: float) -> _Listed:
+        ids, coefficients = targets, exponents / temperature
+        if self._own is not None and not self._is_own(targets):
+            ids = torch.cat([targets, self._own], dim=1)
+        scores = self._scores(ids)
+        energies = coefficients[ids] * scores**2
+        earlier = (ids.unsqueeze(2) == ids.unsqueeze(1)).tril(-1).any(dim=2)
+        return _Listed(
+            ids=ids,
+            scores=scores,
+            energies=energies.masked_fill(earlier, -torch.inf),
+            outside=self._outside(ids, Robust(coefficients)),
+            exponents=exponents,
+            temperature=temperature,
+        )
