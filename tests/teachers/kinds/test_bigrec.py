@@ -48,12 +48,12 @@ TUNING = {
     "alpha": 32,
     "dropout": 0.0,
     "modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-    "learning_rate": 0.01,
+    "learning_rate": 0.005,
     "warm_up_steps": 5,
-    "batch_size": 32,
-    "micro_batch_size": 32,
-    "epochs": 16,
-    "patience": 16,
+    "batch_size": 16,
+    "micro_batch_size": 16,
+    "epochs": 20,
+    "patience": 20,
     "rows": None,
     "whole_text": False,
 }
@@ -150,8 +150,8 @@ def test_tuning_teaches_a_planted_rule(
     product: Product, books: PreparedData, model: Path, cache: Path
 ) -> None:
     untuned = built(books, model, cache, {"tuning": {"epochs": 0}})
-    assert product.metrics["test"]["hr@1"] > untuned.metrics["test"]["hr@1"] + 0.25
-    assert product.metrics["test"]["ndcg@5"] > untuned.metrics["test"]["ndcg@5"] + 0.2
+    assert product.metrics["test"]["hr@1"] > untuned.metrics["test"]["hr@1"] + 0.5
+    assert product.metrics["test"]["ndcg@5"] > untuned.metrics["test"]["ndcg@5"] + 0.4
     assert product.recipe["share_of_texts_that_are_titles"] > 0.95
     assert untuned.recipe["share_of_texts_that_are_titles"] < 0.05
     np.testing.assert_array_equal(product.embeddings, untuned.embeddings)
