@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.errors import Diverged
 from bench.training.negatives import sample_negatives
-from bench.training.objectives import NEEDS_NEGATIVE, make_objective
+from bench.training.objectives import NEEDS_NEGATIVE, ROBUST, make_objective
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.rows import DeviceRows, Portion, RowByRow
 from bench.training.windows import Windows
@@ -197,9 +197,7 @@ class _Step:
         self.student.begin_step()
         hidden = self._encoded(portion, batch)
         output = StepOutput(hidden, self.student, self.buffers, batch.target)
-        # The method first: the sweep over the catalogue that its list needs serves the objective.
-        added = self.method.loss(batch, output)
-        terms = (self._base(batch, output) if self.stage.base else {}) | added
+        terms = self._terms(batch, output)
         loss = sum(terms.values(), torch.zeros((), device=hidden.device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -210,6 +208,11 @@ class _Step:
         if portion.window is None or portion.place is None:
             return self.student.encode(batch.history, batch.length, batch.user)
         return self.student.encode_at(self.rows.history[portion.window], portion.place)
+
+    def _terms(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
+        sources = [self._base] if self.stage.base else []
+        sources.insert(0 if self.config.objective in ROBUST else len(sources), self.method.loss)
+        return {name: term for source in sources for name, term in source(batch, output).items()}
 
     def _base(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
         penalty = self.student.penalty()

@@ -23,6 +23,9 @@ Objective = Callable[["Batch", "Output"], Tensor]
 
 NEEDS_NEGATIVE = frozenset({"bpr", "bce", "dros"})
 
+ROBUST = frozenset({"dros"})
+"""Objectives with a robust term; after a method's list has its own, theirs needs no sweep."""
+
 
 def make_objective(config: TrainingConfig, target_counts: Tensor) -> Objective:
     """The objective that `config` names.
