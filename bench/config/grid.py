@@ -22,7 +22,13 @@ from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial
 from bench.registry import METHODS, MethodEntry
 from bench.students import properties
 from bench.students.config import StudentConfig
-from bench.teachers.config import CONTROLS, SIGNALS, SYNTHETIC_ONLY, TeacherConfig
+from bench.teachers.config import (
+    CONTROLS,
+    LANGUAGE_MODELS,
+    SIGNALS,
+    SYNTHETIC_ONLY,
+    TeacherConfig,
+)
 from bench.teachers.manifest import read_manifest, teacher_folder
 from bench.training.config import TrainingConfig
 
@@ -217,7 +223,15 @@ class _Resolver:
                 )
 
     def chosen_teachers(self) -> list[str]:
-        return expand(self.selection.teachers, layers.names("teachers", self.workspace))
+        """Names of teachers; `all` leaves out those that ask for a language model of one's own."""
+        known = {
+            name: layers.read("teachers", name, self.workspace).get("kind")
+            for name in layers.names("teachers", self.workspace)
+        }
+        return expand(
+            self.selection.teachers,
+            [name for name, kind in known.items() if kind not in LANGUAGE_MODELS],
+        )
 
     def signals(self, teacher: str, source: DataSource, unknown: frozenset[str]) -> set[str]:
         """What a teacher offers, or will when it is built; `unknown` where nobody can tell yet."""

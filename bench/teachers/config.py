@@ -23,11 +23,14 @@ SIGNALS = {
     "raw-text": {"embeddings"},
     "ensemble": {"rankings", "confidence", "trajectories"},
     "bigrec": {"embeddings", "rankings", "confidence", "truth-distance"},
-    "delrec": {"rankings", "confidence"},
+    "delrec": {"embeddings", "rankings", "confidence"},
     "mix": {"embeddings", "rankings", "confidence", "truth-distance"},
     "planted": {"embeddings", "rankings", "confidence"},
 }
 """What the teachers of a kind will offer, for planning before one is built."""
+
+LANGUAGE_MODELS = frozenset({"bigrec", "delrec"})
+"""Kinds that load a language model and take days where there is no GPU: made when named."""
 
 SYNTHETIC_ONLY = frozenset({"planted"})
 """Kinds that offer nothing on data whose truth is not known."""

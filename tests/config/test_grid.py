@@ -81,6 +81,14 @@ def test_a_method_may_have_a_teacher_of_its_own(workspace: Workspace) -> None:
     assert asked.teacher == "raw-text"
 
 
+def test_all_teachers_are_those_that_need_no_language_model(workspace: Workspace) -> None:
+    put(workspace, "teachers/mine.yaml", "{kind: bigrec, options: {model: a-folder}}")
+    offered = {t.teacher for t in trials(workspace, methods=["ranking-only"], teachers=["all"])}
+    assert offered == {"text", "text-out-of-fold", "learn", "ensemble", "mix"}
+    (named,) = trials(workspace, methods=["ranking-only"], teachers=["mine"])
+    assert named.teacher == "mine"
+
+
 @pytest.mark.parametrize("name", sorted(SIGNALS))
 def test_the_signals_of_a_kind_are_names_that_manifests_know(name: str) -> None:
     assert KINDS.get(name) is not None
