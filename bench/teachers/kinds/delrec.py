@@ -75,6 +75,7 @@ class DelrecTeacher:
         in_top_ten = (rankings[:, :10] == data.train.target[:, None]).any(1)[covered].mean()
         recommender = taught.asking.recommender
         return Product(
+            embeddings=taught.prompted.title_vectors(options.candidates * options.at_once),
             metrics={split: metrics_from_ranks(own) for split, (own, _) in ranks.items()},
             test_ranks=ranks["test"][0] if len(ranks["test"][0]) == len(data.test) else None,
             recipe={
@@ -91,6 +92,7 @@ class DelrecTeacher:
                 "own_ranking": f"the {options.list_candidates} items that {recommender} ranks "
                 f"highest, ordered by the language model; below them the order of {recommender}",
                 "list_policy": "the row's history is left out, its target is not",
+                "embeddings": "mean of the tuned encoder's states of a title's tokens",
                 "distance": "mean negative log-likelihood of the tokens of an item's title",
                 "share_of_training_targets_in_top_10": round(float(in_top_ten), 4),
             },

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
@@ -84,6 +86,24 @@ class PromptedModel(nn.Module):
         scores = self.scores(questions)
         answers = torch.tensor([question.answer for question in questions], device=scores.device)
         return functional.cross_entropy(scores, answers, reduction="sum")
+
+    @torch.no_grad()
+    def title_vectors(self, at_once: int) -> NDArray[np.float32]:
+        """Mean of the encoder's states of each title's tokens, behind the soft prompts.
+
+        Args:
+            at_once: titles that are computed at a time.
+
+        Returns:
+            float32 [N, D], row i - 1 is item i.
+        """
+        self.eval()
+        k, found = len(self.soft), []
+        for items in torch.arange(1, len(self.titles) + 1).split(at_once):
+            states, mask = self._read([self.titles.answer(item) for item in items.tolist()])
+            real = mask[:, k:, None].float()
+            found.append(((states[:, k:].float() * real).sum(1) / real.sum(1)).cpu())
+        return torch.cat(found).numpy()
 
     def _read(self, prompts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
         """States [B, k + T, D] of the encoder and which of them are real, [B, k + T]."""

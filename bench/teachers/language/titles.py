@@ -32,6 +32,10 @@ class Titles:
         self._between = self._tokens(tokenizer, _BETWEEN)
         self._literal = cache(lambda text: self._tokens(tokenizer, text))
 
+    def __len__(self) -> int:
+        """N, the number of items."""
+        return len(self._titles) - 1
+
     def answer(self, item: int) -> Tokens:
         """An item's title and the end: what tells it from a title that it begins."""
         return [*self._titles[item], self.end]

@@ -26,7 +26,7 @@ from bench.paths import Workspace
 from bench.teachers.build import resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.contract import check
-from bench.teachers.files import BINARY, MANIFEST, TEST_RANKS
+from bench.teachers.files import BINARY, DISTANCES, EMBEDDINGS, MANIFEST, RANKINGS, TEST_RANKS
 from bench.teachers.kinds.delrec import DelrecTeacher, sampled
 from bench.teachers.language.delrec_options import DelrecOptions
 from bench.teachers.language.loading import ENCODER_DECODER, load
@@ -136,6 +136,10 @@ def test_what_was_built_is_in_order(here: Workspace) -> None:
     assert not checked.problems
     assert set(checked.manifest.signals) == SIGNALS["delrec"]
     assert checked.rankings is not None and checked.test_ranks is not None
+    assert (
+        checked.embeddings is not None
+        and len(np.unique(checked.embeddings, axis=0)) == colours.N_ITEMS
+    )
     for row in range(len(data.train)):
         seen = set(data.train.history[row].tolist()) - {int(data.train.target[row])}
         assert not seen & set(checked.rankings[row].tolist())
@@ -166,7 +170,7 @@ def test_a_student_is_distilled_from_it(here: Workspace) -> None:
 def test_a_sample_is_marked_and_trains_nothing_again(here: Workspace) -> None:
     changed = ("--set", "teacher.rows=20", "--set", "teacher.evaluation_rows=5")
     folder = here.tocf / "toy" / "tiny-delrec"
-    ids, distances = (np.load(folder / name) for name in ("rankings.npy", "distances.npy"))
+    ids, distances = (np.load(folder / name) for name in (RANKINGS, DISTANCES))
     data = prepared(here)
     configs = here.home / "configs" / "teachers"
     (configs / "part.yaml").write_text((configs / "tiny-delrec.yaml").read_text())
@@ -251,7 +255,7 @@ def test_killed_while_listing_and_gone_on_without_loss(
     assert "stage 1, patterns: the first 4 steps are there from before" in said
     folders = [home / "tocf" / "toy" / "tiny-delrec" for home in (here.home, other.home)]
     files = {name for name in (*BINARY, TEST_RANKS, MANIFEST) if (folders[0] / name).is_file()}
-    assert {"rankings.npy", "distances.npy", TEST_RANKS, MANIFEST} == files
+    assert {EMBEDDINGS, RANKINGS, DISTANCES, TEST_RANKS, MANIFEST} == files
     for name in files:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 

@@ -95,6 +95,17 @@ def test_soft_prompts_begin_as_tokens_and_are_read(
     assert bool((gradient.norm(dim=1) > 0).all())
 
 
+@torch.no_grad()
+def test_vectors_of_titles_do_not_depend_on_the_company(prompted: PromptedModel) -> None:
+    found = prompted.eval().title_vectors(3)
+    assert found.shape == (4, prompted.soft.shape[1]) and found.dtype == np.float32
+    for item in range(1, 5):
+        words = prompted.model.get_input_embeddings()(torch.tensor([prompted.titles.answer(item)]))
+        read = torch.cat([prompted.soft[None], words], dim=1)
+        states = prompted.model.get_encoder()(inputs_embeds=read).last_hidden_state[0, 3:]
+        np.testing.assert_allclose(found[item - 1], states.mean(dim=0), rtol=1e-4, atol=1e-6)
+
+
 def test_a_model_with_absolute_positions(prompted: PromptedModel) -> None:
     from transformers import BartConfig, BartForConditionalGeneration
 
