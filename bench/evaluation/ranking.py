@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.students.recbole import RecBoleStudent
     from bench.training.rows import DeviceRows
 
-BLOCK_ROWS, BLOCK_BYTES = 1024, 128 * 2**20
+BLOCK_ROWS, BLOCK_BYTES = 256, 128 * 2**20
 """A block of scores has this many rows, or as few as a catalogue of any size leaves room for."""
 
 

@@ -10,7 +10,7 @@ from benchmarks.parts.comparison import Line, Run
 _STEPS = 3
 _LARGE_BATCH = 256
 _RANKED = 1024
-"""Rows that are ranked: a whole block of `bench.evaluation.ranking`."""
+"""Rows that are ranked: several blocks of `bench.evaluation.ranking`."""
 
 
 def lines(run: Run) -> Iterator[Line]:
