@@ -14,6 +14,9 @@ CASES: dict[str, dict[str, Any]] = {
     "bce": {"objective": "bce"},
     "bpr": {"objective": "bpr"},
     "dros": {"objective": "dros"},
+    "ce-half-positions": {"objective": "ce", "positions": "half"},
+    "ce-all-positions": {"objective": "ce", "positions": "all"},
+    "bce-half-positions": {"objective": "bce", "positions": "half"},
     "bce-all-positions": {"objective": "bce", "positions": "all"},
 }
 """Settings of `training` by the name of a case. Epochs are compared, so that a setting may take
