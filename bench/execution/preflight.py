@@ -28,7 +28,7 @@ def check_settings(trials: Iterable[Trial]) -> None:
         if trial.student_config not in built:
             built.append(trial.student_config)
             _build_student(trial)
-        _refuse_positions(trial)
+        _refuse_training(trial)
         method_config(trial)
 
 
@@ -105,11 +105,19 @@ def _build_student(trial: Trial) -> None:
         ) from error
 
 
-def _refuse_positions(trial: Trial) -> None:
-    from bench.students import all_positions
+def _refuse_training(trial: Trial) -> None:
+    """Refuse ways of training that the student's encoder is not made for."""
+    from bench.students import all_positions, prompted
 
+    model = trial.student_config.model
     if trial.training.positions != "last":
-        all_positions.encoder(trial.student_config.model)
+        all_positions.encoder(model)
+    if trial.training.checkpointing and model not in prompted.READERS:
+        able = ", ".join(prompted.READERS)
+        raise ConfigError(
+            f"training.checkpointing: student model {model} reads items alone; {able} read "
+            "vectors, which are looked up once and then encoded part by part"
+        )
 
 
 def _missing_signals(

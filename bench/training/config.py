@@ -21,6 +21,9 @@ from bench.errors import UnknownNameError
 from bench.evaluation.metrics import metric_names
 from bench.students.config import Objective
 
+_BEFORE = {"positions": "last", "checkpointing": False}
+"""What held before a setting existed."""
+
 
 class TrainingConfig(BaseModel):
     """How one student is trained; the same for every method of a cell."""
@@ -34,6 +37,11 @@ class TrainingConfig(BaseModel):
         "last",
         description="where a history is read: at its end, for one row, or at the later half of its "
         "positions or all of them, for as many rows (section 'Many positions at once' of the docs)",
+    )
+    checkpointing: bool = Field(
+        False,
+        description="keep the encoder's activations for few rows at a time and make them again in "
+        "the backward pass: less memory, more time (section 'Large batches' of the docs)",
     )
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 coefficient of Adam")
     max_epochs: PositiveInt = Field(100, description="upper bound of passes over the rows")
@@ -59,12 +67,19 @@ class TrainingConfig(BaseModel):
         return name
 
     @model_serializer(mode="wrap")
-    def _positions_where_chosen(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _later_choices_where_made(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Trials keep the keys that they had before there was a choice.
         content: dict[str, Any] = handler(self)
-        if content.get("positions") == "last":
-            del content["positions"]
-        return content
+        return {key: value for key, value in content.items() if _BEFORE.get(key) != value}
+
+    @model_validator(mode="after")
+    def _one_way_of_encoding(self) -> TrainingConfig:
+        if self.checkpointing and self.positions != "last":
+            raise ValueError(
+                f"checkpointing is for positions=last, not {self.positions}, which takes less "
+                "memory as it is"
+            )
+        return self
 
     @model_validator(mode="after")
     def _epochs_in_order(self) -> TrainingConfig:

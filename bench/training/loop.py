@@ -206,7 +206,9 @@ class _Step:
 
     def _encoded(self, portion: Portion, batch: Batch) -> Tensor:
         if portion.window is None or portion.place is None:
-            return self.student.encode(batch.history, batch.length, batch.user)
+            student = self.student
+            encode = student.encode_in_parts if self.config.checkpointing else student.encode
+            return encode(batch.history, batch.length, batch.user)
         return self.student.encode_at(self.rows.history[portion.window], portion.place)
 
     def _terms(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:

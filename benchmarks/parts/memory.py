@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks import memory
 from benchmarks.parts.comparison import Line, Run
+from benchmarks.parts.training import CASES
 
 _STEPS = 3
 _LARGE_BATCH = 256
@@ -23,13 +24,13 @@ def lines(run: Run) -> Iterator[Line]:
         return
     batch = max(run.batches)
     rows = min(run.rows, 10 * batch)
-    for objective in ("ce", "bce"):
-        training = {"objective": objective, "batch_size": batch}
+    for name in ("ce", "bce", "ce-checkpointing"):
+        training = {**CASES[name], "batch_size": batch}
         with run.serve(
             "footprint:Footprint", items=run.items, rows=rows, training=training
         ) as served:
             above = served.call("train", steps=_STEPS)["above"]
-        case = f"{objective}, batch {batch}, {run.items:,} items, above model, optimiser and data"
+        case = f"{name}, batch {batch}, {run.items:,} items, above model, optimiser and data"
         yield Line("memory", case, "blocks", above / (4 * batch * (run.items + 1)))
     training = {"objective": "bce", "batch_size": _LARGE_BATCH}
     with run.serve("footprint:Footprint", items=run.large, rows=rows, training=training) as served:

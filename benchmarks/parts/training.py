@@ -14,6 +14,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bce": {"objective": "bce"},
     "bpr": {"objective": "bpr"},
     "dros": {"objective": "dros"},
+    "ce-checkpointing": {"objective": "ce", "checkpointing": True},
     "ce-half-positions": {"objective": "ce", "positions": "half"},
     "ce-all-positions": {"objective": "ce", "positions": "all"},
     "bce-half-positions": {"objective": "bce", "positions": "half"},

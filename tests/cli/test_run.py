@@ -62,6 +62,15 @@ def test_all_positions_are_another_trial_beside_the_ordinary_one(tiny: Workspace
     assert len({record.key for record in trials}) == 2
 
 
+def test_a_student_that_reads_items_alone_cannot_be_checkpointed(tiny: Workspace) -> None:
+    folder = tiny.results.parent / "configs" / "students"
+    (folder / "narm.yaml").write_text("summary: NARM\nmodel: NARM\nparameters: {}\n")
+    asked = ["-s", "narm", "-m", "none", "--set", "training.checkpointing=true"]
+    done = bench("run", "-d", "tiny", *asked)
+    assert done.exit_code == 2, done.output
+    assert "training.checkpointing: student model NARM reads items alone; SASRec," in done.stderr
+
+
 def test_a_finished_grid_needs_no_torch(tiny: Workspace) -> None:
     assert bench(*TINY, "--method", "none").exit_code == 0
     code = (
@@ -216,6 +225,13 @@ def test_what_went_wrong_has_a_status(
         (
             ["-m", "none", "-d", "tiny", "--set", "training.positions=both"],
             "'last', 'half' or 'all'",
+        ),
+        (
+            [
+                *("-m", "none", "-d", "tiny", "--set", "training.checkpointing=true"),
+                *("--set", "training.positions=half"),
+            ],
+            "checkpointing is for positions=last, not half",
         ),
         (["-m", "none", "-d", "tiny", "--set", "method.weight=1"], "concerns nothing"),
         (["-m", "none", "-d", "tiny", "--set", "teacher.epochs=1"], "concerns nothing"),

@@ -64,6 +64,7 @@ GOLDEN_KEY = "05c30830feca7cb3d64baca181f8cdcb26e2f0e1fe6237e8e94e51fb78a01142"
         {"training": TrainingConfig(learning_rate=0.002)},
         {"training": TrainingConfig(objective="bce")},
         {"training": TrainingConfig(positions="all")},
+        {"training": TrainingConfig(checkpointing=True)},
         {"method": "other"},
         {"variant": "paper"},
         {"method_settings": {"ranking": {"weight": 0.6}}},
