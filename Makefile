@@ -35,7 +35,7 @@ format: $(CHECKERS) ## mend style where that is mechanical
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(INSTALLED) ## write docs/methods.md from methods/ and configs/methods/
+docs: $(INSTALLED) ## write docs/methods.md and docs/leaderboards.md
 	$(BIN)/python docs/generate.py
 
 clean: ## remove the environment and all caches (keeps datasets, tocf and results)

@@ -1,4 +1,7 @@
-"""Writes docs/methods.md from what the methods say of themselves: `make docs`.
+"""Writes the pages that others would have to keep up to date by hand: `make docs`.
+
+docs/leaderboards.md is `bench report` of the records in results/reference/, and docs/methods.md
+what the methods say of themselves.
 
 A method's section is the docstring of its class (reStructuredText's `.. math::` and `:math:`
 become the math of GitHub), the fields of its `Config`, and its YAML with the comments in it.
@@ -21,8 +24,9 @@ from bench.config import layers
 from bench.config.files import MethodFile, read_method
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS, MethodEntry
+from bench.reporting.render import render
+from bench.results.store import ResultStore
 
-PAGE = Path(__file__).with_name("methods.md")
 LABELS = ("Takes", "Costs", "Departs")
 """Paragraphs that every method's docstring has."""
 
@@ -42,8 +46,30 @@ width, N the items; B rows make a batch; the teacher gives a list of items and v
 """
 
 
-def page() -> str:
-    """The whole page."""
+LEADERBOARDS = """\
+<!-- Generated from results/reference/ by `make docs`: run trials into that folder, then that. -->
+
+# Leaderboards
+
+All records of [results/reference/](../results/README.md), as this prints them:
+
+    bench report --results results/reference
+
+Trials that are missing run into the same folder, each once:
+
+    bench run --suite movielens --results results/reference
+    bench run --suite game --results results/reference
+"""
+
+
+def leaderboards() -> str:
+    """docs/leaderboards.md."""
+    report = render(ResultStore(SHIPPED / "results" / "reference"))
+    return f"{LEADERBOARDS}\n{report}\n"
+
+
+def methods() -> str:
+    """docs/methods.md."""
     entries = [entry for entry in METHODS if (entry.module or "").startswith("methods.")]
     rows = [
         f"| [`{entry.name}`](#{entry.name}) | {_signals(entry)} | {_cell(entry.summary)} |"
@@ -206,5 +232,8 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", r"\|").split())
 
 
+PAGES = {"methods.md": methods, "leaderboards.md": leaderboards}
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for name, written in PAGES.items():
+        Path(__file__).with_name(name).write_text(written(), encoding="utf-8")

@@ -15,6 +15,8 @@ from bench.errors import BenchError
 from bench.paths import Workspace
 
 MISSING = 1
+SHOWN = 6
+"""Names that are listed of what is not there."""
 
 
 @dataclass(frozen=True)
@@ -127,34 +129,61 @@ def _results(workspace: Workspace) -> Finding:
 
 
 def _datasets(workspace: Workspace) -> Iterator[Finding]:
-    from bench.data.config import dataset_config, dataset_names
-    from bench.data.store import fingerprint
+    from bench.data.config import dataset_names
 
-    for name in dataset_names(workspace):
-        slug = dataset_config(name, workspace).protocol.slug
-        ready = fingerprint(name, slug, workspace) is not None
-        says = f"prepared under {slug}" if ready else f"not prepared under {slug}"
-        fix = f"bench data prepare {name}"
-        yield Finding(f"dataset {name}", ready, says, fix, optional=True)
+    names = dataset_names(workspace)
+    prepared = _prepared(workspace)
+    for name, slug in prepared.items():
+        yield Finding(f"dataset {name}", True, f"prepared under {slug}")
+    yield Finding(
+        "other datasets",
+        not (others := [name for name in names if name not in prepared]),
+        f"{len(others)} of {len(names)} are not prepared (bench run does, or asks for files): "
+        f"{_some(others)}",
+        "bench data prepare NAME; bench list datasets says what they are",
+        optional=True,
+    )
 
 
 def _teachers(workspace: Workspace) -> Iterator[Finding]:
     from bench.config import layers
-    from bench.data.config import dataset_config, dataset_names
     from bench.teachers.manifest import read_manifest, teacher_folder
 
-    for dataset in dataset_names(workspace):
-        slug = dataset_config(dataset, workspace).protocol.slug
+    for dataset, slug in _prepared(workspace).items():
+        missing = []
         for teacher in layers.names("teachers", workspace):
             folder = teacher_folder(workspace, dataset, teacher, slug, slug)
             what = f"teacher {teacher} of {dataset}"
-            fix = f"bench teacher build --dataset {dataset} --teacher {teacher}"
-            try:
-                if not folder.is_dir():
-                    yield Finding(what, False, "not built (bench run does)", fix, optional=True)
-                    continue
-                signals = ", ".join(read_manifest(folder).signals)
-            except BenchError as error:
-                yield Finding(what, False, str(error), fix, optional=True)
+            if not folder.is_dir():
+                missing.append(teacher)
                 continue
-            yield Finding(what, True, signals)
+            try:
+                yield Finding(what, True, ", ".join(read_manifest(folder).signals))
+            except BenchError as error:
+                fix = f"bench teacher build --dataset {dataset} --teacher {teacher} --force"
+                yield Finding(what, False, str(error), fix, optional=True)
+        yield Finding(
+            f"other teachers of {dataset}",
+            not missing,
+            f"not built (bench run does): {_some(missing)}",
+            f"bench teacher build --dataset {dataset} --teacher NAME",
+            optional=True,
+        )
+
+
+def _prepared(workspace: Workspace) -> dict[str, str]:
+    """Datasets that are ready, with the protocol that their file names."""
+    from bench.data.config import dataset_config, dataset_names
+    from bench.data.store import fingerprint
+
+    slugs = {
+        name: dataset_config(name, workspace).protocol.slug for name in dataset_names(workspace)
+    }
+    return {
+        name: slug for name, slug in slugs.items() if fingerprint(name, slug, workspace) is not None
+    }
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN]) or "none"
+    return shown if len(names) <= SHOWN else f"{shown}, ..."

@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Leaderboards from the records: mean and deviation over seeds, against `none`.
 
-    JSON and CSV hold everything that is known about a row, all metrics included.
+    JSON holds everything that is known about a row, CSV its numbers; both have all metrics.
 
     \b
       bench report --dataset game --metric ndcg@10

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 from bench import __version__
@@ -42,8 +43,6 @@ def resolve_device(name: str) -> str:
     usable = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if len(usable) > 1:
         usable.insert(1, "cuda")
-    if torch.backends.mps.is_available():
-        usable.append("mps")
     if name == "auto":
         return "cuda" if "cuda" in usable else "cpu"
     if name not in usable:
@@ -98,7 +97,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
         "bench": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": " ".join(filter(None, (platform.system(), *platform.libc_ver()))),
         "machine": platform.machine(),
         "packages": versions(),
         "cores": available_cores(),
@@ -139,4 +138,14 @@ def _device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(torch.device(device))
-    return platform.processor() or platform.machine()
+    return _processor() or platform.processor() or platform.machine()
+
+
+def _processor() -> str | None:
+    """The model of the CPU, which Python does not know on Linux; None elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, None)

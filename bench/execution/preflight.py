@@ -29,7 +29,7 @@ def check_settings(trials: Iterable[Trial]) -> None:
             built.append(trial.student_config)
             _build_student(trial)
         _refuse_training(trial)
-        method_config(trial)
+        _refuse_prompts(trial, load_method(trial).prompt_length(method_config(trial)))
 
 
 def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
@@ -117,6 +117,17 @@ def _refuse_training(trial: Trial) -> None:
         raise ConfigError(
             f"training.checkpointing: student model {model} reads items alone; {able} read "
             "vectors, which are looked up once and then encoded part by part"
+        )
+
+
+def _refuse_prompts(trial: Trial, count: int) -> None:
+    from bench.students import prompted
+
+    model = trial.student_config.model
+    if count and model not in prompted.READERS:
+        raise ConfigError(
+            f"method '{trial.method}' puts prompts before histories; student model {model} takes "
+            f"none, {', '.join(prompted.READERS)} do"
         )
 
 

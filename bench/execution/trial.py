@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -17,9 +16,9 @@ from bench.evaluation.latency import request_latency
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.evaluation.segments import segment_metrics
+from bench.execution.finished import build_student
 from bench.plan import derive_seed
 from bench.results.record import Outcome
-from bench.students.recbole import RecBoleStudent
 from bench.training.loop import Fit, Streams, fit
 from bench.training.rows import DeviceRows
 from methods.base import Knowledge, Method
@@ -81,7 +80,8 @@ def _run(
     known = replace(known, rows=train)
 
     config = method_class.Config.model_validate(trial.method_settings)
-    student = _student(trial, data, method_class.prompt_length(config)).to(device)
+    torch.manual_seed(derive_seed(trial, "student"))
+    student = build_student(trial, data, method_class.prompt_length(config)).to(device)
     torch.manual_seed(derive_seed(trial, "method"))
     method = method_class(config)
     method.attach(student, known)
@@ -124,18 +124,6 @@ def _run(
         parameters=parameters,
         latency=request_latency(student, test),
         settings={**method.config.model_dump(mode="json"), "derived": method.derived},
-    )
-
-
-def _student(trial: Trial, data: PreparedData, prompt_length: int) -> RecBoleStudent:
-    torch.manual_seed(derive_seed(trial, "student"))
-    return RecBoleStudent(
-        trial.student_config,
-        n_items=data.n_items,
-        history=data.train.history.shape[1],
-        known_users=torch.from_numpy(np.bincount(data.train.user, minlength=data.n_users) > 0),
-        objective=trial.training.objective,
-        prompt_length=prompt_length,
     )
 
 

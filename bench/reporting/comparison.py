@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,10 +135,15 @@ def _significance(test: Comparison, by_seed: Comparison | None, users: int) -> S
 
 
 def _corrected(rows: list[Row], metrics: Sequence[Metric]) -> list[Row]:
+    """The rows with `p_holm`; what another version of the suite made is a family of its own."""
     tests = [dict(row.significance) for row in rows]
-    for name in map(str, metrics):
-        corrected = holm([test[name].p if name in test else None for test in tests])
-        for test, p in zip(tests, corrected, strict=True):
+    families = [
+        [test for test, row in zip(tests, rows, strict=True) if row.outdated is outdated]
+        for outdated in (False, True)
+    ]
+    for family, name in itertools.product(families, map(str, metrics)):
+        corrected = holm([test[name].p if name in test else None for test in family])
+        for test, p in zip(family, corrected, strict=True):
             if p is not None:
                 test[name] = test[name].model_copy(update={"p_holm": p})
     return [

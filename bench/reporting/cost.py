@@ -31,22 +31,27 @@ def timed(
     ]
 
 
+def train_seconds(record: Record) -> float | None:
+    """Seconds that all epochs trained, evaluation apart; None where the record does not say.
+
+    On a CPU they are seconds of the processor, which other work beside does not lengthen.
+    """
+    return record.timings.get(_clock(record))
+
+
 def epoch_seconds(record: Record) -> float | None:
-    """Mean seconds that an epoch trained, evaluation apart; None where the record does not say."""
-    seconds = record.timings.get("train_seconds")
+    """The same of one epoch, on average."""
+    seconds = train_seconds(record)
     return seconds / record.epochs if seconds and record.epochs else None
 
 
 def _time_vs_none(row: Row, none: Row, records: Mapping[str, Record]) -> dict[str, float]:
-    """Ratio of seconds `epoch` by epoch and in `total`, over the seeds that compare.
-
-    On a CPU they are seconds of the processor, which other work beside does not lengthen.
-    """
+    """Ratio of seconds `epoch` by epoch and in `total`, over the seeds that compare."""
     ours, theirs = _by_seed(row, records), _by_seed(none, records)
     seeds = [
         seed
         for seed in ours.keys() & theirs.keys()
-        if _machine(ours[seed]) == _machine(theirs[seed])
+        if _machine(ours[seed]) == _machine(theirs[seed]) is not None
     ]
     if not seeds:
         return {}
@@ -67,7 +72,7 @@ def _by_seed(row: Row, records: Mapping[str, Record]) -> dict[int, Record]:
 
 
 def _sums(records: list[Record]) -> tuple[float, int]:
-    seconds = sum(record.timings[_clock(record)] or 0.0 for record in records)
+    seconds = sum(train_seconds(record) or 0.0 for record in records)
     return seconds, sum(record.epochs or 0 for record in records)
 
 
@@ -77,5 +82,8 @@ def _clock(record: Record) -> str:
     return "train_cpu_seconds" if on_cpu else "train_seconds"
 
 
-def _machine(record: Record) -> list[object]:
-    return [_clock(record), *(record.environment.get(name) for name in _MACHINE)]
+def _machine(record: Record) -> list[object] | None:
+    """What decides about seconds, to compare; None where the record does not say."""
+    if not record.environment.keys() >= set(_MACHINE):
+        return None
+    return [_clock(record), *(record.environment[name] for name in _MACHINE)]

@@ -1,7 +1,8 @@
 """Records to leaderboard rows: group by everything but the seed, average, compare with `none`.
 
 Rows are put together only if nothing but the seed differs, so records of an older code, teacher
-or data never blend into newer ones; where two such rows would read the same, both carry a tag.
+or data never blend into newer ones, and are compared with `none` of the same version of the suite.
+What is of another version carries a tag, and so do rows that would otherwise read the same.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from bench import plan
 from bench.errors import ConfigError
 from bench.evaluation.metrics import Metric, metric_names, parse_metric
 from bench.plan import Reference, Trial, digest
 from bench.registry import METHODS, MethodEntry
 from bench.reporting.comparison import Ranks, baselines, compared
-from bench.reporting.cost import epoch_seconds, timed
+from bench.reporting.cost import epoch_seconds, timed, train_seconds
 from bench.reporting.rows import Failure, Row, Segment, Spread
 from bench.results.record import Record
 from bench.results.store import ResultStore
@@ -86,8 +88,16 @@ def _groups(records: Iterable[Record]) -> dict[str, list[Record]]:
 def _identity(record: Record) -> str:
     subject = _subject(record)
     content = subject.model_dump(mode="json", exclude={"seed", "overrides"})
-    # An older suite gave the same content another key; its numbers are not today's.
-    return digest({"current": subject.key == record.key, **content})
+    return digest({"results_version": _version(record), **content})
+
+
+def _version(record: Record) -> int | None:
+    """RESULTS_VERSION of the suite that wrote the record; None for some older one.
+
+    The key of a record tells as well: an older suite gave the same content another key.
+    """
+    today = _subject(record).key == record.key
+    return plan.RESULTS_VERSION if today else record.results_version
 
 
 def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: Ranks) -> Row:
@@ -99,7 +109,7 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
         seeds=[record.trial.seed for record in done if record.trial],
         metrics=_metrics(done, metrics, ranks),
         segments=_segments(done, metrics),
-        train_seconds=_spread([r.timings.get("train_seconds") for r in done]),
+        train_seconds=_spread(map(train_seconds, done)),
         epoch_seconds=_spread(map(epoch_seconds, done)),
         epochs=_spread([r.epochs for r in done]),
         parameters=first.parameters,
@@ -116,6 +126,7 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
             if not record.is_done
         ],
         current=_is_current(first),
+        outdated=_version(first) != plan.RESULTS_VERSION,
         created=max(record.created for record in group),
         keys=[record.key for record in done],
     )
@@ -123,7 +134,7 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
 
 def _is_current(record: Record) -> bool:
     subject = _subject(record)
-    if subject.key != record.key:
+    if _version(record) != plan.RESULTS_VERSION:
         return False
     return not isinstance(subject, Trial) or _code_today(subject) in (None, subject.method_code)
 
@@ -156,8 +167,9 @@ def _coordinates(record: Record) -> dict[str, Any]:
         "teacher_fingerprint": subject.teacher_fingerprint,
         "kind": record.kind,
     }
-    own = _of_trial(subject) if isinstance(subject, Trial) else _of_reference(subject)
-    return shared | own
+    if isinstance(subject, Trial):
+        return shared | _of_trial(subject, _version(record))
+    return shared | _of_reference(subject)
 
 
 def _of_reference(reference: Reference) -> dict[str, Any]:
@@ -165,7 +177,7 @@ def _of_reference(reference: Reference) -> dict[str, Any]:
     return {"selection": "validation", "method": method, "teacher": teacher or None, "cell": ""}
 
 
-def _of_trial(trial: Trial) -> dict[str, Any]:
+def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
     config, training = trial.student_config.model_dump(), trial.training.model_dump()
     return {
         "selection": trial.training.selection,
@@ -176,7 +188,7 @@ def _of_trial(trial: Trial) -> dict[str, Any]:
         "teacher": f"{trial.teacher} ({trial.control})" if trial.control else trial.teacher,
         "control": trial.control,
         "overrides": trial.overrides,
-        "cell": digest([trial.student, config, training]),
+        "cell": digest([version, trial.student, config, training]),
     }
 
 
@@ -234,7 +246,7 @@ def _sorted(rows: list[Row], by: str) -> list[Row]:
 
 
 def _tagged(rows: list[Row]) -> list[Row]:
-    """The rows with their tags taken off where they read differently without."""
+    """The rows with their tags taken off: those of today's suite that read differently without."""
     plain = [row.model_copy(update={"tag": None}) for row in rows]
 
     def reads_as(row: Row) -> tuple[str | None, ...]:
@@ -242,7 +254,7 @@ def _tagged(rows: list[Row]) -> list[Row]:
 
     times = Counter(map(reads_as, plain))
     return [
-        tagged if times[reads_as(untagged)] > 1 else untagged
+        untagged if not tagged.outdated and times[reads_as(untagged)] == 1 else tagged
         for tagged, untagged in zip(rows, plain, strict=True)
     ]
 

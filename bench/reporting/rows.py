@@ -64,17 +64,20 @@ class Row(_Frozen):
         method: as named on the command line, with its variant: `dllm2rec:paper`. References are
             `popularity` and `teacher`.
         teacher: name and control: `text`, `text (shuffled)`; None where none is used.
-        tag: tells apart rows that would otherwise read the same (other code, data or YAML).
+        tag: tells apart rows that would otherwise read the same (other code, teacher or YAML), and
+            marks what is `outdated`.
         seeds: the seeds with a result, of which `metrics` are mean and deviation.
         vs_none: difference to `none` of the same cell, in percent, over `compared_seeds`.
         gap_closed: share of the teacher's lead over `none` that the method gains, in percent;
             absent where the teacher has no lead.
-        train_seconds: of all epochs, evaluation apart.
+        train_seconds: of all epochs, evaluation apart; on a CPU those of the processor.
         epoch_seconds: the same by epoch.
         time_vs_none: seconds of training divided by those of `none` of the same cell, by `epoch`
             and in `total`, over the seeds that both ran on one machine; empty where there are none.
         current: whether the suite and the method's code are today's, as far as can be told.
-        cell: identity of what is compared: student, training and data, all but the method.
+        outdated: whether another version of the suite made it, whose numbers are other ones.
+        cell: identity of what is compared: version of the suite, student, training and data; all
+            but the method.
         keys: the records behind the numbers.
     """
 
@@ -108,6 +111,7 @@ class Row(_Frozen):
     data_fingerprint: str | None
     teacher_fingerprint: str | None
     current: bool
+    outdated: bool
     cell: str
     created: str
     keys: list[str]

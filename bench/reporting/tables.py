@@ -119,7 +119,7 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
                 _times(row.time_vs_none.get("epoch")),
             ],
         ),
-        notes=[*_test_notes(rows, tested), *_time_notes(rows)],
+        notes=[*_test_notes(rows, tested), *_time_notes(rows), *_version_notes(rows)],
     )
 
 
@@ -138,6 +138,8 @@ def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
             f"({tests[0].users:,} users), Holm-corrected over all comparisons with none on this "
             f"data; * below {SIGNIFICANT}. It speaks for other users, not for other seeds."
         )
+    elif compared:
+        notes.append("p: not known, as users/ is missing or damaged beside the records.")
     fewer = [row for row in compared if row.compared_seeds != row.seeds]
     notes += [
         f"{_name(row)} is compared on {len(row.compared_seeds)} of its {len(row.seeds)} seeds."
@@ -156,8 +158,23 @@ def _time_notes(rows: list[Row]) -> list[str]:
     ]
 
 
+def _version_notes(rows: list[Row]) -> list[str]:
+    older = [row.tag for row in rows if row.outdated and row.tag]
+    if not older:
+        return []
+    return [
+        f"{', '.join(f'#{tag}' for tag in older)}: made by another version of the suite, and "
+        "compared with rows of the same version alone."
+    ]
+
+
 def _by_target(rows: list[Row], metric: Metric) -> Table:
-    known = [row for row in rows if all(name in row.segments for name in TARGET_SEGMENTS)]
+    known = [
+        row
+        for row in rows
+        if all(name in row.segments for name in TARGET_SEGMENTS)
+        and any(str(metric) in row.segments[name].metrics for name in TARGET_SEGMENTS)
+    ]
     sizes = {name: known[0].segments[name].rows for name in TARGET_SEGMENTS} if known else {}
     return Table(
         caption=f"{metric.label} by how often the target was a training target",
@@ -192,8 +209,8 @@ def _price(rows: list[Row], metric: Metric) -> Table:
             f"Gap closed: share of the teacher's lead over none in {metric.label} that the student "
             f"gains, {MISSING} where the teacher does not lead. Epochs: how many, and how "
             "long one took on average over the stages of a method. Training: all of them, and that "
-            "as a multiple of none's. Parameters: of the finished student, and what only training "
-            "needs on top. Latency: median of one request."
+            "as a multiple of none's; on a CPU in seconds of the processor. Parameters: of the "
+            "finished student, and what only training needs on top. Latency: median of one request."
         ],
     )
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError, UnknownNameError
 from bench.files import write_whole
 from bench.results.record import Record
 from bench.results.store import STUDENT, ResultStore
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NO_PLACE = {
     "head": "fused the input side only, which leaves the student with an untied head",
@@ -31,6 +35,27 @@ def find_trial(prefix: str, store: ResultStore) -> Record:
     return found[0]
 
 
+def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict[str, Tensor]:
+    """The tensors of the finished student of a record, by RecBole's names (imports torch).
+
+    Raises:
+        ConfigError: the record holds no student, or the data are not those that it was trained
+            on, so that its item ids would mean other items.
+    """
+    from safetensors.torch import load_file
+
+    weights = store.folder / record.key / STUDENT
+    if record.trial is None or not weights.is_file():
+        raise ConfigError(f"{store.folder / record.key}: this record holds no student")
+    if record.trial.data_fingerprint != data.fingerprint:
+        raise ConfigError(
+            f"{record.trial.label}: it was trained on other data than dataset '{data.dataset}' "
+            f"holds now under {data.protocol} (fingerprint {record.trial.data_fingerprint}, now "
+            f"{data.fingerprint}): its item ids mean other items"
+        )
+    return load_file(weights)
+
+
 def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, output: Path) -> Path:
     """Write the student of a record as RecBole keeps models: whole or not at all.
 
@@ -40,19 +65,18 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     tensors and plain values only, so that `torch.load(..., weights_only=True)` reads it.
 
     Raises:
-        ConfigError: the record holds no student, or one that no RecBole model can hold.
+        ConfigError: the record holds no student, or one that no RecBole model can hold, or the
+            data are not those that it was trained on.
     """
     import torch
-    from safetensors.torch import load_file
 
-    weights = store.folder / record.key / STUDENT
-    if record.trial is None or not weights.is_file():
-        raise ConfigError(f"{store.folder / record.key}: this record holds no student")
-    state = load_file(weights)
+    state = load_weights(record, store, data)
+    assert record.trial is not None  # noqa: S101 - what has weights is a trial
     for tensor, made in _NO_PLACE.items():
         if tensor in state:
             raise ConfigError(
-                f"{record.trial.label}: its method {made}; RecBole's model has no place for it"
+                f"{record.trial.label}: its method {made}; RecBole's model has no place "
+                "for it (`bench.execution.finished.load_student` gives the suite's own)"
             )
     student = record.trial.student_config
     checkpoint = {

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
+from bench import plan
 from bench.data.rows import Ids
 from bench.errors import Diverged
 from bench.plan import Reference, Trial
@@ -63,6 +64,9 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    results_version: int | None = Field(
+        None, description="`bench.plan.RESULTS_VERSION` of the suite that wrote it, if it says so"
+    )
     kind: Literal["trial", "reference"]
     status: Status
     error: str | None = None
@@ -157,4 +161,5 @@ def without_nan(value: Any) -> Any:
 
 def _identity(subject: Trial | Reference) -> dict[str, Any]:
     kind = "trial" if isinstance(subject, Trial) else "reference"
-    return {"key": subject.key, "kind": kind, kind: subject}
+    version = plan.RESULTS_VERSION
+    return {"key": subject.key, "results_version": version, "kind": kind, kind: subject}

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.config import layers
+
 _LISTS = {"rankings", "truth-distance", "trajectories"}
 
 CONTROLS = {
@@ -52,4 +54,4 @@ class TeacherConfig(BaseModel):
 
     def options_for(self, dataset: str) -> dict[str, Any]:
         """The options with those of `dataset` laid over them."""
-        return {**self.options, **self.datasets.get(dataset, {})}
+        return layers.merge(self.options, self.datasets.get(dataset))

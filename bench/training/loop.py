@@ -116,9 +116,10 @@ def _fit_stage(
                 | {"train_cpu_seconds": cpu_seconds}
             )
             best.offer(epoch, value, step.method.settled)
+            judged = "" if stage.judge is None else f", judged {value:.4f}"
             progress(
                 f"epoch {result.epochs}: loss {means['loss']:.4f}, {step.config.select} "
-                f"{metrics[step.config.select]:.4f} (best {best.value:.4f} at "
+                f"{metrics[step.config.select]:.4f}{judged} (best {best.value:.4f} at "
                 f"{before + best.epoch}), {finished - started:.1f} s"
             )
             if epoch >= limits.min_epochs and best.waited(epoch) >= limits.patience:

@@ -86,8 +86,13 @@ def test_the_doctor_tells_what_is_there_and_what_to_do(tiny: Workspace) -> None:
     done = CliRunner().invoke(main, ["doctor"])
     assert done.exit_code == 0, done.output
     assert "recbole: works" in done.stdout
-    assert "dataset tiny: not prepared" in done.stdout
-    assert "bench data prepare tiny" in done.stdout
+    assert "other datasets: " in done.stdout
+    assert "bench data prepare NAME" in done.stdout
+    assert len(done.stdout.splitlines()) < 40
+    assert CliRunner().invoke(main, ["data", "prepare", "tiny"]).exit_code == 0
+    done = CliRunner().invoke(main, ["doctor"])
+    assert "ok       dataset tiny: prepared under temporal-10" in done.stdout
+    assert "other teachers of tiny: not built (bench run does): " in done.stdout
 
 
 def test_the_doctor_fails_where_nothing_could_run(tmp_path: Path) -> None:

@@ -62,13 +62,17 @@ def test_all_positions_are_another_trial_beside_the_ordinary_one(tiny: Workspace
     assert len({record.key for record in trials}) == 2
 
 
-def test_a_student_that_reads_items_alone_cannot_be_checkpointed(tiny: Workspace) -> None:
+@pytest.mark.usefixtures("tiny_teacher")
+def test_what_asks_for_a_student_that_reads_vectors_refuses_others(tiny: Workspace) -> None:
     folder = tiny.results.parent / "configs" / "students"
     (folder / "narm.yaml").write_text("summary: NARM\nmodel: NARM\nparameters: {}\n")
-    asked = ["-s", "narm", "-m", "none", "--set", "training.checkpointing=true"]
-    done = bench("run", "-d", "tiny", *asked)
-    assert done.exit_code == 2, done.output
-    assert "training.checkpointing: student model NARM reads items alone; SASRec," in done.stderr
+    for asked, says in (
+        (["none", "--set", "training.checkpointing=true"], "NARM reads items alone; SASRec,"),
+        (["delrec-reverse", "-t", "published"], "NARM takes none, SASRec, GRU4Rec, Caser do"),
+    ):
+        done = bench("run", "-d", "tiny", "-s", "narm", "-m", *asked)
+        assert done.exit_code == 2, done.output
+        assert says in done.stderr
 
 
 def test_a_finished_grid_needs_no_torch(tiny: Workspace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ import torch
 from bench.data.rows import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
+from bench.execution.finished import load_student
 from bench.execution.trial import run_trial
 from bench.registry import METHODS
+from bench.results.record import finished
+from bench.results.store import ResultStore
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
 from methods.base import Knowledge, Method
@@ -50,21 +54,14 @@ def test_the_oracle_rule_reads_the_test_rows_instead(data: PreparedData) -> None
 @pytest.mark.parametrize("model", STUDENTS)
 @pytest.mark.parametrize("method", [entry.name for entry in METHODS])
 def test_the_stored_student_gives_the_stored_ranks(
-    method: str, model: str, data: PreparedData, knowledge: Knowledge
+    method: str, model: str, data: PreparedData, knowledge: Knowledge, tmp_path: Path
 ) -> None:
     trial = make_trial(method, model)
     outcome = run(trial, data, knowledge)
-    method_class = METHODS.get(method).load()
-    student = RecBoleStudent(
-        trial.student_config,
-        n_items=N_ITEMS,
-        history=data.train.history.shape[1],
-        known_users=torch.from_numpy(np.bincount(data.train.user, minlength=data.n_users) > 0),
-        objective="ce",
-        prompt_length=method_class.prompt_length(method_class.Config()),
-    )
-    student.import_state({k: torch.from_numpy(v) for k, v in outcome.state.items()})
-    ranks = rank_targets(student.eval(), DeviceRows.of(data.test, torch.device("cpu")))
+    store, record = ResultStore(tmp_path), finished(trial, outcome)
+    store.write(record, outcome)
+    student = load_student(record, store, data)
+    ranks = rank_targets(student, DeviceRows.of(data.test, torch.device("cpu")))
     np.testing.assert_array_equal(ranks, outcome.ranks)
     assert metrics_from_ranks(outcome.ranks) == outcome.metrics["test"]
     # Folding changed nothing: the epoch was chosen before it, the validation rows ranked after.

@@ -21,6 +21,7 @@ from bench.training.config import TrainingConfig
 
 N_ITEMS, N_ROWS, N_USERS = 60, 600, 150
 FINGERPRINT = "d" * 64
+MACHINE = {"machine": "x86_64", "device": "cpu", "device_name": "a", "cores": 2, "threads": 2}
 
 
 def make_data(dataset: str = "toy", fingerprint: str = FINGERPRINT) -> PreparedData:
@@ -102,7 +103,7 @@ class Bench:
         keys = []
         timings = changes.pop("timings", {})
         epochs = changes.pop("epochs", 12)
-        environment = changes.pop("environment", {"device": "cpu", "cores": 2})
+        environment = changes.pop("environment", MACHINE)
         for seed in range(seeds) if isinstance(seeds, int) else seeds:
             trial = self.trial(method, seed, **changes)
             outcome = self.outcome(skill, seed)

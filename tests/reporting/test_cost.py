@@ -10,7 +10,7 @@ import pytest
 from bench.reporting.leaderboard import leaderboard
 from bench.reporting.render import render
 
-LAPTOP = {"machine": "x86_64", "device": "cpu", "device_name": "a", "cores": 2, "threads": 2}
+LAPTOP = {"machine": "x86_64", "device": "cpu", "device_name": "b", "cores": 2, "threads": 2}
 
 
 def done(bench, method, seconds, epochs=10, seeds=1, **changes):
@@ -65,6 +65,14 @@ def test_seconds_of_two_kinds_are_not_compared(bench):
     done(bench, "none", seconds=10.0, environment=LAPTOP)
     timings = {"train_seconds": 30.0, "train_cpu_seconds": 12.0}
     bench.done("dllm2rec", 1, timings=timings, epochs=10, environment=LAPTOP)
+    assert row_of(bench, "dllm2rec").time_vs_none == {}
+
+
+@pytest.mark.parametrize("missing", LAPTOP)
+def test_a_machine_that_is_not_known_is_no_machine(bench, missing):
+    where = {name: value for name, value in LAPTOP.items() if name != missing}
+    done(bench, "none", seconds=10.0, environment=where)
+    done(bench, "dllm2rec", seconds=30.0, environment=where)
     assert row_of(bench, "dllm2rec").time_vs_none == {}
 
 

@@ -8,6 +8,7 @@ from bench import plan
 from bench.evaluation.metrics import parse_metric
 from bench.registry import METHODS
 from bench.reporting.leaderboard import leaderboard
+from bench.reporting.render import render
 from bench.results.record import failed
 from bench.results.store import RECORD
 
@@ -212,6 +213,37 @@ def test_rows_are_compared_with_none_of_todays_code(bench):
     assert sorted(r.current for r in rows_of(bench) if r.method == "none") == [False, True]
 
 
+def test_what_another_version_of_the_suite_made_stands_apart(bench, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "RESULTS_VERSION", plan.RESULTS_VERSION - 1)
+        bench.done("none", skill=0.5)
+        bench.done("dllm2rec", skill=0.4)
+    bench.done("none", skill=0.3)
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("rd", skill=0.32)
+    old, new = (
+        {row.method: row for row in rows_of(bench) if row.outdated is outdated}
+        for outdated in (True, False)
+    )
+    assert old["dllm2rec"].vs_none["ndcg@20"] < 0 < new["dllm2rec"].vs_none["ndcg@20"]
+    for rows, comparisons in ((old, 1), (new, 2)):
+        test = rows["dllm2rec"].significance["ndcg@20"]
+        assert test.p_holm == pytest.approx(min(1.0, comparisons * test.p))
+    assert new["rd"].tag is None
+    assert all(row.tag for row in old.values())
+    text = render(bench.store)
+    assert f"#{old['none'].tag}" in text
+    assert "made by another version of the suite" in text
+
+
+def test_a_version_between_does_not_blend_with_those_before(bench, monkeypatch):
+    for back in (2, 1):
+        with monkeypatch.context() as patch:
+            patch.setattr(plan, "RESULTS_VERSION", plan.RESULTS_VERSION - back)
+            bench.done("none", seeds=[back], skill=0.3)
+    assert [row.seeds for row in rows_of(bench)] in ([[1], [2]], [[2], [1]])
+
+
 def test_rows_are_compared_with_none_of_todays_suite(bench, monkeypatch):
     bench.done("dllm2rec", skill=0.4)
     bench.done("none", seeds=1, skill=0.3, method_code=TODAY)
@@ -265,6 +297,13 @@ def test_without_users_there_is_a_difference_but_no_test(bench, damage):
     row = the_row(rows_of(bench), "dllm2rec")
     assert row.vs_none["ndcg@20"] > 0
     assert row.significance == {}
+    assert "p: not known, as users/ is missing or damaged" in render(bench.store)
+
+
+def test_a_cutoff_that_segments_do_not_hold_has_no_empty_table(bench):
+    bench.done("none")
+    assert "how often the target was a training target" in render(bench.store)
+    assert "how often the target was" not in render(bench.store, metrics=["ndcg@50"])
 
 
 def test_a_method_equal_to_none_is_not_significant(bench):

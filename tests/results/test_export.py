@@ -19,9 +19,20 @@ def test_a_student_that_recbole_cannot_hold_is_refused(tmp_path: Path, tensor: s
     (tmp_path / "key").mkdir()
     state = {"item_embedding.weight": torch.zeros(4, 2), tensor: torch.zeros(3, 2)}
     save_file(state, tmp_path / "key" / STUDENT)
-    record = SimpleNamespace(key="key", trial=SimpleNamespace(label="tiny | method"))
+    trial = SimpleNamespace(label="tiny | method", data_fingerprint="f")
+    record = SimpleNamespace(key="key", trial=trial)
     store = SimpleNamespace(folder=tmp_path)
     output = tmp_path / "out.pth"
     with pytest.raises(ConfigError, match=rf"tiny.*{tensor}.*RecBole's model has no place"):
-        export_checkpoint(record, store, SimpleNamespace(), output)
+        export_checkpoint(record, store, SimpleNamespace(fingerprint="f"), output)
     assert not output.exists()
+
+
+def test_weights_are_not_paired_with_another_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "key").mkdir()
+    save_file({"item_embedding.weight": torch.zeros(4, 2)}, tmp_path / "key" / STUDENT)
+    trial = SimpleNamespace(label="tiny | method", data_fingerprint="before")
+    record = SimpleNamespace(key="key", trial=trial)
+    data = SimpleNamespace(fingerprint="now", dataset="tiny", protocol="temporal-10")
+    with pytest.raises(ConfigError, match=r"trained on other data than .*before.*now.*item ids"):
+        export_checkpoint(record, SimpleNamespace(folder=tmp_path), data, tmp_path / "out.pth")
