@@ -14,6 +14,7 @@ from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
+    from bench.config.overrides import Overrides
     from bench.data.rows import PreparedData
     from bench.teachers.manifest import TeacherManifest
 
@@ -23,6 +24,11 @@ LATENCY = "latency_ms_per_user"
 """Key of a recipe: milliseconds that the teacher takes to rank for one user."""
 
 progress = partial(click.echo, err=True)
+
+
+_overrides = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Such as protocol.history=20."
+)
 
 
 def _common(function: F) -> F:
@@ -52,7 +58,13 @@ def command() -> None:
 
 @command.command()
 @_common
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="teacher.epochs=3")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Such as teacher.epochs=3 or protocol.history=20.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [all cores]")
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
@@ -79,13 +91,13 @@ def build(
         TeacherConfig, mapping, str(layers.locate("teachers", teacher, workspace))
     )
     taken = given.take("teacher", None)
-    given.refuse_unused()
+    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, given)
     device, _ = set_up(device, threads)
-    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
+    data = rows.data()
     options = overlay(config.options_for(data.dataset), taken)
     config = config.model_copy(update={"options": options, "datasets": {}})
     click.echo(
-        ensure_teacher(teacher, config, data, workspace, progress, default_slug, force, device)
+        ensure_teacher(teacher, config, data, workspace, progress, rows.default, force, device)
     )
 
 
@@ -93,6 +105,7 @@ def build(
 @click.option("--dataset", help="Name of the dataset.")
 @click.option("--name", help="What the teacher is to be called.")
 @click.option("--protocol", help="Protocol of the rows; else the dataset's own.")
+@_overrides
 @click.option(
     "--items",
     type=click.Path(path_type=Path),
@@ -121,6 +134,7 @@ def import_(
     dataset: str | None,
     name: str | None,
     protocol: str | None,
+    overrides: tuple[str, ...],
     items: Path | None,
     force: bool,
     paths: tuple[str, ...],
@@ -137,21 +151,23 @@ def import_(
       table       .csv, .tsv, .parquet: a listed item a line, by keys of rows
     Other names need ROLE=PATH. docs/teachers.md says how each is understood.
     """
+    from bench.config.overrides import Overrides
     from bench.teachers.exchange.importing import Request, import_teacher
     from bench.teachers.manifest import teacher_folder
 
     workspace = Workspace.current()
     name = _required(name, "--name")
     request = Request(paths, items, **options)
-    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
-    folder = teacher_folder(workspace, data.dataset, name, data.protocol, default_slug)
-    for line in import_teacher(name, request, data, workspace, folder, progress, force):
+    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, Overrides(overrides))
+    folder = teacher_folder(workspace, rows.dataset, name, rows.slug, rows.default)
+    for line in import_teacher(name, request, rows.data(), workspace, folder, progress, force):
         click.echo(line)
     click.echo(folder)
 
 
 @command.command("export")
 @_common
+@_overrides
 @click.option("--layout", type=click.Choice(["dllm2rec"]), default="dllm2rec", show_default=True)
 @click.option(
     "--id-base",
@@ -165,36 +181,44 @@ def export(
     dataset: str | None,
     teacher: str,
     protocol: str | None,
+    overrides: tuple[str, ...],
     layout: str,
     id_base: int,
     output: Path,
 ) -> None:
     """Write a teacher to the new folder OUTPUT in the layout that DLLM2Rec publishes."""
+    from bench.config.overrides import Overrides
     from bench.teachers.exchange.exporting import export_dllm2rec
 
     workspace = Workspace.current()
-    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
-    folder = _folder(workspace, data.dataset, teacher, data.protocol, default_slug)
-    export_dllm2rec(folder, data, output, id_base)
+    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, Overrides(overrides))
+    export_dllm2rec(rows.folder(teacher), rows.data(), output, id_base)
     click.echo(output)
 
 
 @command.command()
 @_common
+@_overrides
 @_format
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def check(
-    dataset: str | None, teacher: str, protocol: str | None, form: str, path: Path | None
+    dataset: str | None,
+    teacher: str,
+    protocol: str | None,
+    overrides: tuple[str, ...],
+    form: str,
+    path: Path | None,
 ) -> None:
     """Check a teacher, by name or by the PATH of its folder, against a dataset's rows."""
+    from bench.config.overrides import Overrides
     from bench.teachers.contract import check as check_folder
     from bench.teachers.summary import summarise
 
     workspace = Workspace.current()
     if path is not None and dataset is None and path.is_dir():
         dataset = _read(path).dataset
-    data, default_slug = _data(_required(dataset, "--dataset"), protocol, workspace)
-    folder = path or _folder(workspace, data.dataset, teacher, data.protocol, default_slug)
+    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, Overrides(overrides))
+    folder, data = path or rows.folder(teacher), rows.data()
     checked = check_folder(folder, data)
     if checked.problems:
         raise ArtifactError(str(folder), checked.problems)
@@ -203,20 +227,23 @@ def check(
 
 @command.command()
 @_common
+@_overrides
 @_format
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def info(
-    dataset: str | None, teacher: str, protocol: str | None, form: str, path: Path | None
+    dataset: str | None,
+    teacher: str,
+    protocol: str | None,
+    overrides: tuple[str, ...],
+    form: str,
+    path: Path | None,
 ) -> None:
     """Show how good a teacher is by itself, its recipe and what it was made for."""
-    from bench.data.config import dataset_config
+    from bench.config.overrides import Overrides
 
-    workspace = Workspace.current()
     if path is None:
-        name = _required(dataset, "--dataset")
-        config = dataset_config(name, workspace)
-        slug, default_slug = config.protocol_named(protocol).slug, config.protocol.slug
-        path = _folder(workspace, name, teacher, slug, default_slug)
+        where = Workspace.current(), _required(dataset, "--dataset")
+        path = _Rows(*where, protocol, Overrides(overrides)).folder(teacher)
     manifest = _read(path)
     content = {**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}
     if form == "text":
@@ -235,27 +262,39 @@ def _at_cut_offs(metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
     return shown or {"not told": "it was imported without lists for the rows of evaluation"}
 
 
-def _data(dataset: str, protocol: str | None, workspace: Workspace) -> tuple[PreparedData, str]:
-    """The prepared rows, and the slug of the dataset's default protocol."""
-    from bench.data import store
-    from bench.data.config import dataset_config
+class _Rows:
+    """The rows of a dataset under the protocol that was asked for, and the teachers of them."""
 
-    config = dataset_config(dataset, workspace)
-    chosen = config.protocol_named(protocol)
-    return store.prepare(dataset, config, chosen, workspace, progress), config.protocol.slug
+    def __init__(
+        self, workspace: Workspace, dataset: str, protocol: str | None, overrides: Overrides
+    ) -> None:
+        """Takes what is left of `overrides`; no other value may be among them."""
+        from bench.config.overrides import protocol_of
+        from bench.data.config import dataset_config
 
+        self.workspace, self.dataset = workspace, dataset
+        self._config = dataset_config(dataset, workspace)
+        self._protocol = protocol_of(self._config, protocol, overrides)
+        overrides.refuse_unused()
+        self.slug, self.default = self._protocol.slug, self._config.protocol.slug
 
-def _folder(workspace: Workspace, dataset: str, teacher: str, slug: str, default_slug: str) -> Path:
-    """The folder of a teacher that is there."""
-    from bench.teachers.manifest import teacher_folder
+    def data(self) -> PreparedData:
+        """The rows, prepared if need be."""
+        from bench.data import store
 
-    folder = teacher_folder(workspace, dataset, teacher, slug, default_slug)
-    if not folder.is_dir():
-        there = [path.name for path in folder.parent.glob("[!.]*") if path.is_dir()]
-        raise UnknownNameError(
-            "teacher", folder.name, there, f"{folder.parent} (`bench teacher build` makes one)"
-        )
-    return folder
+        return store.prepare(self.dataset, self._config, self._protocol, self.workspace, progress)
+
+    def folder(self, teacher: str) -> Path:
+        """The folder of a teacher that is there."""
+        from bench.teachers.manifest import teacher_folder
+
+        folder = teacher_folder(self.workspace, self.dataset, teacher, self.slug, self.default)
+        if not folder.is_dir():
+            there = [path.name for path in folder.parent.glob("[!.]*") if path.is_dir()]
+            raise UnknownNameError(
+                "teacher", folder.name, there, f"{folder.parent} (`bench teacher build` makes one)"
+            )
+        return folder
 
 
 def _read(folder: Path) -> TeacherManifest:

@@ -71,6 +71,24 @@ def test_build_check_and_info(workspace: Workspace) -> None:
     assert told["signals"] == ["embeddings"]
 
 
+def test_teachers_of_rows_under_other_settings(workspace: Workspace, tmp_path: Path) -> None:
+    rows = ("--dataset", "toy", "--set", "protocol.history=5")
+    done("teacher", "build", *rows, "--teacher", "tiny-raw")
+    (folder,) = (path for path in (workspace.tocf / "toy").iterdir() if path.is_dir())
+    assert folder.name == "tiny-raw.temporal-5-from1"
+    done("teacher", "check", *rows, "--teacher", "tiny-raw")
+    told = json.loads(
+        done("teacher", "info", *rows, "--teacher", "tiny-raw", "--format", "json").stdout
+    )
+    assert told["protocol"] == "temporal-5-from1"
+    np.save(tmp_path / "embeddings.npy", np.ones((ITEMS, 4), dtype=np.float32))
+    done("teacher", "import", *rows, "--name", "mine", str(tmp_path / "embeddings.npy"))
+    assert (workspace.tocf / "toy" / "mine.temporal-5-from1").is_dir()
+    for command in ("build", "check", "info"):
+        refused = bench("teacher", command, "--dataset", "toy", "--set", "protocol.histroy=5")
+        assert refused.exit_code == 2 and "Did you mean 'protocol.history'" in refused.stderr
+
+
 def test_the_text_teachers_figures(workspace: Workspace) -> None:
     done("teacher", "build", "--dataset", "toy", "--teacher", "tiny", "--set", "teacher.epochs=1")
     asked = ("--dataset", "toy", "--teacher", "tiny")
