@@ -249,8 +249,9 @@ def _code_digest(path: Path) -> str:
     digest = hashlib.sha256()
     pending, seen = [path], {path}
     while pending:
-        tree = _tree_of(pending.pop())
-        for imported in _imported_methods(tree):
+        file = pending.pop()
+        tree = _tree_of(file)
+        for imported in _imported_files(tree, file):
             if imported not in seen:
                 seen.add(imported)
                 pending.append(imported)
@@ -258,18 +259,37 @@ def _code_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _imported_methods(tree: ast.AST) -> Iterator[Path]:
-    """Files of the `methods` package that a module imports from."""
+def _imported_files(tree: ast.AST, path: Path) -> Iterator[Path]:
+    """Files that a module imports from: of the package `methods`, and of its own package."""
+    homes = [SHIPPED / "methods", *_package(path)]
     for node in ast.walk(tree):
-        modules: list[str] = []
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        for module in modules:
-            path = SHIPPED / f"{module.replace('.', '/')}.py"
-            if module.startswith("methods.") and path.is_file():
-                yield path
+        for start, module in _imported_modules(node, path, [home.parent for home in homes]):
+            file = start / f"{module.replace('.', '/')}.py"
+            if file.is_file() and any(home in file.parents for home in homes):
+                yield file
+
+
+def _imported_modules(node: ast.AST, path: Path, starts: list[Path]) -> Iterator[tuple[Path, str]]:
+    """Modules that an import statement may mean, as dotted names below a folder."""
+    names: list[str] = []
+    if isinstance(node, ast.ImportFrom):
+        inside = f"{node.module}." if node.module else ""
+        names = [node.module] if node.module else []
+        names += [f"{inside}{alias.name}" for alias in node.names]
+        if node.level:
+            starts = [path.parents[node.level - 1]]
+    elif isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    yield from ((start, name) for name in names for start in dict.fromkeys(starts))
+
+
+def _package(path: Path) -> list[Path]:
+    """The folder of the outermost package that a file belongs to; none outside of packages."""
+    inside = [folder for folder in path.parents if (folder / "__init__.py").is_file()]
+    outermost = path.parent
+    while outermost.parent in inside:
+        outermost = outermost.parent
+    return [outermost] if outermost in inside else []
 
 
 def _shape(node: object) -> str:

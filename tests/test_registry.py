@@ -114,3 +114,39 @@ def test_a_method_whose_helper_is_broken_is_refused_by_name(
     (entry,) = MethodRegistry().add_plugin(path)
     with pytest.raises(ConfigError, match=f"^{helper}: line 1: "):
         _ = entry.code_digest
+
+
+@pytest.mark.parametrize(
+    ("statement", "helper"),
+    [
+        ("from mine.losses import x", "losses.py"),
+        ("from mine import losses", "losses.py"),
+        ("import mine.deep.losses", "deep/losses.py"),
+        ("from .losses import x", "losses.py"),
+        ("from . import losses", "losses.py"),
+        ("from .deep.losses import x", "deep/losses.py"),
+    ],
+)
+def test_the_rest_of_a_plug_ins_package_is_part_of_its_code(
+    tmp_path: Path, statement: str, helper: str
+) -> None:
+    package = tmp_path / "mine"
+    for folder in (package, package / "deep"):
+        write(folder / "__init__.py", "")
+    path = write(package / "method.py", f"{statement}\n{GOOD}")
+    digests = set()
+    for body in ("x = 1\n", "x = 2\n"):
+        write(package / helper, body)
+        (entry,) = MethodRegistry().add_plugin(path)
+        digests.add(entry.code_digest)
+    assert len(digests) == 2
+
+
+def test_what_lies_outside_of_packages_is_not(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.py", f"import losses\n{GOOD}")
+    digests = set()
+    for body in ("x = 1\n", "x = 2\n"):
+        write(tmp_path / "losses.py", body)
+        (entry,) = MethodRegistry().add_plugin(path)
+        digests.add(entry.code_digest)
+    assert len(digests) == 1
