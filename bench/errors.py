@@ -8,7 +8,7 @@ of its trial, and the other trials go on.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class BenchError(Exception):
@@ -51,9 +51,17 @@ class TrialFailure(Exception):
 
 
 class Diverged(TrialFailure):
-    """The loss or the scores of a trial became NaN or infinite."""
+    """The loss or the scores of a trial became NaN or infinite.
+
+    Attributes:
+        curve: what is known of the epochs before, as `bench.training.loop.Fit` keeps it.
+    """
 
     status = "diverged"
+
+    def __init__(self, message: str, curve: Iterable[Mapping[str, float]] = ()) -> None:
+        super().__init__(message)
+        self.curve = list(curve)
 
 
 class OutOfMemory(TrialFailure):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.config.grid import Grid
-from bench.errors import TrialFailure
+from bench.errors import Diverged, TrialFailure
 from bench.execution import preflight
 from bench.execution.environment import capture, free_memory, set_up
 from bench.execution.inputs import Inputs
@@ -92,17 +92,18 @@ class Runner:
     def _run(self, trial: Trial) -> None:
         self.say(trial, f"starts on {self.task.device}")
         started = time.perf_counter()
-        outcome = None
+        outcome: Outcome | None = None
+        curve: list[Mapping[str, float]] = []
         try:
             outcome = self._train(trial)
             record = finished(trial, outcome, self.environment)
             said = f"test ndcg@20 {record.metrics['test']['ndcg@20']:.4f}"
         except Exception as error:
-            outcome = None
+            outcome, curve = None, error.curve if isinstance(error, Diverged) else []
             status, text = _failure(error)
             record = failed(trial, status, text, self.environment)
             said = f"{status}: {error}"
-        self.task.store.write(record, outcome)
+        self.task.store.write(record, outcome, curve)
         self.say(trial, f"{said}, {time.perf_counter() - started:.0f} s")
         if record.status == "out-of-memory":
             free_memory()

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +86,13 @@ class ResultStore:
             raise DataError(f"{path}: cannot be read: {error}") from error
         return ranks
 
-    def write(self, record: Record, outcome: Outcome | None = None) -> None:
-        """Keep a record, with the arrays and logs of its outcome.
+    def write(
+        self,
+        record: Record,
+        outcome: Outcome | None = None,
+        curve: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Keep a record, with the arrays and logs of its outcome; a failure with its curve.
 
         A success is never replaced: a second writer of the same key has computed the same. A
         failure, or a folder that cannot be read, is.
@@ -100,6 +105,7 @@ class ResultStore:
             temporary.mkdir(parents=True)
             if outcome is not None:
                 _write_outcome(temporary, outcome)
+            _write_curve(temporary, curve if outcome is None else outcome.curve)
             text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
             (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
             self._publish(temporary, record.key)
@@ -195,17 +201,21 @@ def _is_same_file(handle: int, path: Path) -> bool:
 
 def _write_outcome(folder: Path, outcome: Outcome) -> None:
     np.save(folder / RANKS, np.asarray(outcome.ranks, dtype=np.int32))
-    if outcome.curve:
-        columns = list(dict.fromkeys(key for row in outcome.curve for key in row))
-        with (folder / CURVE).open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, columns)
-            writer.writeheader()
-            writer.writerows(outcome.curve)
     if outcome.log:
         lines = (json.dumps(without_nan(line), allow_nan=False) for line in outcome.log)
         (folder / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")
     if outcome.state:
         _save_state(folder / STUDENT, outcome.state)
+
+
+def _write_curve(folder: Path, curve: Sequence[Mapping[str, Any]]) -> None:
+    if not curve:
+        return
+    columns = list(dict.fromkeys(key for row in curve for key in row))
+    with (folder / CURVE).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(curve)
 
 
 def _save_state(path: Path, state: dict[str, Any]) -> None:

@@ -80,9 +80,12 @@ def fit(
     """
     result = Fit()
     step = _Step(student, method, rows, target_counts, config, streams)
-    for index, stage in enumerate(method.stages()):
-        method.on_stage_start(index)
-        _fit_stage(step, index, stage, evaluate, result, progress)
+    try:
+        for index, stage in enumerate(method.stages()):
+            method.on_stage_start(index)
+            _fit_stage(step, index, stage, evaluate, result, progress)
+    except Diverged as error:
+        raise Diverged(f"{error} in epoch {result.epochs + 1}", result.curve) from error
     return result
 
 
@@ -103,7 +106,7 @@ def _fit_stage(
             started, cpu_started = time.perf_counter(), time.process_time()
             trained_together.train()
             numbers = step.method.on_epoch_start(epoch, limits.max_epochs)
-            means, steps = _epoch(step, result.epochs + 1)
+            means, steps = _epoch(step)
             trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
             trained_together.eval()
             metrics = evaluate()
@@ -239,7 +242,7 @@ def _passes(positions: str, rows: DeviceRows, chosen: Tensor | None) -> RowByRow
     return Windows(rows, chosen, {"half": (size + 1) // 2, "all": size}[positions])
 
 
-def _epoch(step: _Step, epoch: int) -> tuple[dict[str, float], int]:
+def _epoch(step: _Step) -> tuple[dict[str, float], int]:
     """One pass over the rows: mean of every term, and the number of steps."""
     sums: dict[str, Tensor] = {}
     steps = 0
@@ -251,7 +254,7 @@ def _epoch(step: _Step, epoch: int) -> tuple[dict[str, float], int]:
     means = {name: float(total) / steps for name, total in sums.items()}
     broken = [name for name, mean in means.items() if not math.isfinite(mean)]
     if broken:
-        raise Diverged(f"loss term '{broken[-1]}' became {means[broken[-1]]} in epoch {epoch}")
+        raise Diverged(f"loss term '{broken[-1]}' became {means[broken[-1]]}")
     return means, steps
 
 

@@ -194,6 +194,20 @@ def test_what_went_wrong_has_a_status(
     assert [r.status for r in ResultStore(tiny.results).records() if r.trial] == [status]
 
 
+def test_a_training_that_diverged_keeps_the_epochs_before(tiny: Workspace, tmp_path: Path) -> None:
+    body = (
+        "rows, seen = set(batch.row_id.tolist()), getattr(self, 'seen', set())\n"
+        "        self.seen = seen | rows\n"
+        "        return {'nan': output.hidden.sum() * (float('nan') if seen & rows else 0)}"
+    )
+    done = bench(*TINY, "--plugin", plugin(tmp_path, "late", body), "-m", "late")
+    assert done.exit_code == 1
+    (record,) = (r for r in ResultStore(tiny.results).records() if r.trial)
+    assert record.error is not None and record.error.endswith("became nan in epoch 2")
+    curve = (tiny.results / record.key / "curve.csv").read_text().splitlines()
+    assert len(curve) == 2 and curve[0].startswith("epoch,stage,loss")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
