@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ from bench.paths import Workspace
 BESIDE = Path(__file__).resolve().parent.parent.parent
 GAMES = Path(os.environ.get("BENCH_TEST_GAMES") or BESIDE / "shared" / "data" / "games")
 """The folder of the real Amazon Video Games interactions; tests that need it skip without it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_reaches_what_tests_start() -> None:
+    """A shell that starts the tests in the background has all that they start ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
