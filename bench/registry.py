@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -285,11 +286,8 @@ def _imported_modules(node: ast.AST, path: Path, starts: list[Path]) -> Iterator
 
 def _package(path: Path) -> list[Path]:
     """The folder of the outermost package that a file belongs to; none outside of packages."""
-    inside = [folder for folder in path.parents if (folder / "__init__.py").is_file()]
-    outermost = path.parent
-    while outermost.parent in inside:
-        outermost = outermost.parent
-    return [outermost] if outermost in inside else []
+    inside = itertools.takewhile(lambda f: (f / "__init__.py").is_file(), path.parents)
+    return list(inside)[-1:]
 
 
 def _shape(node: object) -> str:

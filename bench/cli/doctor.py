@@ -60,8 +60,9 @@ def _findings(workspace: Workspace) -> Iterator[Finding]:
     yield _recbole()
     yield _encoder()
     yield _results(workspace)
-    yield from _datasets(workspace)
-    yield from _teachers(workspace)
+    prepared = _prepared(workspace)
+    yield from _datasets(workspace, prepared)
+    yield from _teachers(workspace, prepared)
 
 
 def _packages() -> Iterator[Finding]:
@@ -128,11 +129,10 @@ def _results(workspace: Workspace) -> Finding:
     return Finding("results", True, f"{len(store.records())} records in {store.folder}")
 
 
-def _datasets(workspace: Workspace) -> Iterator[Finding]:
+def _datasets(workspace: Workspace, prepared: dict[str, str]) -> Iterator[Finding]:
     from bench.data.config import dataset_names
 
     names = dataset_names(workspace)
-    prepared = _prepared(workspace)
     for name, slug in prepared.items():
         yield Finding(f"dataset {name}", True, f"prepared under {slug}")
     yield Finding(
@@ -145,11 +145,11 @@ def _datasets(workspace: Workspace) -> Iterator[Finding]:
     )
 
 
-def _teachers(workspace: Workspace) -> Iterator[Finding]:
+def _teachers(workspace: Workspace, prepared: dict[str, str]) -> Iterator[Finding]:
     from bench.config import layers
     from bench.teachers.manifest import read_manifest, teacher_folder
 
-    for dataset, slug in _prepared(workspace).items():
+    for dataset, slug in prepared.items():
         missing = []
         for teacher in layers.names("teachers", workspace):
             folder = teacher_folder(workspace, dataset, teacher, slug, slug)

@@ -27,12 +27,17 @@ progress = partial(click.echo, err=True)
 
 
 _overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Such as protocol.history=20."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Such as protocol.history=20; `build` takes teacher.epochs=3 and the like too.",
 )
 
 
 def _common(function: F) -> F:
     for option in (
+        _overrides,
         click.option("--protocol", help="Protocol of the rows; else the dataset's own."),
         click.option(
             "--teacher",
@@ -58,13 +63,6 @@ def command() -> None:
 
 @command.command()
 @_common
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Such as teacher.epochs=3 or protocol.history=20.",
-)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [all cores]")
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
@@ -151,14 +149,13 @@ def import_(
       table       .csv, .tsv, .parquet: a listed item a line, by keys of rows
     Other names need ROLE=PATH. docs/teachers.md says how each is understood.
     """
-    from bench.config.overrides import Overrides
     from bench.teachers.exchange.importing import Request, import_teacher
     from bench.teachers.manifest import teacher_folder
 
     workspace = Workspace.current()
     name = _required(name, "--name")
     request = Request(paths, items, **options)
-    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, Overrides(overrides))
+    rows = _rows(dataset, protocol, overrides)
     folder = teacher_folder(workspace, rows.dataset, name, rows.slug, rows.default)
     for line in import_teacher(name, request, rows.data(), workspace, folder, progress, force):
         click.echo(line)
@@ -167,7 +164,6 @@ def import_(
 
 @command.command("export")
 @_common
-@_overrides
 @click.option("--layout", type=click.Choice(["dllm2rec"]), default="dllm2rec", show_default=True)
 @click.option(
     "--id-base",
@@ -187,18 +183,15 @@ def export(
     output: Path,
 ) -> None:
     """Write a teacher to the new folder OUTPUT in the layout that DLLM2Rec publishes."""
-    from bench.config.overrides import Overrides
     from bench.teachers.exchange.exporting import export_dllm2rec
 
-    workspace = Workspace.current()
-    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, Overrides(overrides))
+    rows = _rows(dataset, protocol, overrides)
     export_dllm2rec(rows.folder(teacher), rows.data(), output, id_base)
     click.echo(output)
 
 
 @command.command()
 @_common
-@_overrides
 @_format
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def check(
@@ -210,14 +203,12 @@ def check(
     path: Path | None,
 ) -> None:
     """Check a teacher, by name or by the PATH of its folder, against a dataset's rows."""
-    from bench.config.overrides import Overrides
     from bench.teachers.contract import check as check_folder
     from bench.teachers.summary import summarise
 
-    workspace = Workspace.current()
     if path is not None and dataset is None and path.is_dir():
         dataset = _read(path).dataset
-    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, Overrides(overrides))
+    rows = _rows(dataset, protocol, overrides)
     folder, data = path or rows.folder(teacher), rows.data()
     checked = check_folder(folder, data)
     if checked.problems:
@@ -227,7 +218,6 @@ def check(
 
 @command.command()
 @_common
-@_overrides
 @_format
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 def info(
@@ -239,11 +229,8 @@ def info(
     path: Path | None,
 ) -> None:
     """Show how good a teacher is by itself, its recipe and what it was made for."""
-    from bench.config.overrides import Overrides
-
     if path is None:
-        where = Workspace.current(), _required(dataset, "--dataset")
-        path = _Rows(*where, protocol, Overrides(overrides)).folder(teacher)
+        path = _rows(dataset, protocol, overrides).folder(teacher)
     manifest = _read(path)
     content = {**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}
     if form == "text":
@@ -260,6 +247,13 @@ def _at_cut_offs(metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
         for split, found in metrics.items()
     }
     return shown or {"not told": "it was imported without lists for the rows of evaluation"}
+
+
+def _rows(dataset: str | None, protocol: str | None, overrides: tuple[str, ...]) -> _Rows:
+    from bench.config.overrides import Overrides
+
+    where = Workspace.current(), _required(dataset, "--dataset")
+    return _Rows(*where, protocol, Overrides(overrides))
 
 
 class _Rows:

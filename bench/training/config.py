@@ -70,7 +70,8 @@ class TrainingConfig(BaseModel):
     def _later_choices_where_made(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Trials keep the keys that they had before there was a choice.
         content: dict[str, Any] = handler(self)
-        return {key: value for key, value in content.items() if _BEFORE.get(key) != value}
+        later = {key for key, before in _BEFORE.items() if content[key] == before}
+        return {key: value for key, value in content.items() if key not in later}
 
     @model_validator(mode="after")
     def _one_way_of_encoding(self) -> TrainingConfig:
