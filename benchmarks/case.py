@@ -74,11 +74,12 @@ class Case:
         self.between = self._between_epochs()
         self._batches = itertools.chain.from_iterable(iter(self.step.batches, None))
         self._full = len(next(self._batches))
+        self._take = self.step.of_an_epoch()
 
     def run(self) -> float:
         """Take a step on a batch that is not the rest of a pass; seconds."""
         batch = next(batch for batch in self._batches if len(batch) > 0.9 * self._full)
-        return seconds(lambda: self.step(batch), self.device)
+        return seconds(lambda: self._take(batch), self.device)
 
     def steps(self) -> int:
         """Steps of a pass over all rows."""

@@ -39,6 +39,7 @@ PARTS: dict[str, Callable[[Run], Iterator[Line]]] = {
     "memory": memory.lines,
 }
 CASES = [*training.CASES, training.DLLM2REC]
+CUDA_CASES = [*training.CUDA_CASES]
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -66,7 +67,9 @@ def _number(value: float | None) -> str:
 
 @click.command()
 @click.option("--part", "parts", multiple=True, type=click.Choice([*PARTS]), help="[all]")
-@click.option("--objective", "objectives", multiple=True, type=click.Choice(CASES), help="[all]")
+@click.option(
+    "--objective", "objectives", multiple=True, type=click.Choice(CASES + CUDA_CASES), help="[all]"
+)
 @click.option("--batch", "batches", multiple=True, type=int, default=[256, 2048], show_default=True)
 @click.option("--dataset", help=f"In place of synthetic rows, and of {START} for the start.")
 @click.option("--items", default=17408, show_default=True, help="Size of the catalogue.")
@@ -90,6 +93,9 @@ def main(
     output: str,
 ) -> None:
     """Measure the suite beside RecBole, a plain DLLM2Rec and the matrix products alone."""
+    on_cuda = device.startswith("cuda")
+    if not on_cuda and (alone := [name for name in objectives if name in CUDA_CASES]):
+        raise click.UsageError(f"--objective {alone[0]}: needs --device cuda, not {device}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         home = folder / "home"
@@ -100,7 +106,7 @@ def main(
             recbole=data.for_recbole(folder / "recbole"),
             start=data if dataset else Dataset(START, str(home)).prepare(),
             folder=folder,
-            objectives=objectives or CASES,
+            objectives=objectives or CASES + CUDA_CASES * on_cuda,
             batches=batches,
             items=loaded.n_items,
             rows=len(loaded.train),

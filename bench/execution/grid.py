@@ -65,6 +65,7 @@ def run_grid(
             store.check_writable()
             preflight.check_settings(missing)
             device, _ = set_up(device, threads)
+            preflight.check_device(missing, device)
         return trials, missing
 
     look()  # before data and teachers are made, which may take long

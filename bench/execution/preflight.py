@@ -32,6 +32,27 @@ def check_settings(trials: Iterable[Trial]) -> None:
         _refuse_prompts(trial, load_method(trial).prompt_length(method_config(trial)))
 
 
+def check_device(trials: Iterable[Trial], device: str) -> None:
+    """Refuse what the torch device `device` cannot do.
+
+    Raises:
+        ConfigError: training settings that are for CUDA devices alone.
+    """
+    if device.startswith("cuda"):
+        return
+    for trial in trials:
+        if trial.training.precision == "tf32":
+            raise ConfigError(
+                f"training.precision=tf32: needs a CUDA device, not {device}. Allowed on {device}: "
+                "float32, bf16"
+            )
+        if trial.training.cuda_graphs:
+            raise ConfigError(
+                f"training.cuda_graphs=true: needs a CUDA device, not {device}. Allowed on "
+                f"{device}: false"
+            )
+
+
 def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
     """Every teacher is whole and offers what its methods need.
 

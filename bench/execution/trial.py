@@ -20,6 +20,7 @@ from bench.execution.finished import build_student
 from bench.plan import derive_seed
 from bench.results.record import Outcome
 from bench.training.loop import Fit, Streams, fit
+from bench.training.precision import products
 from bench.training.rows import DeviceRows
 from methods.base import Knowledge, Method
 
@@ -51,7 +52,8 @@ def run_trial(
         OutOfMemory: the device's memory did not suffice.
     """
     try:
-        return _run(trial, data, knowledge, method_class, torch.device(device), progress)
+        with products("float32"):
+            return _run(trial, data, knowledge, method_class, torch.device(device), progress)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(str(error)) from error
 

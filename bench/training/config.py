@@ -21,7 +21,14 @@ from bench.errors import UnknownNameError
 from bench.evaluation.metrics import metric_names
 from bench.students.config import Objective
 
-_BEFORE = {"positions": "last", "checkpointing": False}
+Precision = Literal["float32", "tf32", "bf16"]
+
+_BEFORE = {
+    "positions": "last",
+    "checkpointing": False,
+    "precision": "float32",
+    "cuda_graphs": False,
+}
 """What held before a setting existed."""
 
 
@@ -42,6 +49,17 @@ class TrainingConfig(BaseModel):
         False,
         description="keep the encoder's activations for few rows at a time and make them again in "
         "the backward pass: less memory, more time (section 'Large batches' of the docs)",
+    )
+    precision: Precision = Field(
+        "float32",
+        description="of training's matrix products: all float32; `tf32`, where a CUDA device takes "
+        "float32 factors in TF32; `bf16`, which also encodes under bfloat16 autocast. Evaluation "
+        "is float32 (section 'On a GPU' of the docs)",
+    )
+    cuda_graphs: bool = Field(
+        False,
+        description="record a training step as a CUDA graph and replay it; the same operations, "
+        "launched at once (section 'On a GPU' of the docs)",
     )
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 coefficient of Adam")
     max_epochs: PositiveInt = Field(100, description="upper bound of passes over the rows")
@@ -79,6 +97,20 @@ class TrainingConfig(BaseModel):
             raise ValueError(
                 f"checkpointing is for positions=last, not {self.positions}, which takes less "
                 "memory as it is"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_that_can_be_recorded(self) -> TrainingConfig:
+        if self.cuda_graphs and self.positions != "last":
+            raise ValueError(
+                f"cuda_graphs is for positions=last, not {self.positions}, whose batches differ "
+                "in size"
+            )
+        if self.cuda_graphs and self.checkpointing:
+            raise ValueError(
+                "cuda_graphs and checkpointing exclude each other: what checkpointing repeats "
+                "cannot be recorded"
             )
         return self
 

@@ -47,12 +47,12 @@ class Robust:
 
     def values(self, scores: Tensor, out: Tensor) -> Tensor:
         torch.mul(scores, scores, out=out).mul_(self.coefficients)
-        out[:, 0] = -torch.inf
+        out[:, 0].fill_(-torch.inf)
         return out
 
     def times_slope_(self, weights: Tensor, scores: Tensor) -> None:
         weights.mul_(scores)
-        weights[:, 0] = 0.0  # where 0 met the infinite score of padding
+        weights[:, 0].fill_(0.0)  # where 0 met the infinite score of padding
 
     def scaled(self, table: Tensor) -> Tensor:
         return table * (2 * self.coefficients).unsqueeze(1)

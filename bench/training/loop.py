@@ -16,6 +16,8 @@ from bench.errors import Diverged
 from bench.training.negatives import sample_negatives
 from bench.training.objectives import NEEDS_NEGATIVE, ROBUST, make_objective
 from bench.training.output import BlockBuffers, StepOutput
+from bench.training.precision import encoding, products
+from bench.training.replay import CudaGraphs, Replayed, Take, Terms
 from bench.training.rows import DeviceRows, Portion, RowByRow
 from bench.training.windows import Windows
 from methods.base import Batch, Stage
@@ -106,7 +108,8 @@ def _fit_stage(
             started, cpu_started = time.perf_counter(), time.process_time()
             trained_together.train()
             numbers = step.method.on_epoch_start(epoch, limits.max_epochs)
-            means, steps = _epoch(step)
+            with products(step.config.precision):
+                means, steps = _epoch(step)
             trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
             trained_together.eval()
             metrics = evaluate()
@@ -166,6 +169,10 @@ class _Step:
         self.objective = make_objective(config, target_counts)
         self.buffers = BlockBuffers()
         self.stage = Stage()
+        self.device = rows.target.device
+        self.recorder = None
+        if config.cuda_graphs:
+            self.recorder = CudaGraphs(self.device, [streams.negatives, streams.method])
 
     @contextlib.contextmanager
     def trains(self, stage: Stage) -> Iterator[None]:
@@ -185,6 +192,7 @@ class _Step:
             lr=_or(stage.learning_rate, self.config.learning_rate),
             weight_decay=_or(stage.weight_decay, self.config.weight_decay),
             fused=True,
+            capturable=self.config.cuda_graphs,
         )
         try:
             yield
@@ -196,10 +204,17 @@ class _Step:
         """One pass over the rows of the stage, in an order drawn on the CPU for every device."""
         return self.passes.batches(self.config.batch_size, self.streams.order)
 
-    def __call__(self, portion: Portion) -> dict[str, Tensor]:
+    def of_an_epoch(self) -> Take:
+        """How the steps of one epoch are taken."""
+        if self.recorder is None:
+            return self
+        return Replayed(self, self.config.batch_size, self.recorder)
+
+    def __call__(self, portion: Portion) -> Terms:
         batch = self._batch(portion.row_id)
         self.student.begin_step()
-        hidden = self._encoded(portion, batch)
+        with encoding(self.config.precision, self.device):
+            hidden = self._encoded(portion, batch).float()
         output = StepOutput(hidden, self.student, self.buffers, batch.target)
         terms = self._terms(batch, output)
         loss = sum(terms.values(), torch.zeros((), device=hidden.device))
@@ -246,10 +261,11 @@ def _epoch(step: _Step) -> tuple[dict[str, float], int]:
     """One pass over the rows: mean of every term, and the number of steps."""
     sums: dict[str, Tensor] = {}
     steps = 0
+    take = step.of_an_epoch()
     for portion in step.batches():
-        for name, value in step(portion).items():
+        for name, value in take(portion).items():
             # Summed on the device: the host waits once an epoch, not once a step.
-            sums[name] = sums[name] + value if name in sums else value
+            sums[name] = sums.get(name, 0) + value
         steps += 1
     means = {name: float(total) / steps for name, total in sums.items()}
     broken = [name for name, mean in means.items() if not math.isfinite(mean)]

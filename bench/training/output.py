@@ -112,7 +112,7 @@ class StepOutput:
     def logits(self) -> Tensor:
         """Differentiable logits [B, N + 1]; column 0 (padding) is -inf."""
         scores = self.hidden @ self.table.T
-        scores[:, 0] = -torch.inf
+        scores[:, 0].fill_(-torch.inf)
         return scores
 
     @cached_property
@@ -133,7 +133,7 @@ class StepOutput:
             hidden, table = self.hidden.detach(), self.table.detach()
             block = self._buffers.take("scores", len(hidden), len(table), hidden)
             self._block = torch.mm(hidden, table.T, out=block)
-            self._block[:, 0] = -torch.inf
+            self._block[:, 0].fill_(-torch.inf)
         return self._block
 
 

@@ -23,6 +23,15 @@ CASES: dict[str, dict[str, Any]] = {
 """Settings of `training` by the name of a case. Epochs are compared, so that a setting may take
 more or fewer steps for one."""
 
+CUDA_CASES: dict[str, dict[str, Any]] = {
+    "ce-tf32": {"objective": "ce", "precision": "tf32"},
+    "ce-bf16": {"objective": "ce", "precision": "bf16"},
+    "ce-cuda-graphs": {"objective": "ce", "cuda_graphs": True},
+    "bce-cuda-graphs": {"objective": "bce", "cuda_graphs": True},
+    "dros-cuda-graphs": {"objective": "dros", "cuda_graphs": True},
+}
+"""More of them, on a CUDA device."""
+
 DLLM2REC = "dllm2rec"
 """Name of the case of the whole method, under the objective dros."""
 
@@ -41,13 +50,17 @@ _WARM_UP = 2
 
 def lines(run: Run) -> Iterator[Line]:
     """Steps of the chosen objectives at every batch, then those of dllm2rec."""
-    chosen = [name for name in run.objectives if name in CASES]
+    chosen = [name for name in run.objectives if name != DLLM2REC]
     for batch in run.batches if chosen else ():
         with contextlib.ExitStack() as stack:
             yield from _Batch(run, batch, stack).lines(chosen)
     if DLLM2REC in run.objectives:
         with contextlib.ExitStack() as stack:
             yield from _dllm2rec(run, stack)
+
+
+def _settings(name: str) -> dict[str, Any]:
+    return {**CASES, **CUDA_CASES}[name]
 
 
 class _Batch:
@@ -57,7 +70,7 @@ class _Batch:
         self.run, self.batch, self.stack = run, batch, stack
 
     def lines(self, names: Sequence[str]) -> Iterator[Line]:
-        objectives = {name: CASES[name]["objective"] for name in names}
+        objectives = {name: _settings(name)["objective"] for name in names}
         own = {name: self._suite(name) for name in names}
         beside = {
             loss: self._recbole(loss)
@@ -77,7 +90,7 @@ class _Batch:
             yield from compared("training", own[name], held_against, taken)
 
     def _suite(self, name: str) -> Timed:
-        training = {**CASES[name], "batch_size": self.batch}
+        training = {**_settings(name), "batch_size": self.batch}
         served = self.stack.enter_context(self.run.suite("suite:Training", training=training))
         title = f"{name}, batch {self.batch}"
         return Timed(title, partial(served.call, "run"), served.call("steps"))

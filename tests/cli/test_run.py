@@ -251,6 +251,34 @@ def test_a_training_that_diverged_keeps_the_epochs_before(tiny: Workspace, tmp_p
             ],
             "checkpointing is for positions=last, not half",
         ),
+        (
+            [
+                *("-m", "none", "-d", "tiny", "--set", "training.cuda_graphs=true"),
+                *("--set", "training.positions=all"),
+            ],
+            "cuda_graphs is for positions=last, not all",
+        ),
+        (
+            [
+                *("-m", "none", "-d", "tiny", "--set", "training.cuda_graphs=true"),
+                *("--set", "training.checkpointing=true"),
+            ],
+            "cuda_graphs and checkpointing exclude each other",
+        ),
+        (
+            [
+                *("-m", "none", "-d", "tiny", "--device", "cpu"),
+                *("--set", "training.cuda_graphs=true"),
+            ],
+            "training.cuda_graphs=true: needs a CUDA device, not cpu. Allowed on cpu: false",
+        ),
+        (
+            [
+                *("-m", "none", "-d", "tiny", "--device", "cpu"),
+                *("--set", "training.precision=tf32"),
+            ],
+            "training.precision=tf32: needs a CUDA device, not cpu. Allowed on cpu: float32, bf16",
+        ),
         (["-m", "none", "-d", "tiny", "--set", "method.weight=1"], "concerns nothing"),
         (["-m", "none", "-d", "tiny", "--set", "teacher.epochs=1"], "concerns nothing"),
         (["-m", "ranking-only", "-d", "tiny", "--set", "method.wieght=1"], "'method.weight'"),

@@ -65,6 +65,8 @@ GOLDEN_KEY = "05c30830feca7cb3d64baca181f8cdcb26e2f0e1fe6237e8e94e51fb78a01142"
         {"training": TrainingConfig(objective="bce")},
         {"training": TrainingConfig(positions="all")},
         {"training": TrainingConfig(checkpointing=True)},
+        {"training": TrainingConfig(precision="bf16")},
+        {"training": TrainingConfig(cuda_graphs=True)},
         {"method": "other"},
         {"variant": "paper"},
         {"method_settings": {"ranking": {"weight": 0.6}}},

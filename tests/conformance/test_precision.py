@@ -1,0 +1,34 @@
+"""Every method with a student that is encoded in bfloat16 (`training.precision`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.data.rows import PreparedData
+from bench.registry import METHODS
+from methods.base import Knowledge
+
+from .conftest import STUDENTS, make_trial, run
+
+CASES = [
+    *((entry.name, "SASRec") for entry in METHODS),
+    *(("dllm2rec", model) for model in STUDENTS if model != "SASRec"),
+]
+
+
+@pytest.mark.parametrize(("method", "model"), CASES)
+def test_a_training_is_that_of_float32_to_rounding(
+    method: str, model: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    plain, rounded = (
+        run(
+            make_trial(method, model, training={"precision": precision, "max_epochs": 1}),
+            data,
+            knowledge,
+        )
+        for precision in ("float32", "bf16")
+    )
+    losses = [[epoch["loss"] for epoch in outcome.curve] for outcome in (rounded, plain)]
+    np.testing.assert_allclose(*losses, rtol=0.02)
+    assert {tensor.dtype for tensor in rounded.state.values()} == {np.dtype("float32")}
