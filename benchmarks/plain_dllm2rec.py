@@ -171,7 +171,7 @@ class Training:
         self.program = PlainDLLM2Rec(student.model, world.knowledge, Settings()).train()
         self.optimiser = torch.optim.Adam(self.program.parameters(), lr=1e-3)
         order = torch.Generator().manual_seed(0)
-        passes = (shuffled(len(self.rows), batch, order) for _ in itertools.count())
+        passes = (shuffled(len(self.rows), batch, order, self.device) for _ in itertools.count())
         batches = itertools.chain.from_iterable(passes)
         self._batches = (each for each in batches if len(each) == batch)
         self._batch = batch
@@ -182,7 +182,7 @@ class Training:
 
     def run(self) -> float:
         """Seconds of one step."""
-        row_id = next(self._batches).to(self.device)
+        row_id = next(self._batches)
         return seconds(lambda: self._step(row_id), self.device)
 
     def _step(self, row_id: Tensor) -> None:

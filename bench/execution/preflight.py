@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config import layers
 from bench.errors import ArtifactError, BenchError, ConfigError
@@ -16,6 +16,9 @@ from bench.registry import METHODS
 from bench.students import properties
 from bench.teachers.manifest import TeacherManifest, read_manifest
 
+if TYPE_CHECKING:
+    from bench.students.recbole import RecBoleStudent
+
 
 def check_settings(trials: Iterable[Trial]) -> None:
     """Students, training and method settings; needs neither data nor teachers (imports torch).
@@ -25,9 +28,10 @@ def check_settings(trials: Iterable[Trial]) -> None:
     """
     built = []
     for trial in trials:
-        if trial.student_config not in built:
-            built.append(trial.student_config)
-            _build_student(trial)
+        build = (trial.student_config, trial.training.objective, trial.training.precision)
+        if build not in built:
+            built.append(build)
+            _refuse_precision(trial, _build_student(trial))
         _refuse_training(trial)
         _refuse_prompts(trial, load_method(trial).prompt_length(method_config(trial)))
 
@@ -103,7 +107,7 @@ def method_config(trial: Trial) -> Any:
     return layers.build(load_method(trial).Config, trial.method_settings, where)
 
 
-def _build_student(trial: Trial) -> None:
+def _build_student(trial: Trial) -> RecBoleStudent:
     """Build the student for a catalogue of a few items: RecBole checks values only then."""
     import torch
 
@@ -112,7 +116,7 @@ def _build_student(trial: Trial) -> None:
     properties.check(trial.student_config)
     users = torch.ones(1, dtype=torch.bool)
     try:
-        RecBoleStudent(
+        return RecBoleStudent(
             trial.student_config,
             n_items=4,
             history=10,
@@ -124,6 +128,18 @@ def _build_student(trial: Trial) -> None:
             f"student '{trial.student}' cannot be built with {trial.student_config.parameters}: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _refuse_precision(trial: Trial, student: RecBoleStudent) -> None:
+    from torch import nn
+
+    if trial.training.precision != "bf16":
+        return
+    if any(isinstance(module, nn.RNNBase) for module in student.modules()):
+        raise ConfigError(
+            f"training.precision=bf16: student model {trial.student_config.model} has recurrent "
+            "layers, which autocast computes in float16 on a CUDA device. Allowed: float32, tf32"
+        )
 
 
 def _refuse_training(trial: Trial) -> None:

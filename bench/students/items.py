@@ -126,14 +126,18 @@ class ItemTable(nn.Module):
             tied = self.head is None and all(output for _, output in self._fusions)
             if table == "head" and tied:
                 return self._composed("lookup")
-            rows = self.offset if self._items is None else _padded(self._items())
-            if table == "head" and self.head is not None:
-                rows = self.head
-            for fusion, output in self._fusions:
-                if output or table == "lookup":
-                    rows = rows + _padded(fusion(slice(None)))
-            self._tables[table] = rows
+            with self._exact():
+                self._tables[table] = self._made(table)
         return self._tables[table]
+
+    def _made(self, table: str) -> Tensor:
+        rows = self.offset if self._items is None else _padded(self._items())
+        if table == "head" and self.head is not None:
+            rows = self.head
+        for fusion, output in self._fusions:
+            if output or table == "lookup":
+                rows = rows + _padded(fusion(slice(None)))
+        return rows
 
     def _pays_by_row(self, table: str) -> bool:
         """Whether this step reads few rows of a table, which are cheaper than all of them.
@@ -154,9 +158,14 @@ class ItemTable(nn.Module):
         """Rows `ids` [...] of a table, each different one made once; zero at padding."""
         different, place = ids.unique(return_inverse=True)
         rows = F.embedding(different, own)
-        for fusion in fusions:
-            rows = rows + fusion(different)
+        with self._exact():
+            for fusion in fusions:
+                rows = rows + fusion(different)
         return F.embedding(place, rows * (different > 0).unsqueeze(1))
+
+    def _exact(self) -> torch.autocast:
+        """Without autocast: an encoder under it may be the first to ask, scores are made of it."""
+        return torch.autocast(self.offset.device.type, enabled=False)
 
     def _scored(self) -> Tensor:
         """The output table; a `scoring` of the method's own may read the input table."""

@@ -108,8 +108,7 @@ def _fit_stage(
             started, cpu_started = time.perf_counter(), time.process_time()
             trained_together.train()
             numbers = step.method.on_epoch_start(epoch, limits.max_epochs)
-            with products(step.config.precision):
-                means, steps = _epoch(step)
+            means, steps = _epoch(step)
             trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
             trained_together.eval()
             metrics = evaluate()
@@ -211,6 +210,10 @@ class _Step:
         return Replayed(self, self.config.batch_size, self.recorder)
 
     def __call__(self, portion: Portion) -> Terms:
+        with products(self.config.precision):
+            return self._step(portion)
+
+    def _step(self, portion: Portion) -> Terms:
         batch = self._batch(portion.row_id)
         self.student.begin_step()
         with encoding(self.config.precision, self.device):

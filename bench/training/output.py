@@ -79,7 +79,7 @@ class StepOutput:
         self._buffers = buffers
         self._block: Tensor | None = None
         self._masses = 0
-        self._robust = RobustTerms(self.scores, self._log_mass, target)
+        self._robust = RobustTerms(target)
 
     @cached_property
     def table(self) -> Tensor:
@@ -100,7 +100,7 @@ class StepOutput:
 
     def robust(self, targets: Tensor, exponents: Tensor, temperature: float = 1.0) -> Tensor:
         """See `methods.base.Output.robust`."""
-        return self._robust.of(targets, exponents, temperature)
+        return self._robust.of(targets, exponents, temperature, self.scores, self._log_mass)
 
     @torch.no_grad()
     def top_k(self, k: int) -> Tensor:

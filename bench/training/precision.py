@@ -12,10 +12,11 @@ from bench.training.config import Precision
 
 @contextlib.contextmanager
 def products(precision: Precision) -> Iterator[None]:
-    """Float32 products of a CUDA device in float32, or in TF32 unless `precision` is float32.
+    """Float32 products in float32, or in TF32 where a device has it unless `precision` is float32.
 
     TF32 keeps 10 of the 23 bits of each factor's mantissa, and sums in float32. Left alone, torch
-    would take TF32 inside cuDNN (GRU4Rec, Caser) and float32 outside.
+    would take TF32 inside cuDNN (GRU4Rec, Caser) and float32 outside. A program that sets torch's
+    newer switches, such as `torch.backends.fp32_precision`, decides for itself.
     """
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     exact = precision == "float32"

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from bench.training.log_mass import Energy, Robust
 
+Scores = Callable[[Tensor], Tensor]
+"""Differentiable logits [B, K] of ids [B, K]."""
+
 LogMassOutside = Callable[[Tensor, Energy], Tensor]
 """log sum_i exp(f(s_i)) [B] over the items that are not among ids [B, K]."""
 
@@ -48,30 +51,30 @@ class RobustTerms:
     where one item dominates.
     """
 
-    def __init__(
-        self,
-        scores: Callable[[Tensor], Tensor],
-        outside: LogMassOutside,
-        own: Tensor | None,
-    ) -> None:
-        """Make the terms of a step.
-
-        Args:
-            scores: differentiable logits [B, K] of ids [B, K].
-            outside: sweeps over the catalogue.
-            own: int64 [B], the targets of the rows; None if no objective will ask.
-        """
-        self._scores, self._outside = scores, outside
+    def __init__(self, own: Tensor | None) -> None:
+        """Args: own: int64 [B], the targets of the rows; None if no objective will ask."""
         self._own = None if own is None else own.unsqueeze(1)
         self._listed: _Listed | None = None
 
-    def of(self, targets: Tensor, exponents: Tensor, temperature: float) -> Tensor:
-        """See `methods.base.Output.robust`."""
+    def of(
+        self,
+        targets: Tensor,
+        exponents: Tensor,
+        temperature: float,
+        score: Scores,
+        sweep: LogMassOutside,
+    ) -> Tensor:
+        """See `methods.base.Output.robust`; `sweep` goes over the catalogue.
+
+        Neither function is kept: they hold on to the step, and so would this in a circle, which
+        keeps the memory of a step until garbage is collected.
+        """
         listed = self._listed
         if listed and self._is_own(targets) and listed.made_with(exponents, temperature):
             scores = listed.scores[:, -1:]
         else:
-            listed = self._listed = self._list(targets, exponents, temperature)
+            listed = self._list(targets, exponents, temperature, score, sweep)
+            self._listed = listed
             scores = listed.scores[:, : targets.shape[1]]
         wished = exponents[targets] / temperature * (scores - 1) ** 2
         same = listed.ids.unsqueeze(1) == targets.unsqueeze(2)
@@ -86,18 +89,25 @@ class RobustTerms:
             targets.data_ptr(),
         )
 
-    def _list(self, targets: Tensor, exponents: Tensor, temperature: float) -> _Listed:
+    def _list(
+        self,
+        targets: Tensor,
+        exponents: Tensor,
+        temperature: float,
+        score: Scores,
+        sweep: LogMassOutside,
+    ) -> _Listed:
         ids, coefficients = targets, exponents / temperature
         if self._own is not None and not self._is_own(targets):
             ids = torch.cat([targets, self._own], dim=1)
-        scores = self._scores(ids)
+        scores = score(ids)
         energies = coefficients[ids] * scores**2
         earlier = (ids.unsqueeze(2) == ids.unsqueeze(1)).tril(-1).any(dim=2)
         return _Listed(
             ids=ids,
             scores=scores,
             energies=energies.masked_fill(earlier, -torch.inf),
-            outside=self._outside(ids, Robust(coefficients)),
+            outside=sweep(ids, Robust(coefficients)),
             exponents=exponents,
             temperature=temperature,
         )

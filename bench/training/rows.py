@@ -60,14 +60,16 @@ class RowByRow:
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Portion]:
         """One pass in random order, `batch_size` rows a step."""
-        for index in shuffled(self.count, batch_size, generator):
-            index = index.to(self.device, non_blocking=True)
+        for index in shuffled(self.count, batch_size, generator, self.device):
             yield Portion(index if self.chosen is None else self.chosen[index])
 
 
-def shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def shuffled(
+    count: int, batch_size: int, generator: torch.Generator, device: torch.device
+) -> Iterator[Tensor]:
     """One pass over rows 0..count-1 in random order: int64 index tensors [<= batch_size].
 
-    The order is drawn on the CPU, so that every device sees the same batches.
+    The order is drawn on the CPU, so that every device sees the same batches, and goes to `device`
+    as a whole.
     """
-    yield from torch.randperm(count, generator=generator).split(batch_size)
+    yield from torch.randperm(count, generator=generator).to(device).split(batch_size)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from bench.training.replay import WARM_UP
 from benchmarks.parts.comparison import Line, Run, Timed, compared, measured
 
 CASES: dict[str, dict[str, Any]] = {
@@ -44,8 +45,9 @@ _RECBOLE = {"ce": "CE"}
 """RecBole's loss beside an objective; BPR where it is not named."""
 _WHOLE_CATALOGUE = ("ce", "dros")
 """Objectives that score every item; the others score a pair."""
-_WARM_UP = 2
-"""Steps that are not measured: buffers are made and memory is touched for the first time."""
+_WARM_UP = WARM_UP + 1
+"""Steps that are not measured: buffers are made, memory is touched for the first time, and a step
+that is replayed is recorded."""
 
 
 def lines(run: Run) -> Iterator[Line]:

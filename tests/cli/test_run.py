@@ -279,6 +279,10 @@ def test_a_training_that_diverged_keeps_the_epochs_before(tiny: Workspace, tmp_p
             ],
             "training.precision=tf32: needs a CUDA device, not cpu. Allowed on cpu: float32, bf16",
         ),
+        (
+            ["-m", "none", "-d", "tiny", "-s", "gru4rec", "--set", "training.precision=bf16"],
+            "training.precision=bf16: student model GRU4Rec has recurrent layers",
+        ),
         (["-m", "none", "-d", "tiny", "--set", "method.weight=1"], "concerns nothing"),
         (["-m", "none", "-d", "tiny", "--set", "teacher.epochs=1"], "concerns nothing"),
         (["-m", "ranking-only", "-d", "tiny", "--set", "method.wieght=1"], "'method.weight'"),

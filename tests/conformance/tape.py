@@ -1,12 +1,14 @@
 """CUDA graphs as far as a CPU can know them: a tape of tensor operations, run again and again.
 
-What a recording cannot follow is refused, as by a CUDA device: values that reach Python, shapes
-that depend on values, and tensors that Python makes of its own numbers.
+What a recording cannot follow is refused where a CPU sees it: values that reach Python through an
+operation, shapes that depend on values, tensors that Python makes of its own numbers, draws from
+generators that nobody registered. It does not see `tolist` and `numpy`, copies between devices,
+streams and the memory of a graph.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,11 +28,12 @@ class Refused(Exception):
 class Tape(TorchDispatchMode):
     """Implements `bench.training.replay.Recorder`; `replays` counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
+        self.generators = generators
         self.replays = 0
 
-    def prepare(self, work: Callable[[], Terms]) -> Terms:
+    def run(self, work: Callable[[], Terms]) -> Terms:
         return work()
 
     def record(self, work: Callable[[], Terms]) -> tuple[Terms, Callable[[], None]]:
@@ -53,19 +56,21 @@ class Tape(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not _recordable(func, args):
+        if not _recordable(func, args) or not self._knows(kwargs.get("generator")):
             raise Refused(str(func))
         made = func(*args, **kwargs)
         self.operations.append((func, args, kwargs, made))
         return made
 
+    def _knows(self, generator: torch.Generator | None) -> bool:
+        # An operation sees its generator under another Python object: the seed tells who it is.
+        seeds = [known.initial_seed() for known in self.generators]
+        return generator is None or generator.initial_seed() in seeds
+
 
 def _recordable(func: Any, args: tuple[Any, ...]) -> bool:
-    if torch.Tag.data_dependent_output in func.tags:
+    if func is aten.lift_fresh.default or torch.Tag.data_dependent_output in func.tags:
         return False
-    if func is aten.lift_fresh.default:
-        # A number that is assigned to a part of a tensor has no dimension; devices fill it in.
-        return args[0].dim() == 0
     if func in (aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.default):
         return all(index is None or index.dtype != torch.bool for index in args[1])
     return torch.Tag.dynamic_output_shape not in func.tags

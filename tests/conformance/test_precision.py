@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,21 +11,29 @@ from bench.data.rows import PreparedData
 from bench.registry import METHODS
 from methods.base import Knowledge
 
-from .conftest import STUDENTS, make_trial, run
+from .conftest import make_trial, run
 
-CASES = [
-    *((entry.name, "SASRec") for entry in METHODS),
-    *(("dllm2rec", model) for model in STUDENTS if model != "SASRec"),
+CASES: list[tuple[str, str, dict[str, Any]]] = [
+    *((entry.name, "SASRec", {}) for entry in METHODS),
+    ("dllm2rec", "Caser", {}),
+    ("learn", "Caser", {}),
+    ("learn", "SASRec", {"item_tower": "raw", "ids": "gate"}),
+    ("embedding-only", "SASRec", {"offset": False}),
 ]
 
 
-@pytest.mark.parametrize(("method", "model"), CASES)
+@pytest.mark.parametrize(("method", "model", "settings"), CASES)
 def test_a_training_is_that_of_float32_to_rounding(
-    method: str, model: str, data: PreparedData, knowledge: Knowledge
+    method: str, model: str, settings: dict[str, Any], data: PreparedData, knowledge: Knowledge
 ) -> None:
     plain, rounded = (
         run(
-            make_trial(method, model, training={"precision": precision, "max_epochs": 1}),
+            make_trial(
+                method,
+                model,
+                settings=settings,
+                training={"precision": precision, "max_epochs": 1},
+            ),
             data,
             knowledge,
         )

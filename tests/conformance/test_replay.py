@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ import torch
 from bench.data.rows import PreparedData
 from bench.execution.trial import run_trial
 from bench.registry import METHODS
+from bench.results.record import Outcome
 from bench.students.items import ItemTable
 from bench.training import loop, robust
 from methods.base import Batch, Knowledge, Method, Output
@@ -17,38 +21,49 @@ from .conftest import STUDENTS, make_trial, run
 from .tape import Refused, Tape
 
 CASES = [
-    *((entry.name, "SASRec", "ce") for entry in METHODS),
-    *(("dllm2rec", model, "ce") for model in STUDENTS if model != "SASRec"),
-    *(("delrec-reverse", model, "ce") for model in STUDENTS if model != "SASRec"),
-    *(("dllm2rec", "SASRec", objective) for objective in ("bpr", "bce", "dros")),
+    *((entry.name, "SASRec", {}) for entry in METHODS),
+    *(("dllm2rec", model, {}) for model in STUDENTS if model != "SASRec"),
+    *(("delrec-reverse", model, {}) for model in STUDENTS if model != "SASRec"),
+    *(("dllm2rec", "SASRec", {"objective": name}) for name in ("bpr", "bce", "dros")),
+    ("dllm2rec", "SASRec", {"precision": "bf16"}),
 ]
 
 
 @pytest.fixture
-def tape(monkeypatch: pytest.MonkeyPatch) -> Tape:
-    """Takes the place of CUDA graphs; what only a CPU may do for speed is not done."""
-    tape = Tape()
-    monkeypatch.setattr(loop, "CudaGraphs", lambda device, generators: tape)
+def tapes(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
+    """Tapes take the place of CUDA graphs; what only a CPU may do for speed is not done."""
+    tapes = []
+
+    def tape(device: torch.device, generators: Sequence[torch.Generator]) -> Tape:
+        tapes.append(Tape(generators))
+        return tapes[-1]
+
+    monkeypatch.setattr(loop, "CudaGraphs", tape)
     monkeypatch.setattr(ItemTable, "_pays_by_row", lambda *_: False)
     monkeypatch.setattr(robust._Listed, "made_with", lambda *_: False)
-    return tape
+    return tapes
 
 
-@pytest.mark.parametrize(("method", "model", "objective"), CASES)
+def losses(outcome: Outcome) -> list[float]:
+    return [epoch["loss"] for epoch in outcome.curve]
+
+
+@pytest.mark.parametrize(("method", "model", "training"), CASES)
 def test_replays_train_the_same_student_bit_for_bit(
-    method: str, model: str, objective: str, data: PreparedData, knowledge: Knowledge, tape: Tape
+    method: str,
+    model: str,
+    training: dict[str, Any],
+    data: PreparedData,
+    knowledge: Knowledge,
+    tapes: list[Tape],
 ) -> None:
     plain, recorded = (
-        run(
-            make_trial(method, model, training={"objective": objective, "cuda_graphs": chosen}),
-            data,
-            knowledge,
-        )
+        run(make_trial(method, model, training=training | {"cuda_graphs": chosen}), data, knowledge)
         for chosen in (False, True)
     )
     # 200 rows in batches of 32: the last one is smaller, and two of an epoch come before.
-    assert tape.replays == 4 * recorded.epochs
-    assert [e["loss"] for e in recorded.curve] == [e["loss"] for e in plain.curve]
+    assert [tape.replays for tape in tapes] == [4 * recorded.epochs]
+    assert losses(recorded) == losses(plain)
     assert all(np.array_equal(recorded.state[name], plain.state[name]) for name in plain.state)
 
 
@@ -64,15 +79,26 @@ class Selects(Method):
 
 class Makes(Method):
     def loss(self, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
-        return {"some": (output.hidden[:, :2] * torch.tensor([1.0, 2.0])).sum()}
+        return {"some": (output.hidden * torch.tensor(2.0)).sum()}
+
+
+class Draws(Method):
+    def loss(self, batch: Batch, output: Output) -> dict[str, torch.Tensor]:
+        noise = torch.rand(output.hidden.shape, generator=torch.Generator())
+        return {"some": (output.hidden * noise).sum()}
 
 
 @pytest.mark.parametrize(
     ("method", "operation"),
-    [(Waits, "_local_scalar_dense"), (Selects, "index"), (Makes, "lift_fresh")],
+    [
+        (Waits, "_local_scalar_dense"),
+        (Selects, "index"),
+        (Makes, "lift_fresh"),
+        (Draws, "rand.generator"),
+    ],
 )
 def test_a_step_that_cannot_be_recorded_is_noticed(
-    method: type[Method], operation: str, data: PreparedData, tape: Tape
+    method: type[Method], operation: str, data: PreparedData, tapes: list[Tape]
 ) -> None:
     trial = make_trial("none", training={"cuda_graphs": True})
     with pytest.raises(Refused, match=operation):
@@ -89,16 +115,9 @@ class Counts(Method):
         return {"some": self.steps * output.hidden.sum()}
 
 
-def test_a_step_that_python_changes_is_noticed(data: PreparedData, tape: Tape) -> None:
+def test_a_step_that_python_changes_is_noticed(data: PreparedData, tapes: list[Tape]) -> None:
+    trials = (make_trial("none", training={"cuda_graphs": chosen}) for chosen in (False, True))
     plain, recorded = (
-        run_trial(
-            make_trial("none", training={"cuda_graphs": chosen}),
-            data,
-            None,
-            Counts,
-            "cpu",
-            lambda line: None,
-        )
-        for chosen in (False, True)
+        run_trial(trial, data, None, Counts, "cpu", lambda line: None) for trial in trials
     )
-    assert [e["loss"] for e in recorded.curve] != [e["loss"] for e in plain.curve]
+    assert losses(recorded) != losses(plain)

@@ -127,7 +127,9 @@ def test_every_objective_learns(objective: str) -> None:
 
 
 def test_a_pass_holds_every_row_once() -> None:
-    order = torch.cat(list(shuffled(103, 16, torch.Generator().manual_seed(0))))
+    order = torch.cat(
+        list(shuffled(103, 16, torch.Generator().manual_seed(0), torch.device("cpu")))
+    )
     assert sorted(order.tolist()) == list(range(103))
     assert order.tolist() != list(range(103))
 

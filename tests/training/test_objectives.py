@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -234,6 +236,19 @@ def test_a_block_swept_in_parts_gives_the_same(monkeypatch: pytest.MonkeyPatch) 
         found.append([*(term.detach() for term in terms), made.hidden.grad, made.table.grad])
     for parts in found[1:]:
         torch.testing.assert_close(parts, found[0])
+
+
+def test_a_step_is_forgotten_at_once() -> None:
+    batch, output = problem()
+    step = weakref.ref(output)
+    gc.disable()
+    try:
+        loss = make_objective(TrainingConfig(objective="dros"), torch.ones(N + 1))(batch, output)
+        loss.backward()
+        del output, loss
+        assert step() is None
+    finally:
+        gc.enable()
 
 
 def test_a_block_of_many_rows_needs_little_beside_itself() -> None:
