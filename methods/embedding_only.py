@@ -30,7 +30,7 @@ class EmbeddingOnly(Method):
     `projector: mlp`). From the program, the sum is the item embedding on both sides of the tied
     table (`inject: input`), and z is rescaled so that text does not drown offsets that start at
     0.02 (`normalise: none`); its bias is not added at padding. The paper's ablation without
-    :math:`b_i` is `offset: false`.
+    :math:`b_i` is `offset: false`. Weight decay, where a trial has any, takes the bias too.
     """
 
     class Config(MethodConfig):

@@ -44,8 +44,9 @@ class HierarchicalTopology(ExpertMethod):
     and a group is compared with its own members too (`exclude_own_group`); means p carry no
     gradient, except where groups are compared with groups (`group: prototypes`), which would have
     none. The temperature of z falls from 1 towards 1e-10, as published, but not below 1e-3. Items
-    only: the original has users too, and teachers offer no vectors of whole histories. Teacher
-    vectors are standardised (`normalise: none`).
+    only: the original has users too, and teachers offer no vectors of whole histories. No more
+    than `max_items` of a batch are compared, since what is compared grows with their square.
+    Teacher vectors are standardised (`normalise: none`).
     """
 
     class Config(ItemConfig):

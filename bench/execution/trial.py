@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,8 @@ def _run(
     method = method_class(config)
     method.attach(student, known)
     method.to(device)
+    for line in _reduced(config.model_dump(), method.derived):
+        say(line)
     streams = _streams(trial, device)
     torch.manual_seed(derive_seed(trial, "dropout"))
     result = fit(
@@ -126,6 +128,7 @@ def _run(
         parameters=parameters,
         latency=request_latency(student, test),
         settings={**method.config.model_dump(mode="json"), "derived": method.derived},
+        teacher=_coverage(known),
     )
 
 
@@ -138,6 +141,24 @@ def _streams(trial: Trial, device: torch.device) -> Streams:
         negatives=generator("negatives", device),
         method=generator("method draws", device),
     )
+
+
+def _reduced(
+    wanted: Mapping[str, Any], derived: Mapping[str, Any], path: str = "method"
+) -> Iterator[str]:
+    """What a method asked for and had to make smaller, one line each."""
+    for name, given in derived.items():
+        asked, where = wanted.get(name), f"{path}.{name}"
+        if isinstance(given, Mapping) and isinstance(asked, Mapping):
+            yield from _reduced(asked, given, where)
+        elif isinstance(given, int) and isinstance(asked, int) and given < asked:
+            yield f"{where}={asked} is {given}: the teacher's lists or the catalogue end there"
+
+
+def _coverage(knowledge: Knowledge) -> dict[str, int]:
+    """Training rows, and those that the teacher says something about."""
+    covered = knowledge.covered
+    return {} if covered is None else {"rows": len(covered), "covered": int(covered.sum())}
 
 
 def _timings(result: Fit, started: float, trained: float) -> dict[str, float]:

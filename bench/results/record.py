@@ -38,6 +38,8 @@ class Outcome:
         parameters: counts, `training` and `inference`.
         latency: what one prediction costs, by name.
         settings: the method's settings with all defaults filled in.
+        teacher: number of training `rows`, and of those that the teacher's lists have `covered`;
+            empty without lists.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -53,6 +55,7 @@ class Outcome:
     parameters: dict[str, int] = field(default_factory=dict)
     latency: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, int] = field(default_factory=dict)
 
 
 class Record(BaseModel):
@@ -81,6 +84,7 @@ class Record(BaseModel):
     parameters: dict[str, int] = Field(default_factory=dict)
     latency: dict[str, float | None] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
+    teacher: dict[str, int] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
     created: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat())
 
@@ -127,6 +131,7 @@ def finished(
             "parameters": outcome.parameters,
             "latency": without_nan(outcome.latency),
             "settings": without_nan(outcome.settings),
+            "teacher": outcome.teacher,
             "environment": environment or {},
         }
     )

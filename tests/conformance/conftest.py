@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,20 @@ import pytest
 import torch
 
 from bench.data.rows import PreparedData, Rows
+from bench.data.windows import ordinals, rows_at
 from bench.execution.trial import run_trial
 from bench.plan import Trial
 from bench.registry import METHODS
 from bench.results.record import Outcome
 from bench.students.config import StudentConfig
+from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
-from methods.base import Knowledge
+from bench.training.rows import DeviceRows
+from methods.base import Knowledge, Method
 
 N_ITEMS, N_USERS, HISTORY, LISTED = 30, 40, 5, 12
+USERS, ITEMS_OF_USER = 20, 11
+"""Of `sequences`."""
 STUDENTS = {
     "SASRec": {"hidden_size": 16, "inner_size": 16, "n_layers": 1},
     "GRU4Rec": {"embedding_size": 16, "hidden_size": 16},
@@ -56,6 +62,18 @@ def data() -> PreparedData:
         split_fingerprint="s",
         fingerprint="f",
     )
+
+
+@pytest.fixture(scope="session")
+def sequences(data: PreparedData) -> PreparedData:
+    """Training rows of whole sequences, as many as those of `data`, in mixed order."""
+    random = np.random.default_rng(5)
+    user = np.repeat(np.arange(USERS, dtype=np.int32), ITEMS_OF_USER)
+    item = random.integers(0, N_ITEMS, len(user)).astype(np.int32)
+    ordinal, _ = ordinals(user)
+    train = rows_at(random.permutation(np.flatnonzero(ordinal)), user, item, ordinal, HISTORY)
+    assert len(train) == len(data.train)
+    return dataclasses.replace(data, train=train)
 
 
 @pytest.fixture(scope="session")
@@ -109,3 +127,19 @@ def make_trial(method: str, model: str = "SASRec", **changes: Any) -> Trial:
 def run(trial: Trial, data: PreparedData, knowledge: Knowledge | None) -> Outcome:
     method_class = METHODS.get(trial.method).load()
     return run_trial(trial, data, knowledge, method_class, "cpu", lambda line: None)
+
+
+def build(trial: Trial, knowledge: Knowledge, rows: DeviceRows) -> tuple[Method, RecBoleStudent]:
+    """The method of a trial, attached to its student."""
+    torch.manual_seed(0)
+    student = RecBoleStudent(
+        trial.student_config,
+        n_items=N_ITEMS,
+        history=HISTORY,
+        known_users=torch.ones(N_USERS, dtype=torch.bool),
+        objective=trial.training.objective,
+    )
+    method_class = METHODS.get(trial.method).load()
+    method = method_class(method_class.Config.model_validate(trial.method_settings))
+    method.attach(student, dataclasses.replace(knowledge, rows=rows))
+    return method, student

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from bench.data.rows import PreparedData
-from bench.data.windows import ordinals, rows_at
 from bench.execution.trial import run_trial
 from bench.registry import METHODS
 from methods.base import Batch, Knowledge, Method, Output, Student
 
-from .conftest import HISTORY, N_ITEMS, make_trial, run
-
-USERS, ITEMS_OF_USER = 20, 11
-
-
-@pytest.fixture(scope="module")
-def sequences(data: PreparedData) -> PreparedData:
-    """Training rows of whole sequences, as many as those of `data`, in mixed order."""
-    random = np.random.default_rng(5)
-    user = np.repeat(np.arange(USERS, dtype=np.int32), ITEMS_OF_USER)
-    item = random.integers(0, N_ITEMS, len(user)).astype(np.int32)
-    ordinal, _ = ordinals(user)
-    train = rows_at(random.permutation(np.flatnonzero(ordinal)), user, item, ordinal, HISTORY)
-    assert len(train) == len(data.train)
-    return dataclasses.replace(data, train=train)
+from .conftest import USERS, make_trial, run
 
 
 @pytest.mark.parametrize(("model", "positions"), [("SASRec", "all"), ("GRU4Rec", "half")])

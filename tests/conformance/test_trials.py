@@ -26,10 +26,13 @@ from .conftest import N_ITEMS, STUDENTS, make_trial, rows, run
 TRAINING = {"max_epochs": 6, "min_epochs": 6, "learning_rate": 0.02}
 
 
-def test_test_rows_have_no_say_in_training(data: PreparedData) -> None:
+@pytest.mark.parametrize("method", ["none", "dllm2rec", "hetcomp", "delrec-reverse", "learn"])
+def test_test_rows_have_no_say_in_training(
+    method: str, data: PreparedData, knowledge: Knowledge
+) -> None:
     other = dataclasses.replace(data, test=rows(60, seed=77))
-    trial = make_trial("none", training=TRAINING)
-    first, second = run(trial, data, None), run(trial, other, None)
+    trial = make_trial(method, training=TRAINING)
+    first, second = run(trial, data, knowledge), run(trial, other, knowledge)
     assert first.best_epoch == second.best_epoch
     assert all(np.array_equal(first.state[k], second.state[k]) for k in first.state)
     assert first.metrics["valid"] == second.metrics["valid"]
@@ -112,3 +115,21 @@ def test_methods_of_a_cell_see_the_same_batches_and_start(
     for name, tensor in none.state.items():
         np.testing.assert_allclose(tensor, taught.state[name], rtol=0, atol=1e-20)
     assert none.curve[0]["base"] == taught.curve[0]["base"]
+
+
+def test_a_curriculum_is_in_the_curve(
+    data: PreparedData, knowledge: Knowledge, tmp_path: Path
+) -> None:
+    training = {"max_epochs": 15, "min_epochs": 15}
+    trial = make_trial("hetcomp", training=training)
+    outcome = run(trial, data, knowledge)
+    store = ResultStore(tmp_path)
+    store.write(finished(trial, outcome), outcome)
+    curve = np.genfromtxt(tmp_path / trial.key / "curve.csv", delimiter=",", names=True)
+    states = np.stack([curve[f"state_{name}"] for name in knowledge.trajectory_names])
+    assert (np.diff(states, axis=1) >= 0).all()
+    assert (states[:, 0] == 0).all()
+    strict = curve["phase"] == 2
+    assert strict[-1] and not strict[0]
+    assert (states[:, strict] == 2).all()  # the last of three states
+    assert (np.diff(strict.astype(int)) >= 0).all()

@@ -19,6 +19,7 @@ from bench.training.output import BlockBuffers, StepOutput
 from bench.training.rows import DeviceRows
 from methods.base import Batch, Knowledge, Method, MethodConfig
 from methods.delrec_reverse import DelrecReverse
+from methods.parts.candidates import log_softmax_over
 from methods.parts.prefixes import last_masked, previous_rows
 
 MODELS = ["SASRec", "GRU4Rec", "Caser"]
@@ -190,7 +191,8 @@ def test_analysis_is_the_hard_and_the_soft_target_of_rows_of_two_items(
     knowledge, analysis = make_knowledge(), method.tasks.analysis
     out = outcome(student, make_batch())
     loss = analysis.loss(make_batch(), out.table, method.mask)
-    ids, _ = analysis.candidates(make_batch())
+    ids, real = analysis.candidates(make_batch())
+    target = log_softmax_over(analysis.expected(make_batch(), ids), real).exp().tolist()
     hidden = student.encode_vectors(*last_masked(make_batch(), student, method.mask))
     scores = torch.einsum("bd,bmd->bm", hidden, out.table[ids]).double().tolist()
     before = previous_rows(ROWS).tolist()
@@ -205,7 +207,8 @@ def test_analysis_is_the_hard_and_the_soft_target_of_rows_of_two_items(
         rank = [listed.index(j) if j in listed else 6 for j in found]
         cosine = [z[j] @ z[y] / np.linalg.norm(z[j]) / np.linalg.norm(z[y]) for j in found]
         q = softmax([c / 0.1 - r / 5 for c, r in zip(cosine, rank, strict=True)])
-        assert sum(q) == pytest.approx(1)
+        assert target[row] == pytest.approx(q, abs=1e-6)
+        assert sum(target[row]) == pytest.approx(1)
         soft = sum(a * math.log(a / b) for a, b in zip(q, p, strict=True) if a > 0)
         share = soft_share if known else 0.0
         values.append(-(1 - share) * math.log(p[0]) + share * soft)

@@ -26,6 +26,10 @@ def test_the_item_table_is_offset_plus_projection(knowledge: Knowledge) -> None:
     expected = student.item_offset[1:] + 0.3 * (z @ linear.weight.T + linear.bias)
     torch.testing.assert_close(student.item_table()[1:], expected)
     assert torch.equal(student.item_table()[0], torch.zeros(student.width))
+    table = student.item_table().detach().clone()
+    student.fold()
+    assert torch.equal(student.item_table(), table)
+    assert torch.equal(student.item_offset, table)
 
 
 def test_input_side_alone_leaves_the_head_to_the_student(knowledge: Knowledge) -> None:

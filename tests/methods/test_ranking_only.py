@@ -245,6 +245,8 @@ def test_rows_and_keys_permuted_together_change_nothing(knowledge: Knowledge) ->
     before = attached(knowledge).loss(batch, out)["ranking"]
     torch.testing.assert_close(attached(moved).loss(there, out)["ranking"], before)
     assert not torch.allclose(attached(moved).loss(batch, out)["ranking"], before)
+    lists_alone = dataclasses.replace(knowledge, rankings=moved.rankings)
+    assert not torch.allclose(attached(lists_alone).loss(batch, out)["ranking"], before)
 
 
 def test_uncovered_rows_weigh_nothing(knowledge: Knowledge) -> None:

@@ -1,0 +1,40 @@
+"""Every shipped variant of every method (`configs/methods/`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.config import layers
+from bench.config.files import read_method
+from bench.data.rows import PreparedData
+from bench.paths import SHIPPED, Workspace
+from bench.registry import METHODS
+from methods.base import Knowledge
+
+from .conftest import make_trial, run
+
+HERE = Workspace(SHIPPED)
+VARIANTS = [
+    (entry.name, variant) for entry in METHODS for variant in read_method(entry, HERE).variants
+]
+
+
+@pytest.mark.parametrize(("method", "variant"), VARIANTS)
+def test_a_variant_is_another_method_and_trains(
+    method: str, variant: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    entry = METHODS.get(method)
+    config, settings = entry.load().Config, read_method(entry, HERE).variants[variant]
+    assert config.model_validate(settings) != config()
+    if variant == "single-teacher":
+        settings = {"teachers": knowledge.trajectory_names[:1]}
+    training = {"objective": "dros", "max_epochs": 1}
+    outcome = run(make_trial(method, settings=settings, training=training), data, knowledge)
+    assert all(np.isfinite(list(epoch.values())).all() for epoch in outcome.curve)
+
+
+def test_the_single_teacher_of_hetcomp_is_a_member_of_the_ensemble() -> None:
+    chosen = read_method(METHODS.get("hetcomp"), HERE).variants["single-teacher"]["teachers"]
+    options = layers.read("teachers", "ensemble", HERE)["options"]
+    assert set(chosen) <= set(options["members"])
