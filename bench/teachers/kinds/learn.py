@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from bench.data.rows import PreparedData, Rows
@@ -22,9 +22,8 @@ from bench.teachers.build import Product
 from bench.teachers.kinds.alignment import PreferenceAlignment, in_batch
 from bench.teachers.kinds.ensemble import listed
 from bench.teachers.kinds.fitting import Fitted, Progress, fit, full_softmax
-from bench.teachers.kinds.members import Member
 from bench.teachers.kinds.tower import TwoTowers
-from bench.teachers.kinds.tower_teacher import TowerOptions, product_of, text_vectors, validation
+from bench.teachers.kinds.tower_teacher import TowerOptions, TowerTeacher
 
 TRAJECTORY_LENGTH = 64
 
@@ -37,7 +36,6 @@ class LearnOptions(TowerOptions):
     )
     width: PositiveInt = Field(128, description="of the transformer")
     layers: PositiveInt = Field(2, description="of the transformer")
-    heads: PositiveInt = Field(4, description="attention heads; divides the width")
     out_width: PositiveInt = Field(128, description="size D of the item and history vectors")
     scale: PositiveFloat = Field(20.0, description="kappa, inverse temperature of the cosine")
     pretrain_epochs: NonNegativeInt = Field(
@@ -49,47 +47,6 @@ class LearnOptions(TowerOptions):
     )
     batch_size: PositiveInt = 1024
     epochs: PositiveInt = Field(4, description="passes over the catalogue, at most")
-
-    @model_validator(mode="after")
-    def _heads_share_the_width(self) -> LearnOptions:
-        if self.width % self.heads:
-            raise ValueError(f"'heads' ({self.heads}) must divide 'width' ({self.width})")
-        return self
-
-
-class LearnTeacher:
-    """Builder of the kind `learn`."""
-
-    Options: ClassVar[type[BaseModel]] = LearnOptions
-
-    @staticmethod
-    def build(
-        options: LearnOptions, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Product:
-        """Encode the texts, align them on the training rows, write down what came of it."""
-        texts = text_vectors(options, data, cache, device, progress)
-
-        def train(rows: Rows) -> Fitted:
-            return align(texts, rows, options, validation(data), progress, device)
-
-        product, fitted = product_of(train, data, options)
-        trajectories, _, _ = listed(
-            [fitted], data.train, data.n_items, TRAJECTORY_LENGTH, device, progress
-        )
-        return replace(
-            product,
-            trajectories=trajectories,
-            members=[fitted.name],
-            notes=[*product.notes, "Trajectories are in-sample; validation rows chose the states."],
-        )
-
-    @staticmethod
-    def members(
-        options: LearnOptions, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> list[Member]:
-        """The transformer fitted to all training rows, as a `mix` asks for it."""
-        texts = text_vectors(options, data, cache, device, progress)
-        return [align(texts, data.train, options, validation(data), progress, device)]
 
 
 def align(
@@ -134,3 +91,31 @@ def align(
             first = options.model_copy(update={"epochs": epochs, "patience": epochs})
             fit(fitted, in_batch, train, first, validate, progress)
         return fit(fitted, full_softmax, train, options, validate, progress)
+
+
+class LearnTeacher(TowerTeacher):
+    """Builder of the kind `learn`, which also tells how the towers were at states before."""
+
+    Options = LearnOptions
+    fit = staticmethod(align)
+
+    @classmethod
+    def build(
+        cls,
+        options: LearnOptions,
+        data: PreparedData,
+        cache: Path,
+        device: str,
+        progress: Progress,
+    ) -> Product:
+        """Encode the texts, align them on the training rows, write down what came of it."""
+        product, fitted = cls.told(options, data, cache, device, progress)
+        trajectories, _, _ = listed(
+            [fitted], data.train, data.n_items, TRAJECTORY_LENGTH, device, progress
+        )
+        return replace(
+            product,
+            trajectories=trajectories,
+            members=[fitted.name],
+            notes=[*product.notes, "Trajectories are in-sample; validation rows chose the states."],
+        )

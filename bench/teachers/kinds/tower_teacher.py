@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 from torch import Tensor
 
 from bench.data.rows import PreparedData, Rows
@@ -16,6 +17,7 @@ from bench.teachers.kinds.encoder import MINILM, encode
 from bench.teachers.kinds.fitting import SELECT, FitOptions, Fitted, Progress
 from bench.teachers.kinds.folds import OutOfFold, folds_of, out_of_fold
 from bench.teachers.kinds.lists import Lists, rank_targets, ranked_lists
+from bench.teachers.kinds.members import Member
 from bench.teachers.kinds.tower import TwoTowers
 
 
@@ -27,10 +29,54 @@ class TowerOptions(FitOptions):
     out_of_fold: OutOfFold | None = Field(
         None, description="lists from towers that did not see a row; null: from those that did"
     )
+    width: PositiveInt = 128
+    heads: PositiveInt = Field(4, description="attention heads; divides the width")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> TowerOptions:
+        if self.width % self.heads:
+            raise ValueError(f"'heads' ({self.heads}) must divide 'width' ({self.width})")
+        return self
 
 
 Train = Callable[[Rows], Fitted]
 """Towers fitted to rows, in their best state."""
+
+
+class TowerTeacher:
+    """Builder of a kind whose teacher is two towers; the kind says how they are fitted."""
+
+    Options: ClassVar[type[BaseModel]]
+    fit: ClassVar[Callable[..., Fitted]]
+    """Of (texts, rows, options, validate, progress, device), as a static method."""
+
+    @classmethod
+    def build(
+        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> Product:
+        """Encode the texts, fit the towers to the training rows, write down what they know."""
+        return cls.told(options, data, cache, device, progress)[0]
+
+    @classmethod
+    def told(
+        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> tuple[Product, Fitted]:
+        """The same, with the towers that were fitted to all training rows."""
+        return product_of(cls._train(options, data, cache, device, progress), data, options)
+
+    @classmethod
+    def members(
+        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> list[Member]:
+        """The towers fitted to all training rows, as a `mix` asks for them."""
+        return [cls._train(options, data, cache, device, progress)(data.train)]
+
+    @classmethod
+    def _train(
+        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> Train:
+        texts = text_vectors(options, data, cache, device, progress)
+        return lambda rows: cls.fit(texts, rows, options, validation(data), progress, device)
 
 
 def text_vectors(
