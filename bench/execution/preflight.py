@@ -28,7 +28,7 @@ def check_settings(trials: Iterable[Trial]) -> None:
     """
     built = []
     for trial in trials:
-        build = (trial.student_config, trial.training.objective, trial.training.precision)
+        build = (trial.student_config, trial.training.precision)
         if build not in built:
             built.append(build)
             _refuse_precision(trial, _build_student(trial))

@@ -96,11 +96,11 @@ class StepOutput:
 
     def log_rest(self, ids: Tensor) -> Tensor:
         """Differentiable log-sum-exp [B] of the logits of all real items not in `ids` [B, K]."""
-        return self._log_mass(ids, Logit())
+        return self.log_mass(ids, Logit())
 
     def robust(self, targets: Tensor, exponents: Tensor, temperature: float = 1.0) -> Tensor:
         """See `methods.base.Output.robust`."""
-        return self._robust.of(targets, exponents, temperature, self.scores, self._log_mass)
+        return self._robust.of(self, targets, exponents, temperature)
 
     @torch.no_grad()
     def top_k(self, k: int) -> Tensor:
@@ -117,9 +117,10 @@ class StepOutput:
 
     @cached_property
     def _log_normaliser(self) -> Tensor:
-        return self._log_mass(None, Logit())
+        return self.log_mass(None, Logit())
 
-    def _log_mass(self, left_out: Tensor | None, energy: Energy) -> Tensor:
+    def log_mass(self, left_out: Tensor | None, energy: Energy) -> Tensor:
+        """The mass log sum_i exp(f(s_i)) [B] of the items that are not among `left_out` [B, K]."""
         block = self._score_block()
         spare = self._buffers.spare(f"mass {self._masses}", block)
         self._masses += 1

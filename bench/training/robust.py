@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bench.training.log_mass import Energy, Robust
 
-Scores = Callable[[Tensor], Tensor]
-"""Differentiable logits [B, K] of ids [B, K]."""
 
-LogMassOutside = Callable[[Tensor, Energy], Tensor]
-"""log sum_i exp(f(s_i)) [B] over the items that are not among ids [B, K]."""
+class Scorer(Protocol):
+    """The scores of a step (`bench.training.output.StepOutput`)."""
+
+    def scores(self, ids: Tensor) -> Tensor:
+        """Differentiable logits [B, K] of `ids` [B, K]."""
+
+    def log_mass(self, left_out: Tensor | None, energy: Energy) -> Tensor:
+        """The mass log sum_i exp(f(s_i)) [B] of the items that are not among `left_out` [B, K]."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +60,17 @@ class RobustTerms:
         self._own = None if own is None else own.unsqueeze(1)
         self._listed: _Listed | None = None
 
-    def of(
-        self,
-        targets: Tensor,
-        exponents: Tensor,
-        temperature: float,
-        score: Scores,
-        sweep: LogMassOutside,
-    ) -> Tensor:
-        """See `methods.base.Output.robust`; `sweep` goes over the catalogue.
+    def of(self, step: Scorer, targets: Tensor, exponents: Tensor, temperature: float) -> Tensor:
+        """See `methods.base.Output.robust`.
 
-        Neither function is kept: they hold on to the step, and so would this in a circle, which
-        keeps the memory of a step until garbage is collected.
+        The step is not kept: it holds on to this, and a circle would keep the memory of a step
+        until garbage is collected.
         """
         listed = self._listed
         if listed and self._is_own(targets) and listed.made_with(exponents, temperature):
             scores = listed.scores[:, -1:]
         else:
-            listed = self._list(targets, exponents, temperature, score, sweep)
-            self._listed = listed
+            listed = self._listed = self._list(step, targets, exponents, temperature)
             scores = listed.scores[:, : targets.shape[1]]
         wished = exponents[targets] / temperature * (scores - 1) ** 2
         same = listed.ids.unsqueeze(1) == targets.unsqueeze(2)
@@ -90,24 +86,19 @@ class RobustTerms:
         )
 
     def _list(
-        self,
-        targets: Tensor,
-        exponents: Tensor,
-        temperature: float,
-        score: Scores,
-        sweep: LogMassOutside,
+        self, step: Scorer, targets: Tensor, exponents: Tensor, temperature: float
     ) -> _Listed:
         ids, coefficients = targets, exponents / temperature
         if self._own is not None and not self._is_own(targets):
             ids = torch.cat([targets, self._own], dim=1)
-        scores = score(ids)
+        scores = step.scores(ids)
         energies = coefficients[ids] * scores**2
         earlier = (ids.unsqueeze(2) == ids.unsqueeze(1)).tril(-1).any(dim=2)
         return _Listed(
             ids=ids,
             scores=scores,
             energies=energies.masked_fill(earlier, -torch.inf),
-            outside=sweep(ids, Robust(coefficients)),
+            outside=step.log_mass(ids, Robust(coefficients)),
             exponents=exponents,
             temperature=temperature,
         )

@@ -32,6 +32,7 @@ CUDA_CASES: dict[str, dict[str, Any]] = {
     "dros-cuda-graphs": {"objective": "dros", "cuda_graphs": True},
 }
 """More of them, on a CUDA device."""
+_SETTINGS = CASES | CUDA_CASES
 
 DLLM2REC = "dllm2rec"
 """Name of the case of the whole method, under the objective dros."""
@@ -52,17 +53,13 @@ that is replayed is recorded."""
 
 def lines(run: Run) -> Iterator[Line]:
     """Steps of the chosen objectives at every batch, then those of dllm2rec."""
-    chosen = [name for name in run.objectives if name != DLLM2REC]
+    chosen = [name for name in run.objectives if name in _SETTINGS]
     for batch in run.batches if chosen else ():
         with contextlib.ExitStack() as stack:
             yield from _Batch(run, batch, stack).lines(chosen)
     if DLLM2REC in run.objectives:
         with contextlib.ExitStack() as stack:
             yield from _dllm2rec(run, stack)
-
-
-def _settings(name: str) -> dict[str, Any]:
-    return {**CASES, **CUDA_CASES}[name]
 
 
 class _Batch:
@@ -72,7 +69,7 @@ class _Batch:
         self.run, self.batch, self.stack = run, batch, stack
 
     def lines(self, names: Sequence[str]) -> Iterator[Line]:
-        objectives = {name: _settings(name)["objective"] for name in names}
+        objectives = {name: _SETTINGS[name]["objective"] for name in names}
         own = {name: self._suite(name) for name in names}
         beside = {
             loss: self._recbole(loss)
@@ -92,7 +89,7 @@ class _Batch:
             yield from compared("training", own[name], held_against, taken)
 
     def _suite(self, name: str) -> Timed:
-        training = {**_settings(name), "batch_size": self.batch}
+        training = {**_SETTINGS[name], "batch_size": self.batch}
         served = self.stack.enter_context(self.run.suite("suite:Training", training=training))
         title = f"{name}, batch {self.batch}"
         return Timed(title, partial(served.call, "run"), served.call("steps"))

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, Field, PositiveInt, model_validator
-from torch import Tensor
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
@@ -62,7 +61,7 @@ class TowerTeacher:
         cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
     ) -> tuple[Product, Fitted]:
         """The same, with the towers that were fitted to all training rows."""
-        return product_of(cls._train(options, data, cache, device, progress), data, options)
+        return _product(cls._train(options, data, cache, device, progress), data, options)
 
     @classmethod
     def members(
@@ -75,23 +74,15 @@ class TowerTeacher:
     def _train(
         cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
     ) -> Train:
-        texts = text_vectors(options, data, cache, device, progress)
-        return lambda rows: cls.fit(texts, rows, options, validation(data), progress, device)
+        texts = torch.from_numpy(encode(data.item_texts, options.encoder, cache, progress, device))
+
+        def validate(towers: TwoTowers) -> float:
+            return metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]
+
+        return lambda rows: cls.fit(texts, rows, options, validate, progress, device)
 
 
-def text_vectors(
-    options: TowerOptions, data: PreparedData, cache: Path, device: str, progress: Progress
-) -> Tensor:
-    """The frozen vectors of the item texts, float32 [N, T]."""
-    return torch.from_numpy(encode(data.item_texts, options.encoder, cache, progress, device))
-
-
-def validation(data: PreparedData) -> Callable[[TwoTowers], float]:
-    """The metric on validation rows that chooses the epoch."""
-    return lambda towers: metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]
-
-
-def product_of(train: Train, data: PreparedData, options: TowerOptions) -> tuple[Product, Fitted]:
+def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[Product, Fitted]:
     """What the towers know of items and rows.
 
     Args:
