@@ -97,6 +97,8 @@ def section(entry: MethodEntry) -> str:
         parts.append("\n".join([*head, *settings]))
     for dataset, changes in config.datasets.items():
         parts.append(f"On the dataset `{dataset}`: {_flat(changes)}.")
+    if config.search:
+        parts.append(f"**Compared by `bench tune`:** {'; '.join(map(_flat, config.search))}.")
     if config.variants:
         text = layers.locate("methods", entry.name, _TREE).read_text(encoding="utf-8")
         parts += _variants(entry, config, dict(comments(text)))
@@ -214,14 +216,8 @@ def _comment_above(lines: list[str], line: int) -> str:
     return " ".join(comment.lstrip().lstrip("#").strip() for comment in lines[first:line])
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> str:
-    parts = [
-        _flat(value, f"{prefix}{name}.")
-        if isinstance(value, Mapping)
-        else f"`{prefix}{name}: {_yaml(value)}`"
-        for name, value in settings.items()
-    ]
-    return ", ".join(parts)
+def _flat(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key}: {_yaml(value)}`" for key, value in layers.flat(settings).items())
 
 
 def _yaml(value: object) -> str:

@@ -20,6 +20,7 @@ INTERRUPTED = 130
 # The help stands here so that `bench --help` imports none of them.
 COMMANDS = {
     "run": "Train students under distillation methods; only what is missing runs.",
+    "tune": "Compare settings of methods on validation, the same number for each.",
     "report": "Leaderboards from the records.",
     "list": "What there is: methods, datasets, students, teachers, suites, results.",
     "data": "Prepare, import and inspect datasets.",

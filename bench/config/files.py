@@ -38,6 +38,9 @@ class MethodFile(BaseModel):
         default_factory=dict, description="named settings, chosen as NAME:VARIANT"
     )
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    search: list[dict[str, Any]] = Field(
+        default_factory=list, description="settings that `bench tune` compares"
+    )
     teacher: str = Field("text", description="teacher of a run that chooses none")
 
 

@@ -65,16 +65,23 @@ class Grid:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A method under one variant."""
+    """A method under one variant; in a search, with one of the settings that it compares."""
 
     entry: MethodEntry
     variant: str
     file: files.MethodFile
     code: str
+    tried: dict[str, Any]
 
 
-def resolve(selection: Selection, workspace: Workspace) -> Grid:
+def resolve(selection: Selection, workspace: Workspace, *, search: bool = False) -> Grid:
     """All trials of a selection.
+
+    Args:
+        selection: names, seeds and overrides.
+        workspace: where configuration, data and teachers are.
+        search: take a method once with each of the settings that its file has under `search`, in
+            place of once; one whose file has none is taken as it is.
 
     Raises:
         ConfigError: an unknown name or key, a wrong value, an override that concerns nothing.
@@ -86,12 +93,13 @@ def resolve(selection: Selection, workspace: Workspace) -> Grid:
     if not selection.methods:
         known = ", ".join(entry.name for entry in METHODS)
         raise ConfigError(f"no method: give --method or --suite. Methods: {known}")
-    return _Resolver(selection, workspace).grid()
+    return _Resolver(selection, workspace, search).grid()
 
 
 class _Resolver:
-    def __init__(self, selection: Selection, workspace: Workspace) -> None:
+    def __init__(self, selection: Selection, workspace: Workspace, search: bool) -> None:
         self.selection = selection
+        self.search = search
         self.workspace = workspace
         self.overrides = Overrides(selection.overrides)
         self.teachers: dict[TeacherName, TeacherSource] = {}
@@ -116,7 +124,7 @@ class _Resolver:
 
     def choices(self) -> list[_Choice]:
         texts = expand(self.selection.methods, [entry.name for entry in METHODS])
-        choices = {}
+        choices: dict[tuple[str, str], list[_Choice]] = {}
         for text in texts:
             name, _, variant = text.partition(":")
             entry = METHODS.get(name)
@@ -125,8 +133,9 @@ class _Resolver:
             allowed = [DEFAULT_VARIANT, *file.variants]
             if variant not in allowed:
                 raise UnknownNameError(f"variant of {name}", variant, allowed)
-            choices[name, variant] = _Choice(entry, variant, file, entry.code_digest)
-        return list(choices.values())
+            code, points = entry.code_digest, (file.search if self.search else []) or [{}]
+            choices[name, variant] = [_Choice(entry, variant, file, code, p) for p in points]
+        return [choice for points in choices.values() for choice in points]
 
     def data(self) -> Iterator[tuple[str, DataSource]]:
         # Whoever wants synthetic data names them: `all` is all that is real.
@@ -185,9 +194,12 @@ class _Resolver:
         file = choice.file
         taken = self.overrides.take("method", setting_names(choice.entry))
         mapping = layers.merge(
-            file.settings, file.datasets.get(dataset), file.variants.get(choice.variant)
+            file.settings,
+            file.datasets.get(dataset),
+            file.variants.get(choice.variant),
+            choice.tried,
         )
-        return overlay(mapping, taken), _prefixed("method", taken)
+        return overlay(mapping, taken), _prefixed("method", layers.flat(choice.tried) | taken)
 
     def teaching(self, choice: _Choice, source: DataSource) -> list[tuple[str | None, str | None]]:
         """Teachers and controls of a method; one that needs none has neither."""

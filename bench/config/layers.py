@@ -123,6 +123,15 @@ def merge(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
     return result
 
 
+def flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of nested mappings by their dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in mapping.items():
+        inner = flat(value) if isinstance(value, Mapping) else {"": value}
+        result |= {f"{key}.{path}" if path else key: item for path, item in inner.items()}
+    return result
+
+
 def build(model: type[Model], mapping: Mapping[str, Any], where: str) -> Model:
     """The validated model of `mapping`.
 

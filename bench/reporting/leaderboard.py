@@ -102,7 +102,10 @@ def _version(record: Record) -> int | None:
 
 def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: Ranks) -> Row:
     done = [record for record in group if record.is_done]
-    first = (done or group)[0]
+    # What one run overrode may be what another finds configured: the row takes the plainer name.
+    first = min(
+        done or group, key=lambda record: len(record.trial.overrides) if record.trial else 0
+    )
     return Row(
         **_coordinates(first),
         tag=identity[:6],

@@ -8,15 +8,20 @@ from collections.abc import Sequence
 
 from bench.evaluation.metrics import Metric
 from bench.reporting.rows import Row
-from bench.reporting.tables import Table, sections
+from bench.reporting.tables import Section, Table, sections
 
 _MARKUP = re.compile(r"[\\|`]|<(?=[^\s\d])|(?<!\w)[*_](?=\S)")
 
 
 def markdown(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
     """Sections with aligned tables; an empty text without rows."""
+    return written(sections(rows, metrics))
+
+
+def written(sections: Sequence[Section]) -> str:
+    """Sections as text, without a final newline."""
     parts: list[str] = []
-    for section in sections(rows, metrics):
+    for section in sections:
         parts += [f"## {_escaped(section.title)}", _escaped(section.intro)]
         for table in section.tables:
             parts += [f"**{_escaped(table.caption)}**"] if table.caption else []

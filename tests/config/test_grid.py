@@ -212,3 +212,25 @@ def test_a_mistake_in_a_students_file_names_the_file(workspace: Workspace) -> No
     put(workspace, "students/mine.yaml", "model: SASRek\n")
     with pytest.raises(ConfigError, match="Did you mean 'SASRec'"):
         trials(workspace, students=["mine"])
+
+
+def test_a_search_takes_a_method_once_per_setting_on_top_of_all_that_is_configured(
+    workspace: Workspace,
+) -> None:
+    put(
+        workspace,
+        "methods/ranking-only.yaml",
+        "settings: {weight: 0.5, top_k: 20}\nvariants: {flat: {temperature: 9.0}}\n"
+        "search: [{weight: 0.1}, {weight: 1.0}]\n",
+    )
+    put(workspace, "methods/soft-label.yaml", "settings: {weight: 0.5}\n")
+    axes = {"methods": ["none", "soft-label", "ranking-only:flat"], "datasets": ["movielens"]}
+    found = resolve(Selection(**axes), workspace, search=True).trials
+    assert [(t.method, t.method_settings) for t in found] == [
+        ("none", {}),
+        ("soft-label", {"weight": 0.5}),  # nothing to compare
+        ("ranking-only", {"weight": 0.1, "top_k": 20, "temperature": 9.0}),
+        ("ranking-only", {"weight": 1.0, "top_k": 20, "temperature": 9.0}),
+    ]
+    assert [t.overrides for t in found[2:]] == [{"method.weight": 0.1}, {"method.weight": 1.0}]
+    assert len(resolve(Selection(**axes), workspace).trials) == 3  # a run does not search

@@ -38,3 +38,15 @@ def test_the_single_teacher_of_hetcomp_is_a_member_of_the_ensemble() -> None:
     chosen = read_method(METHODS.get("hetcomp"), HERE).variants["single-teacher"]["teachers"]
     options = layers.read("teachers", "ensemble", HERE)["options"]
     assert set(chosen) <= set(options["members"])
+
+
+TAUGHT = [entry.name for entry in METHODS if entry.needs and (entry.module or "")[:8] == "methods."]
+
+
+@pytest.mark.parametrize("method", TAUGHT)
+def test_every_method_is_searched_with_the_same_budget_its_default_among_it(method: str) -> None:
+    entry = METHODS.get(method)
+    file, config = read_method(entry, HERE), entry.load().Config
+    searched = [config.model_validate(layers.merge(file.settings, p)) for p in file.search]
+    assert len(searched) == 3 and len({c.model_dump_json() for c in searched}) == 3
+    assert config.model_validate(file.settings) in searched

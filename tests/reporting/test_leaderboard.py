@@ -165,6 +165,15 @@ def test_controls_and_variants_are_rows_of_their_own(bench):
     assert all(row.tag is None for row in rows)
 
 
+def test_a_row_has_its_configured_name_where_one_of_its_runs_overrode_the_same(bench):
+    bench.done("none")
+    configured = {"method_settings": {"weight": 0.5}}
+    bench.done("hint", [0], overrides={"method.weight": 0.5}, **configured)
+    bench.done("hint", [1, 2], **configured)
+    (row,) = (row for row in leaderboard(bench.store) if row.method == "hint")
+    assert row.method_label == "hint" and row.seeds == [0, 1, 2]
+
+
 def test_the_gap_is_that_of_the_rows_own_teacher(bench):
     bench.done("none")
     bench.done("dllm2rec", skill=0.4)

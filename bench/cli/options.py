@@ -1,0 +1,135 @@
+"""Options that several commands share: what to run, and where to run it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bench.execution.environment import Jobs
+
+Command = Callable[..., None]
+
+
+def _jobs(context: click.Context, option: click.Parameter, value: str) -> Jobs:
+    if value == "auto":
+        return "auto"
+    if not value.isdecimal() or int(value) == 0:
+        raise click.BadParameter(f"'{value}' is neither a number from 1 nor auto")
+    return int(value)
+
+
+_AXES = (
+    click.option("--method", "-m", "methods", multiple=True, help="NAME, NAME:VARIANT or all."),
+    click.option("--dataset", "-d", "datasets", multiple=True, help="NAME or all."),
+    click.option("--student", "-s", "students", multiple=True, help="NAME or all.  [sasrec]"),
+    click.option(
+        "--teacher",
+        "-t",
+        "teachers",
+        multiple=True,
+        help="NAME or all.  [the method's: mostly text]",
+    ),
+    click.option(
+        "--control",
+        "controls",
+        multiple=True,
+        help="Distil a control of the teacher as well: shuffled, shuffled-rows, shuffled-items, "
+        "popularity, oracle.",
+    ),
+    click.option("--seeds", multiple=True, help="Such as 0-4 or 0,2,5.  [0]"),
+    click.option("--protocol", help="temporal or leave-one-out.  [the dataset's own]"),
+    click.option("--suite", help="A grid from configs/suites/; other options replace its axes."),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="training.*, student.*, method.*, protocol.* or teacher.*",
+    ),
+    click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="A file with methods of your own.",
+    ),
+)
+
+_EXECUTION = (
+    click.option(
+        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."
+    ),
+    click.option(
+        "--jobs",
+        "-j",
+        default="1",
+        callback=_jobs,
+        help="Trials at once, each in a process of its own; auto: cores / threads.  [1]",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="CPU threads of each trial.  [cores / jobs; 1 with --jobs auto]",
+    ),
+    click.option("--results", type=click.Path(path_type=Path), help="Folder of the records."),
+    click.option(
+        "--retry-failed", is_flag=True, help="Run trials again whose record is a failure."
+    ),
+)
+
+
+def selection(command: Command) -> Command:
+    """Give a command the options of a grid, read into one `selection`; plug-ins are registered."""
+
+    @functools.wraps(command)
+    def with_selection(
+        *,
+        methods: tuple[str, ...],
+        datasets: tuple[str, ...],
+        students: tuple[str, ...],
+        teachers: tuple[str, ...],
+        controls: tuple[str, ...],
+        seeds: tuple[str, ...],
+        protocol: str | None,
+        suite: str | None,
+        overrides: tuple[str, ...],
+        plugins: tuple[Path, ...],
+        **others: Any,
+    ) -> None:
+        from bench.config.selection import Selection, read_suite
+        from bench.paths import Workspace
+        from bench.registry import METHODS
+
+        for plugin in plugins:
+            METHODS.add_plugin(plugin)
+        chosen = Selection(
+            methods=list(methods),
+            datasets=list(datasets),
+            students=list(students),
+            teachers=list(teachers),
+            controls=list(controls),
+            seeds=",".join(seeds),
+            protocol=protocol,
+            overrides=list(overrides),
+        )
+        if suite is not None:
+            chosen = chosen.over(read_suite(suite, Workspace.current()))
+        command(selection=chosen, **others)
+
+    return _with(_AXES, with_selection)
+
+
+def execution(command: Command) -> Command:
+    """Give a command the options of where and how trials run (those of `run_grid`)."""
+    return _with(_EXECUTION, command)
+
+
+def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,82 @@
+"""The table of a search: validation decides, and test is not looked at."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.evaluation.metrics import metrics_from_ranks
+from bench.reporting.markdown import written
+from bench.reporting.search import searched
+from bench.reporting.tables import MISSING
+from bench.results.record import Record, failed, finished
+from bench.training.config import TrainingConfig
+
+from .conftest import Bench
+
+
+def record(bench: Bench, weight: float | None, valid: int, test: int, seed: int = 0, **changes):
+    """A trial whose targets all have rank `valid` on validation and `test` on test."""
+    settings = {} if weight is None else {"weight": weight}
+    overrides = {f"method.{name}": value for name, value in settings.items()}
+    method = "none" if weight is None else "hint"
+    trial = bench.trial(method, seed, method_settings=settings, overrides=overrides, **changes)
+    ranks = np.full(100, test, dtype=np.int32)
+    metrics = {"valid": metrics_from_ranks(np.full(100, valid)), "test": metrics_from_ranks(ranks)}
+    outcome = replace(bench.outcome(0.3, 0), metrics=metrics, ranks=ranks, best_epoch=7)
+    return finished(trial, outcome)
+
+
+def cells(records: list[Record]) -> list[list[str]]:
+    (section,) = searched(records)
+    return [row for block in section.tables[0].blocks for row in block]
+
+
+def test_the_best_on_validation_is_marked_whatever_test_says(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    rows = cells(
+        [
+            record(bench, None, valid=3, test=3),
+            record(bench, 0.1, valid=4, test=1),
+            record(bench, 1.0, valid=2, test=9),
+        ]
+    )
+    assert [row[4] for row in rows] == ["as configured", "weight=0.1", "weight=1.0"]
+    assert [row[-1] for row in rows] == ["*", "", "*"]
+    at = [1 / np.log2(1 + rank) for rank in (3, 4, 2)]
+    assert [row[6] for row in rows] == [f"{value:.4f}" for value in at]
+    gains = [f"{100 * (value / at[0] - 1):+.1f} %" for value in at[1:]]
+    assert [row[7] for row in rows] == [MISSING, *gains]
+
+
+def test_seeds_of_one_setting_are_averaged_and_a_failure_wins_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    lost = bench.trial("hint", 0, method_settings={"weight": 9.0})
+    records = [
+        record(bench, 0.1, valid=1, test=1, seed=0),
+        record(bench, 0.1, valid=15, test=1, seed=1),
+        record(bench, 1.0, valid=2, test=1, seed=0),
+        record(bench, 1.0, valid=2, test=1, seed=1),
+        failed(lost, "diverged", "NaN loss"),
+    ]
+    rows = cells(records)
+    assert [(row[5], row[6], row[-1]) for row in rows] == [
+        ("2", f"{(1 + 1 / 4) / 2:.4f}", ""),
+        ("2", f"{1 / np.log2(3):.4f}", "*"),
+        ("0", MISSING, ""),
+    ]
+    assert "diverged" in written(searched(records))
+
+
+def test_the_metric_is_the_one_that_chose_the_epochs(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    training = TrainingConfig(select="hr@10")
+    records = [
+        record(bench, 0.1, valid=10, test=1, training=training),
+        record(bench, 1.0, valid=11, test=1, training=training),
+    ]
+    (section,) = searched(records)
+    assert section.tables[0].columns[6] == "HR@10 (valid)"
+    assert [row[6] for row in cells(records)] == ["1.0000", "0.0000"]
