@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from bench.errors import ConfigError
+
+
+@contextlib.contextmanager
+def writing_to(place: Path | str) -> Iterator[None]:
+    """Tell in one line that a place cannot be written to: no folder, no permission, a full disk.
+
+    Args:
+        place: what the user knows it by.
+
+    Raises:
+        ConfigError: in place of every OSError inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{place} cannot be written to: {error.strerror or error}") from error
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:

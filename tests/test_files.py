@@ -8,7 +8,8 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from bench.files import write_whole
+from bench.errors import ConfigError
+from bench.files import write_whole, writing_to
 
 
 def test_bytes_and_what_a_function_writes(tmp_path: Path) -> None:
@@ -42,3 +43,15 @@ def test_the_umask_counts(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_whole(tmp_path / "nowhere" / "some.txt", b"")
+
+
+def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path: Path) -> None:
+    place = tmp_path / "nowhere" / "some.txt"
+    with pytest.raises(ConfigError) as caught, writing_to(f"--output {place}"):
+        write_whole(place, b"")
+    assert str(caught.value) == f"--output {place} cannot be written to: No such file or directory"
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="power cut"), writing_to(tmp_path):
+        raise RuntimeError("power cut")

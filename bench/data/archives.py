@@ -115,21 +115,26 @@ def _lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
 def _safe(path: Path, names: list[str]) -> list[str]:
     for name in names:
         place = PurePosixPath(name.replace("\\", "/"))
-        if place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
+        if place.is_absolute() or ".." in place.parts or ":" in "".join(place.parts[:1]):
             raise DataError(f"{path}: member '{name}' would lie outside its folder; refused")
     return names
 
 
 def _the_one(path: Path, names: list[str], member: str | None) -> str:
-    wanted = member or "*"
+    wanted = _plain(member or "*")
     found = [
         name
         for name in names
-        if fnmatch.fnmatchcase(name, wanted) and not name.startswith("__MACOSX/")
+        if fnmatch.fnmatchcase(_plain(name), wanted) and not _plain(name).startswith("__MACOSX/")
     ]
     if len(found) != 1:
-        there = ", ".join(names[:10]) or "nothing"
+        there = ", ".join(map(_plain, names[:10])) or "nothing"
         raise DataError(
             f"{path}: {len(found)} members are called '{wanted}', one is needed. There: {there}"
         )
     return found[0]
+
+
+def _plain(name: str) -> str:
+    """A member's name without the `./` that `tar czf x.tgz .` puts before every name."""
+    return name.removeprefix("./")

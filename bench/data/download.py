@@ -20,9 +20,9 @@ from typing import IO, TYPE_CHECKING
 
 from bench.data.archives import refuse_unsafe_members
 from bench.data.download_config import Download
-from bench.data.files import scratch_folder
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
+from bench.folders import scratch
 
 if TYPE_CHECKING:
     import requests
@@ -69,6 +69,7 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     Raises:
         Unavailable: no address gives the file, whole and with the right checksum.
         DataError: the file in the folder is damaged, or another one than was seen first.
+        ConfigError: the folder cannot be written to.
     """
     path = folder / download.file_name
     expected = download.sha256 or _recorded(path)
@@ -79,8 +80,8 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     for url in download.urls:
         progress(f"downloading {url}")
         try:
-            with scratch_folder(folder) as scratch:
-                found = _retrieve(url, expected, scratch / path.name, _part(path), progress)
+            with scratch(path) as temporary:
+                found = _retrieve(url, expected, temporary / path.name, _part(path), progress)
                 verify(found)
                 found.rename(path)
         except (OSError, ValueError, DataError) as error:
@@ -171,6 +172,9 @@ class _Resuming:
             if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 start = 0
             total = _total(response, start)
+            if not start:
+                # Killed after the next line, it would be taken for the beginning of this version.
+                self.part.unlink(missing_ok=True)
             state = {"url": url, "validator": _validator(response)}
             write_whole(self._state, json.dumps(state).encode())
             with self.part.open("ab" if start else "wb", buffering=0) as stream:
@@ -209,7 +213,8 @@ def _total(response: requests.Response, start: int) -> int | None:
     """Size of the whole file; None where the form of the answer tells its end.
 
     Raises:
-        ConnectionError: neither a size nor chunks: nobody could tell a file that is cut off.
+        requests.HTTPError: neither a size nor chunks: nobody could tell a file that is cut off, and
+            another try would not change that.
     """
     import requests
 

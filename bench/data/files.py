@@ -1,75 +1,27 @@
-"""Folders that are whole or absent, and the lock under which they are made."""
+"""What is written into a dataset's folder: under its lock, as JSON."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
-import uuid
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from bench.errors import DataError
+from bench.folders import Progress, locked
 
-TEMPORARY = ".writing-"
 
+def dataset_locked(home: Path, progress: Progress) -> AbstractContextManager[None]:
+    """Be the only process that makes source or rows in the folder of a dataset.
 
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the lock of `folder` (made if missing); a killed process lets go of it.
+    Args:
+        home: folder of the dataset; made if missing.
+        progress: takes one line of text if there is a wait.
 
     Raises:
-        DataError: the folder cannot be written.
+        ConfigError: the folder cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire()
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def scratch_folder(parent: Path) -> Iterator[Path]:
-    """An empty folder in `parent` (made if missing), removed at the end.
-
-    Call it under a lock on `parent`: what a killed process left there is removed as well.
-    """
-    parent.mkdir(parents=True, exist_ok=True)
-    temporary = parent / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
-    _remove_leftovers(parent)
-    temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        _remove_leftovers(parent)
-
-
-@contextlib.contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill; it takes the place of `folder` if all went well.
-
-    Call it under a lock on `folder.parent`.
-    """
-    with scratch_folder(folder.parent) as scratch:
-        new = scratch / "new"
-        new.mkdir()
-        yield new
-        if folder.exists():
-            folder.rename(scratch / "old")
-        new.rename(folder)
-
-
-def _remove_leftovers(parent: Path) -> None:
-    for left in parent.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    return locked(home, progress, home / ".lock")
 
 
 def write_json(path: Path, content: Any) -> None:

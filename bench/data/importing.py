@@ -15,7 +15,7 @@ from bench.data import interactions
 from bench.data.config import DATASET_FILE, DatasetConfig, ProtocolConfig, ProtocolName
 from bench.data.dllm2rec import is_dllm2rec, read_dllm2rec
 from bench.data.events import Events
-from bench.data.files import exclusive, replace_folder, write_json
+from bench.data.files import dataset_locked, write_json
 from bench.data.interactions import HISTORY, SPLITS, Interactions
 from bench.data.sequences import read_sequences
 from bench.data.tables import (
@@ -30,6 +30,7 @@ from bench.data.tables import (
 )
 from bench.data.text import clean_text
 from bench.errors import ConfigError, DataError, UnknownNameError
+from bench.folders import Progress, replaced
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
@@ -212,17 +213,21 @@ LAYOUTS: Mapping[str, Callable[[Tables], Events]] = {
 """How files hold interactions; docs/adding-a-dataset.md describes each of them."""
 
 
-def store(name: str, data: Interactions, workspace: Workspace, *, configured: bool) -> None:
+def store(
+    name: str, data: Interactions, workspace: Workspace, progress: Progress, *, configured: bool
+) -> None:
     """Make `data` the source of the dataset `name`, whole or not at all.
 
     Args:
         name: lower-case letters, digits, `.`, `_` and `-`.
         data: what was read.
         workspace: where datasets are kept.
+        progress: takes one line of text if another process is at the dataset.
         configured: whether a YAML configures the dataset; else a configuration is stored beside.
 
     Raises:
-        DataError: a name that is no folder name, or a folder that cannot be written.
+        DataError: a name that is no folder name.
+        ConfigError: the folder of the dataset cannot be written to.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
         raise DataError(
@@ -230,7 +235,7 @@ def store(name: str, data: Interactions, workspace: Workspace, *, configured: bo
             "and '-', such as my-shop"
         )
     home = workspace.datasets / name
-    with exclusive(home), replace_folder(home / "source") as folder:
+    with dataset_locked(home, progress), replaced(home / "source") as folder:
         interactions.save(data, folder)
         if not configured:
             write_json(folder / DATASET_FILE, generated_config(data).model_dump())

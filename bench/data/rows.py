@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import DataError
+
 Ids = NDArray[np.int32]
 
 
@@ -71,6 +73,20 @@ class PreparedData:
     @property
     def n_users(self) -> int:
         return len(self.user_tokens)
+
+    def texts(self) -> list[str]:
+        """The N item texts, for whoever knows items by nothing else.
+
+        Raises:
+            DataError: no item has one.
+        """
+        if any(text.strip() for text in self.item_texts):
+            return self.item_texts
+        raise DataError(
+            f"the items of '{self.dataset}' have no texts, and this teacher reads nothing else of "
+            "them: import the dataset with a table of items that has a column 'title', or take a "
+            "teacher that reads none, such as ensemble"
+        )
 
     def target_counts(self) -> NDArray[np.int64]:
         """How often each item is a *training* target: int64 [N + 1], entry 0 is 0."""

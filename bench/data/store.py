@@ -14,13 +14,14 @@ import numpy as np
 
 from bench.data import filters, interactions, sources
 from bench.data.config import DatasetConfig, ProtocolConfig
-from bench.data.files import exclusive, read_json, replace_folder, write_json
+from bench.data.files import dataset_locked, read_json, write_json
 from bench.data.fingerprints import catalogue_fingerprint, data_fingerprint, split_fingerprint
 from bench.data.interactions import SOURCE_FILE, SPLITS, Interactions
 from bench.data.protocols import targets_of
 from bench.data.rows import PreparedData, Rows
 from bench.data.windows import ordinals, rows_at
 from bench.errors import DataError
+from bench.folders import replaced
 from bench.paths import Workspace
 
 Progress = Callable[[str], None]
@@ -45,9 +46,10 @@ def prepare(
 
     Raises:
         DataError: the source cannot be had or read, or does not suit the protocol.
+        ConfigError: the folder of the dataset cannot be written to.
     """
     home = workspace.datasets / name
-    with exclusive(home):
+    with dataset_locked(home, progress):
         data = source(name, config, workspace, progress)
         made_from = {
             "layout": LAYOUT,
@@ -58,7 +60,7 @@ def prepare(
         folder = home / protocol.slug
         if (_current(folder) or {}).get("made_from") != made_from:
             progress(f"{name}: making the rows of {protocol.slug}")
-            with replace_folder(folder) as temporary:
+            with replaced(folder) as temporary:
                 _write(data, config, protocol, made_from, temporary)
         return load(name, protocol.slug, workspace)
 
@@ -75,7 +77,7 @@ def source(
     there = folder / SOURCE_FILE
     if not there.exists() or sources.is_outdated(config, read_json(there)["origin"]):
         data = sources.fetch(name, config, workspace, progress)
-        with replace_folder(folder) as temporary:
+        with replaced(folder) as temporary:
             interactions.save(data, temporary)
     return interactions.load(folder)
 

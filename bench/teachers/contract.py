@@ -179,6 +179,43 @@ def count_hint(count: int, data: PreparedData) -> str:
     return ""
 
 
+def _first_row(wrong: Array) -> int:
+    """Index of the first row of `wrong`, bool [R, ...], that holds a True."""
+    return int(np.unravel_index(np.argmax(wrong), wrong.shape)[0])
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a table says of the rows that the teacher speaks of.
+
+    Attributes:
+        values: [R', ...].
+        row: int64 [R'], the rows of the table that they are.
+    """
+
+    values: Array
+    row: NDArray[np.int64]
+
+    def first(self, wrong: Array) -> int:
+        """The row of the table that holds the first True of `wrong`, bool [R', ...]."""
+        return int(self.row[_first_row(wrong)])
+
+
+@dataclass
+class _Tally:
+    """How often trajectories break one rule, and where they do first."""
+
+    count: int = 0
+    where: str = ""
+
+    def add(self, wrong: Array, model: int, state: int, start: int) -> None:
+        """Args: wrong: bool [B, ...], of rows from `start` on."""
+        self.count += int(wrong.sum())
+        if not self.where and wrong.any():
+            row = start + _first_row(wrong)
+            self.where = f"first: model {model}, state {state}, row {row}"
+
+
 class _Reader:
     """One pass over a folder; notes what it finds in `checked`."""
 
@@ -294,24 +331,28 @@ class _Reader:
         if len(table) != n:
             hint = " (a row for padding must not be stored)" if len(table) == n + 1 else ""
             self.problem(f"the embeddings have {len(table)} rows, the catalogue {n} items{hint}")
-        self.finite(table, "the embeddings")
+        self.finite(_Told(table, np.arange(len(table))), "the embeddings")
         return table.astype(np.float32, copy=False)
 
     def rankings(self, listed: Array | None) -> Array | None:
         if listed is None or not self.is_row_table(listed, "the ranked lists"):
             return None
-        usable = self.usable(listed)
-        if not np.isfinite(usable).all() or (usable != np.floor(usable)).any():
-            wrong = int((~np.isfinite(usable) | (usable != np.floor(usable))).sum())
-            self.problem(f"the ranked lists hold {wrong} values that are not item ids")
+        told = self.told(listed)
+        wrong = ~np.isfinite(told.values) | (told.values != np.floor(told.values))
+        if wrong.any():
+            self.problem(
+                f"the ranked lists hold {int(wrong.sum())} values that are not item ids "
+                f"(first in row {told.first(wrong)})"
+            )
             return None
         base, n = self.checked.manifest.id_base, self.data.n_items
         assert base is not None  # noqa: S101 - the manifest's own check
-        self.id_range(usable, base, n)
-        self.duplicates(usable)
+        self.id_range(told, base, n)
+        self.duplicates(told)
         shift = 1 - base
-        ids = listed.astype(np.int64) + shift if usable is listed else self.filled(listed, shift)
-        return ids
+        if told.values is listed:
+            return listed.astype(np.int64) + shift
+        return self.filled(listed, shift)
 
     def filled(self, listed: Array, shift: int) -> Array:
         """Ids with valid filler where the teacher is silent."""
@@ -321,31 +362,31 @@ class _Reader:
         ids[covered] = listed[covered].astype(np.int64) + shift
         return ids
 
-    def id_range(self, ids: Array, base: int, n: int) -> None:
-        low, high = base, n - 1 + base
+    def id_range(self, told: _Told, base: int, n: int) -> None:
+        ids, low, high = told.values, base, n - 1 + base
         outside = (ids < low) | (ids > high)
         if not outside.any():
-            if not self.has(files.MANIFEST) and ids.min() > 0:
+            if not self.has(files.MANIFEST) and ids.size and ids.min() > 0:
                 self.problem(UNDECLARED_BASE)
             return
-        row, column = (int(index) for index in np.argwhere(outside)[0])
+        row, column = np.unravel_index(np.argmax(outside), outside.shape)
         smallest, largest = int(ids.min()), int(ids.max())
         text = (
             f"the ranked lists hold {int(outside.sum())} ids outside {low}..{high}, which "
-            f"id_base {base} and {n} items allow (found {smallest}..{largest}, first in covered "
-            f"row {row}, place {column}: {int(ids[row, column])})"
+            f"id_base {base} and {n} items allow (found {smallest}..{largest}, first in row "
+            f"{told.row[row]}, place {column}: {int(ids[row, column])})"
         )
         if 1 - base <= smallest and largest <= n - base:
             text += f"; all of them fit id_base: {1 - base}, which {files.MANIFEST} can declare"
         self.problem(text)
 
-    def duplicates(self, ids: Array) -> None:
-        ordered = np.sort(ids, axis=1)
+    def duplicates(self, told: _Told) -> None:
+        ordered = np.sort(told.values, axis=1)
         repeated = (ordered[:, 1:] == ordered[:, :-1]).any(axis=1)
         if repeated.any():
             self.problem(
-                f"{int(repeated.sum())} of {len(ids)} ranked lists name an item twice "
-                f"(first: row {int(np.argmax(repeated))})"
+                f"{int(repeated.sum())} of {len(repeated)} ranked lists name an item twice "
+                f"(first: row {told.first(repeated)})"
             )
 
     def distances(self, table: Array | None, listed: Array | None) -> Array | None:
@@ -354,22 +395,24 @@ class _Reader:
         if listed is not None and listed.ndim == 2 and listed.shape != table.shape:
             self.problem(f"the distances have shape {table.shape}, the ranked lists {listed.shape}")
         distances = table.astype(np.float32)
-        usable = self.usable(distances)
-        if self.finite(usable, "the distances"):
-            self.monotone(usable)
-            if (usable < 0).any():
+        told = self.told(distances)
+        if self.finite(told, "the distances"):
+            self.monotone(told)
+            if (told.values < 0).any():
                 self.problem("the distances hold negative values; scores are not distances")
-        if usable is not distances:
+        if told.values is not distances:
             distances[~self.checked.covered] = 0.0  # type: ignore[operator]
         return distances
 
-    def monotone(self, distances: Array) -> None:
-        falling = (np.diff(distances, axis=1) < 0).any(axis=1)
+    def monotone(self, told: _Told) -> None:
+        distances = told.values
+        falls = np.diff(distances, axis=1) < 0
+        falling = falls.any(axis=1)
         if not falling.any():
             return
         text = (
             f"the distances fall along {int(falling.sum())} of {len(distances)} lists (first: row "
-            f"{int(np.argmax(falling))}); a list runs from best (smallest) to worst"
+            f"{told.first(falls)}); a list runs from best (smallest) to worst"
         )
         if not (np.diff(distances, axis=1) > 0).any():
             text += "; they fall everywhere, as scores do: distances are wanted"
@@ -387,11 +430,11 @@ class _Reader:
                 f"{files.TRUTH_DISTANCE} has shape {values.shape}, expected ({rows},){hint}"
             )
             return None
-        usable = self.usable(values)
-        if self.finite(usable, files.TRUTH_DISTANCE) and (usable < 0).any():
+        told = self.told(values)
+        if self.finite(told, files.TRUTH_DISTANCE) and (told.values < 0).any():
             self.problem(f"{files.TRUTH_DISTANCE} holds negative values")
         result = values.astype(np.float32)
-        if usable is not values:
+        if told.values is not values:
             result[~self.checked.covered] = 0.0  # type: ignore[operator]
         return result
 
@@ -425,25 +468,24 @@ class _Reader:
 
     def states(self, lists: Array) -> None:
         """Ids in range and none twice, in blocks: the whole may be larger than the memory."""
-        outside = repeated = 0
-        first: tuple[int, int, int] | None = None
+        outside, repeated = _Tally(), _Tally()
         for model, state in np.ndindex(*lists.shape[:2]):
             for start in range(0, lists.shape[2], BLOCK):
                 ids = np.sort(lists[model, state, start : start + BLOCK], axis=1)
-                wrong = (ids < 1) | (ids > self.data.n_items)
                 twice = (ids[:, 1:] == ids[:, :-1]).any(axis=1)
-                outside, repeated = outside + int(wrong.sum()), repeated + int(twice.sum())
-                bad = wrong.any(axis=1) | twice
-                if first is None and bad.any():
-                    first = (model, state, start + int(np.argmax(bad)))
-        where = "" if first is None else "first: model {}, state {}, row {}".format(*first)
-        if outside:
+                outside.add((ids < 1) | (ids > self.data.n_items), model, state, start)
+                repeated.add(twice, model, state, start)
+        if outside.count:
             self.problem(
-                f"{files.TRAJECTORIES} holds {outside} ids outside 1..{self.data.n_items} "
-                f"({where}); its ids count from 1 whatever id_base says, and hold for every row"
+                f"{files.TRAJECTORIES} holds {outside.count} ids outside 1..{self.data.n_items} "
+                f"({outside.where}); its ids count from 1 whatever id_base says, and hold for "
+                "every row"
             )
-        if repeated:
-            self.problem(f"{repeated} lists of {files.TRAJECTORIES} name an item twice ({where})")
+        if repeated.count:
+            self.problem(
+                f"{repeated.count} lists of {files.TRAJECTORIES} name an item twice "
+                f"({repeated.where})"
+            )
 
     def is_row_table(self, table: Array, what: str) -> bool:
         rows = len(self.data.train)
@@ -457,19 +499,19 @@ class _Reader:
             )
         return True
 
-    def usable(self, table: Array) -> Array:
-        """The rows of which the teacher speaks."""
+    def told(self, table: Array) -> _Told:
+        """The covered rows of a table; the table itself where all of them are."""
         covered = self.checked.covered
         if covered is None or len(covered) != len(table) or covered.all():
-            return table
-        return table[covered]
+            return _Told(table, np.arange(len(table)))
+        return _Told(table[covered], np.flatnonzero(covered))
 
-    def finite(self, table: Array, what: str) -> bool:
-        wrong = ~np.isfinite(table)
+    def finite(self, told: _Told, what: str) -> bool:
+        wrong = ~np.isfinite(told.values)
         if not wrong.any():
             return True
-        first = int(np.argwhere(wrong)[0][0])
         self.problem(
-            f"{what} hold {int(wrong.sum())} values that are NaN or infinite (first in row {first})"
+            f"{what} hold {int(wrong.sum())} values that are NaN or infinite "
+            f"(first in row {told.first(wrong)})"
         )
         return False

@@ -36,12 +36,12 @@ _KINDS: dict[Holds, str] = {"numbers": "iuf", "floats": "f", "integers": "iu", "
 def read_array(path: Path, holds: Holds = "numbers") -> NDArray[Any]:
     """The array of a file of any known format; a `.npy` is mapped into memory, not read.
 
-    Of a `.safetensors` it is the only tensor, of text a table [R, K].
+    Of a `.safetensors` it is the only tensor, of text a table [R, K] of float64.
     """
-    if path.suffix == ".txt":
-        return _parse(path)
     if path.suffix == ".pt":
         return read_tensor(path, holds)
+    if path.suffix == ".txt":
+        return _of_kind(_parse(path), holds, path)
     array = read_safetensors(path) if path.suffix == ".safetensors" else map_npy(path)
     return _of_kind(array, holds, path)
 

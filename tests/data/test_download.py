@@ -19,6 +19,7 @@ from bench.data import download
 from bench.data.download import Unavailable, fetch
 from bench.data.download_config import Download
 from bench.errors import DataError
+from bench.files import write_whole
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -167,6 +168,23 @@ def test_a_part_of_another_version_is_not_gone_on_with(site, tmp_path):
     site.files["f.gz"] = gzip.compress(PLAIN[::-1])
     assert get(site, tmp_path, "ok").read_bytes() == site.files["f.gz"]
     assert site.requests[-1][1] is not None, "it was offered"
+
+
+@pytest.mark.parametrize("behaviour", ["ok", "plain"])
+def test_an_old_part_is_no_beginning_of_a_new_version_after_a_kill(
+    site, tmp_path, monkeypatch, behaviour
+):
+    half_way(site, tmp_path, behaviour)
+    site.files["f.gz"] = gzip.compress(PLAIN[::-1])
+
+    def killed(path, content):
+        write_whole(path, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(download, "write_whole", killed)
+        get(site, tmp_path, behaviour)
+    assert get(site, tmp_path, behaviour).read_bytes() == site.files["f.gz"]
 
 
 def test_a_part_of_another_mirror_is_not_gone_on_with(site, tmp_path):

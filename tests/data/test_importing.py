@@ -331,7 +331,8 @@ def test_another_import_outdates_the_rows(tmp_path):
     slug = dataset_config("my-shop", workspace).protocol.slug
     before = store.fingerprint("my-shop", slug, workspace)
     log = LOG + "a\tz\t9\n"
-    importing.store("my-shop", read(write(folder, log)), workspace, configured=False)
+    data = read(write(folder, log))
+    importing.store("my-shop", data, workspace, lambda line: None, configured=False)
     assert store.fingerprint("my-shop", slug, workspace) is None
     with pytest.raises(DataError, match="bench data prepare my-shop"):
         store.load("my-shop", slug, workspace)
@@ -342,7 +343,7 @@ def test_another_import_outdates_the_rows(tmp_path):
 def test_games_have_the_published_split(games):
     data = read(games)
     assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (50_546, 16_859, 452_989)
-    importing.store("game", data, Workspace.current(), configured=True)
+    importing.store("game", data, Workspace.current(), lambda line: None, configured=True)
     config = dataset_config("game", Workspace.current())
     rows = store.prepare("game", config, config.protocol, Workspace.current(), lambda line: None)
     assert [len(t) for t in (rows.train, rows.valid, rows.test)] == [106_860, 14_384, 14_369]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
+from bench import folders
 from bench.data import store
 from bench.data.config import (
     DATASET_FILE,
@@ -18,7 +20,6 @@ from bench.data.config import (
     ProtocolConfig,
     dataset_config,
 )
-from bench.data.files import TEMPORARY
 from bench.data.movielens import movie_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
@@ -114,8 +115,24 @@ def test_a_damaged_file_is_named(workspace):
 
 def test_an_unwritable_folder_is_refused(workspace):
     workspace.datasets.write_text("a file where the folder should be")
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="datasets/movielens cannot be written to"):
         prepare(workspace)
+
+
+def test_who_waits_for_another_process_is_told_so(workspace, monkeypatch):
+    monkeypatch.setattr(folders, "PATIENCE", 0.0)
+    home = workspace.datasets / "movielens"
+    home.mkdir(parents=True)
+    lock = FileLock(home / ".lock", thread_local=False)  # as every version of the suite holds it
+    lock.acquire()
+    lines: list[str] = []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        lock.release()
+
+    assert prepare(workspace, progress=hear).n_users == 943
+    assert lines[0] == f"another process is working on {home}; waiting for it"
 
 
 def test_unknown_names_are_refused(workspace):
@@ -184,10 +201,10 @@ def test_a_killed_preparation_leaves_nothing_half(workspace):
     assert process.exitcode == -signal.SIGKILL
     home = workspace.datasets / "movielens"
     slug = dataset_config("movielens", workspace).protocol.slug
-    assert list(home.glob(f"{TEMPORARY}*")) and not (home / slug).exists()
+    assert list(home.glob(".*.building-*")) and not (home / slug).exists()
     data = prepare(workspace)
     assert len(data.train) == 79_245
-    assert not list(home.glob(f"{TEMPORARY}*"))
+    assert not list(home.glob(".*.building-*"))
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff", b"[]"])

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from bench.config import layers
 from bench.data.rows import PreparedData, Rows
 from bench.errors import ArtifactError
+from bench.paths import Workspace
+from bench.teachers.build import ensure_teacher
+from bench.teachers.config import TeacherConfig
 from bench.teachers.contract import load_knowledge
 
 from .language.tiny import make_causal, make_encoder_decoder
@@ -97,6 +102,26 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertModel(config).save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def ensure(tmp_path: Path) -> Callable[..., Path]:
+    """Build a teacher as its YAML would say it into the test's workspace; returns its folder."""
+
+    def ensured(
+        name: str,
+        raw: dict[str, Any],
+        data: PreparedData,
+        progress: Callable[[str], None] = lambda line: None,
+        **how: Any,
+    ) -> Path:
+        workspace = Workspace(tmp_path)
+        config = layers.build(TeacherConfig, raw, name)
+        folder = workspace.tocf / data.dataset / name
+        ensure_teacher(name, config, data, workspace, folder, progress, **how)
+        return folder
+
+    return ensured
 
 
 PROMPTS = (

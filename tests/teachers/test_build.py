@@ -15,10 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
-from bench.teachers.build import KINDS, TEXTS, Product, ensure_teacher, texts_hash
+from bench.teachers.builder import KINDS, Product
 from bench.teachers.contract import load_knowledge
 from bench.teachers.files import MANIFEST
-from bench.teachers.manifest import read_manifest
+from bench.teachers.manifest import read_manifest, teacher_folder
+from bench.teachers.recipe import TEXTS, texts_hash
 
 RAW = {"summary": "", "kind": "counting"}
 
@@ -69,6 +70,7 @@ class Counting:
 
 
 KINDS.register("counting", Counting)
+KINDS.register("tallying", Counting)
 
 
 @pytest.fixture(autouse=True)
@@ -84,16 +86,17 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
 
 
-def quiet(line: str) -> None:
-    """Progress that nobody reads."""
+Ensure = Callable[..., Path]
 
 
 def visible(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_what_is_built_can_be_read(workspace: Workspace, data: PreparedData) -> None:
-    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+def test_what_is_built_can_be_read(
+    ensure: Ensure, workspace: Workspace, data: PreparedData
+) -> None:
+    folder = ensure("mine", RAW, data)
     assert folder == workspace.tocf / "toy" / "mine"
     knowledge = load_knowledge(folder, data)
     assert knowledge.rankings.shape == (len(data.train), 3)
@@ -104,9 +107,9 @@ def test_what_is_built_can_be_read(workspace: Workspace, data: PreparedData) -> 
     assert np.load(folder / "test_ranks.npy").shape == (len(data.test),)
 
 
-def test_a_product_of_trajectories_alone(workspace: Workspace, data: PreparedData) -> None:
+def test_a_product_of_trajectories_alone(ensure: Ensure, data: PreparedData) -> None:
     config = {**RAW, "options": {"trajectories": True}}
-    folder = ensure_teacher("mine", config, data, workspace, quiet)
+    folder = ensure("mine", config, data)
     manifest = read_manifest(folder)
     assert manifest.signals == ["trajectories"] and manifest.members == ["one", "two"]
     assert set(manifest.files) == {"trajectories.npy"}
@@ -120,31 +123,31 @@ def test_a_product_of_trajectories_alone(workspace: Workspace, data: PreparedDat
 
 
 def test_options_that_other_files_complete(
-    workspace: Workspace, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+    ensure: Ensure, workspace: Workspace, data: PreparedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def complete(options: dict[str, Any], dataset: str, where: Workspace) -> dict[str, Any]:
         assert (dataset, where) == ("toy", workspace)
         return {"size": 7, **options}
 
     monkeypatch.setattr(Counting, "complete", staticmethod(complete), raising=False)
-    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    folder = ensure("mine", RAW, data)
     assert read_manifest(folder).recipe["options"]["size"] == 7
-    ensure_teacher("mine", RAW, data, workspace, quiet)
+    ensure("mine", RAW, data)
     monkeypatch.delattr(Counting, "complete")
     with pytest.raises(ConfigError, match="size is 7 there and 3 here"):
-        ensure_teacher("mine", RAW, data, workspace, quiet)
+        ensure("mine", RAW, data)
 
 
-def test_a_second_call_builds_nothing(workspace: Workspace, data: PreparedData) -> None:
-    ensure_teacher("mine", RAW, data, workspace, quiet)
-    ensure_teacher("mine", RAW, data, workspace, quiet)
+def test_a_second_call_builds_nothing(ensure: Ensure, data: PreparedData) -> None:
+    ensure("mine", RAW, data)
+    ensure("mine", RAW, data)
     assert len(Counting.calls) == 1
 
 
-def test_two_at_a_time_build_it_once(workspace: Workspace, data: PreparedData) -> None:
+def test_two_at_a_time_build_it_once(ensure: Ensure, data: PreparedData) -> None:
     Counting.go_on.clear()
     lines: list[str] = []
-    first = threading.Thread(target=ensure_teacher, args=("mine", RAW, data, workspace, quiet))
+    first = threading.Thread(target=ensure, args=("mine", RAW, data))
     first.start()
     assert Counting.started.wait(10)
     waiting = threading.Event()
@@ -153,103 +156,142 @@ def test_two_at_a_time_build_it_once(workspace: Workspace, data: PreparedData) -
         lines.append(line)
         waiting.set()
 
-    second = threading.Thread(target=ensure_teacher, args=("mine", RAW, data, workspace, hear))
+    second = threading.Thread(target=ensure, args=("mine", RAW, data, hear))
     second.start()
     assert waiting.wait(10)
     Counting.go_on.set()
     first.join(10)
     second.join(10)
     assert len(Counting.calls) == 1
-    assert len(lines) == 1 and "another process is building" in lines[0]
+    assert len(lines) == 1 and "another process is working on" in lines[0]
 
 
-def test_a_failed_build_leaves_nothing(workspace: Workspace, data: PreparedData) -> None:
+def test_a_failed_build_leaves_nothing(
+    ensure: Ensure, workspace: Workspace, data: PreparedData
+) -> None:
     Counting.fail = True
     with pytest.raises(RuntimeError, match="power cut"):
-        ensure_teacher("mine", RAW, data, workspace, quiet)
+        ensure("mine", RAW, data)
     assert visible(workspace.tocf / "toy") == []
     Counting.fail = False
-    load_knowledge(ensure_teacher("mine", RAW, data, workspace, quiet), data)
+    load_knowledge(ensure("mine", RAW, data), data)
 
 
-def test_leftovers_of_a_killed_build_are_swept(workspace: Workspace, data: PreparedData) -> None:
+def test_leftovers_of_a_killed_build_are_swept(
+    ensure: Ensure, workspace: Workspace, data: PreparedData
+) -> None:
     leftover = workspace.tocf / "toy" / ".mine.building-0"
     leftover.mkdir(parents=True)
-    ensure_teacher("mine", RAW, data, workspace, quiet)
+    ensure("mine", RAW, data)
     assert visible(workspace.tocf / "toy") == ["mine"]
 
 
-def test_another_protocol_has_a_folder_of_its_own(
-    workspace: Workspace, make_data: Callable[..., PreparedData]
+def test_another_protocol_has_a_folder_of_its_own(workspace: Workspace) -> None:
+    def name(teacher: str, slug: str) -> str:
+        folder = teacher_folder(workspace, "toy", teacher, slug, "temporal-4")
+        return str(folder.relative_to(workspace.tocf))
+
+    assert name("mine", "temporal-4") == "toy/mine"
+    assert name("mine", "leave-one-out-4") == "toy/mine.leave-one-out-4"
+    assert name("published", "temporal-4") == "toy"
+    assert name("published", "leave-one-out-4") == "toy/published.leave-one-out-4"
+
+
+def test_another_kind_is_refused_and_force_replaces(ensure: Ensure, data: PreparedData) -> None:
+    folder = ensure("mine", RAW, data)
+    other = {**RAW, "kind": "tallying"}
+    with pytest.raises(
+        ConfigError, match=r"kind is counting there and tallying here.*build --force"
+    ):
+        ensure("mine", other, data)
+    assert len(Counting.calls) == 1
+    ensure("mine", other, data, rebuild=True)
+    assert read_manifest(folder).kind == "tallying"
+
+
+@pytest.mark.parametrize("kind", ["external", "published"])
+def test_what_no_builder_made_is_taken_as_it_is(
+    kind: str, ensure: Ensure, data: PreparedData
 ) -> None:
-    data = make_data(protocol="leave-one-out-4")
-    folder = ensure_teacher("mine", RAW, data, workspace, quiet, "temporal-4")
-    assert folder.name == "mine.leave-one-out-4"
+    folder = ensure("mine", RAW, data)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "kind": kind, "recipe": {}}))
+    ensure("mine", {**RAW, "options": {"size": 4}}, data)
+    assert len(Counting.calls) == 1 and read_manifest(folder).kind == kind
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(
+    ensure: Ensure, workspace: Workspace, data: PreparedData
+) -> None:
+    workspace.tocf.write_text("a file where the folder should be")
+    with pytest.raises(ConfigError, match=f"{workspace.tocf}/toy/mine cannot be written to"):
+        ensure("mine", RAW, data)
+    assert not Counting.calls
 
 
 def test_other_options_are_refused_and_force_replaces(
-    workspace: Workspace, data: PreparedData
+    ensure: Ensure, workspace: Workspace, data: PreparedData
 ) -> None:
-    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    folder = ensure("mine", RAW, data)
     before = read_manifest(folder).fingerprint
     other = {**RAW, "options": {"size": 4}}
     with pytest.raises(ConfigError, match="size is 3 there and 4 here"):
-        ensure_teacher("mine", other, data, workspace, quiet)
-    ensure_teacher("mine", other, data, workspace, quiet, rebuild=True)
+        ensure("mine", other, data)
+    ensure("mine", other, data, rebuild=True)
     assert load_knowledge(folder, data).rankings.shape[1] == 4
     assert read_manifest(folder).fingerprint != before
     assert visible(workspace.tocf / "toy") == ["mine"]
 
 
 def test_an_option_that_is_newer_than_the_teacher_had_its_default(
-    workspace: Workspace, data: PreparedData
+    ensure: Ensure, data: PreparedData
 ) -> None:
-    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    folder = ensure("mine", RAW, data)
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest["recipe"]["options"] = {"size": 3}  # built before there was the other one
     (folder / MANIFEST).write_text(json.dumps(manifest))
-    ensure_teacher("mine", RAW, data, workspace, quiet)
+    ensure("mine", RAW, data)
     with pytest.raises(ConfigError, match="trajectories is False there and True here"):
         other = {**RAW, "options": {"trajectories": True}}
-        ensure_teacher("mine", other, data, workspace, quiet)
+        ensure("mine", other, data)
     manifest["recipe"]["options"] = {"size": 3, "gone": 1}  # an option that is no more
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(ConfigError, match="gone is 1 there and None here"):
-        ensure_teacher("mine", RAW, data, workspace, quiet)
+        ensure("mine", RAW, data)
     assert len(Counting.calls) == 1
 
 
 def test_other_item_texts_are_refused_and_force_replaces(
-    workspace: Workspace, data: PreparedData, make_data: Callable[..., PreparedData]
+    ensure: Ensure, data: PreparedData, make_data: Callable[..., PreparedData]
 ) -> None:
-    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    folder = ensure("mine", RAW, data)
     before = read_manifest(folder).fingerprint
-    ensure_teacher("mine", RAW, make_data(), workspace, quiet)  # the same texts
+    ensure("mine", RAW, make_data())  # the same texts
     changed = make_data(item_texts=["A new name", *data.item_texts[1:]])
     with pytest.raises(ConfigError, match=r"other item texts than those that toy has now.*--force"):
-        ensure_teacher("mine", RAW, changed, workspace, quiet)
+        ensure("mine", RAW, changed)
     assert len(Counting.calls) == 1
 
     manifest = json.loads((folder / MANIFEST).read_text())
     del manifest["recipe"][TEXTS]  # as one built before the hash was kept
     (folder / MANIFEST).write_text(json.dumps(manifest))
     assert read_manifest(folder).fingerprint == before
-    ensure_teacher("mine", RAW, changed, workspace, quiet)
-    ensure_teacher("mine", RAW, changed, workspace, quiet, rebuild=True)
+    ensure("mine", RAW, changed)
+    ensure("mine", RAW, changed, rebuild=True)
     assert read_manifest(folder).recipe[TEXTS] == texts_hash(changed)
     assert len(Counting.calls) == 2
 
 
-def test_options_of_one_dataset(workspace: Workspace, data: PreparedData) -> None:
+def test_options_of_one_dataset(ensure: Ensure, data: PreparedData) -> None:
     config = {**RAW, "options": {"size": 4}, "datasets": {"toy": {"size": 5}, "other": {"size": 6}}}
-    folder = ensure_teacher("mine", config, data, workspace, quiet)
+    folder = ensure("mine", config, data)
     assert load_knowledge(folder, data).rankings.shape[1] == 5
 
 
 def test_a_teacher_of_other_data_is_refused(
-    workspace: Workspace, data: PreparedData, make_data: Callable[..., PreparedData]
+    ensure: Ensure, data: PreparedData, make_data: Callable[..., PreparedData]
 ) -> None:
-    folder = ensure_teacher("mine", RAW, data, workspace, quiet)
+    folder = ensure("mine", RAW, data)
     with pytest.raises(ArtifactError, match="another split"):
         load_knowledge(folder, make_data(split_fingerprint="split-b"))
 
@@ -266,8 +308,8 @@ def test_a_teacher_of_other_data_is_refused(
     ],
 )
 def test_mistakes_are_told_before_anything_is_built(
-    config: dict[str, Any], message: str, workspace: Workspace, data: PreparedData
+    ensure: Ensure, config: dict[str, Any], message: str, workspace: Workspace, data: PreparedData
 ) -> None:
     with pytest.raises((ConfigError, UnknownNameError), match=message):
-        ensure_teacher("mine", config, data, workspace, quiet)
+        ensure("mine", config, data)
     assert not Counting.calls and not workspace.tocf.exists()

@@ -194,6 +194,28 @@ def test_import_check_info_and_export(workspace: Workspace, tmp_path: Path) -> N
     done("teacher", "import", *brought, str(out), "--force")
 
 
+def test_an_export_to_a_place_that_cannot_be_written_to(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    done("teacher", "build", "--dataset", "toy", "--teacher", "tiny")
+    (tmp_path / "file").write_text("a file where a folder should be")
+    out = tmp_path / "file" / "out"
+    refused = bench("teacher", "export", "--dataset", "toy", "--teacher", "tiny", str(out))
+    assert refused.exit_code == 2
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith(f"Error: {out} cannot be written to: ")
+
+
+def test_a_kind_that_changed_since_is_refused(workspace: Workspace) -> None:
+    asked = ("teacher", "build", "--dataset", "toy", "--teacher", "tiny-raw")
+    done(*asked)
+    configs = workspace.home / "configs" / "teachers"
+    (configs / "tiny-raw.yaml").write_text((configs / "tiny.yaml").read_text())
+    refused = bench(*asked)
+    assert refused.exit_code == 2 and "kind is raw-text there and text here" in refused.stderr
+    done(*asked, "--force")
+
+
 def test_a_teacher_of_another_dataset_or_split_is_refused(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -244,6 +266,16 @@ def test_what_a_teacher_takes_for_one_user(workspace: Workspace) -> None:
         ),
         (["check", "--dataset", "toy", "--teacher", "tiny"], "bench teacher build"),
         (["info", "--dataset", "toy", "--teacher", "tiny"], "bench teacher build"),
+        (["check", "nosuch"], "nosuch is not usable teacher knowledge"),
+        (["check", "nosuch", "--dataset", "toy"], "nosuch is not usable teacher knowledge"),
+        (["info", "nosuch"], "nosuch is not usable teacher knowledge"),
+        (["info", "here", "--dataset", "toy"], "--dataset: here says it already"),
+        (["info", "here", "--teacher", "text"], "--teacher: here says it already"),
+        (
+            ["info", "here", "--protocol", "given", "--set", "nonsense=1"],
+            "--protocol, --set: here says it already; give one or the other",
+        ),
+        (["check", "here", "--teacher", "tiny"], "--teacher: here says it already"),
     ],
 )
 def test_mistakes(arguments: list[str], message: str, workspace: Workspace) -> None:
@@ -254,7 +286,7 @@ def test_mistakes(arguments: list[str], message: str, workspace: Workspace) -> N
 
 def test_shipped_configurations_are_valid() -> None:
     from bench.config import layers
-    from bench.teachers.build import resolved_options
+    from bench.teachers.builder import resolved_options
     from bench.teachers.config import SYNTHETIC_ONLY, TeacherConfig
 
     workspace = Workspace.current()

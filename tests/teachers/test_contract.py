@@ -210,6 +210,18 @@ def test_an_item_twice_in_a_list_of_a_trajectory(
     assert "(first: model 0, state 1, row 100)" in problem
 
 
+def test_each_problem_of_a_trajectory_tells_where_it_is_first(
+    folder: Folder, data: PreparedData, lists: np.ndarray
+) -> None:
+    lists[0, 1, 100, 4] = lists[0, 1, 100, 0]
+    lists[0, 2, 30, 4] = lists[0, 2, 30, 0]
+    lists[1, 0, [20, 7], 3] = N_ITEMS + 1
+    outside, twice = folder.refusal(folder.ensemble(lists), data)
+    assert "holds 2 ids outside 1..30 (first: model 1, state 0, row 7)" in outside
+    assert "2 lists of trajectories.npy" in twice
+    assert "(first: model 0, state 1, row 100)" in twice
+
+
 def test_trajectories_hold_in_rows_that_are_not_covered(
     folder: Folder, data: PreparedData, lists: np.ndarray
 ) -> None:
@@ -278,13 +290,43 @@ def test_ids_that_fit_no_base(folder: Folder, data: PreparedData) -> None:
 def test_ids_that_are_no_whole_numbers(folder: Folder, data: PreparedData) -> None:
     path = folder.published()
     np.savetxt(path / "myrank_train.txt", folder.ids - 0.5)
-    assert "that are not item ids" in folder.only_problem(path, data)
+    assert "that are not item ids (first in row 0)" in folder.only_problem(path, data)
 
 
 def test_an_item_twice_in_a_list(folder: Folder, data: PreparedData) -> None:
     folder.ids[7, 4] = folder.ids[7, 0]
     problem = folder.only_problem(folder.binary(), data)
     assert "1 of 240 ranked lists name an item twice (first: row 7)" in problem
+
+
+def test_rows_are_those_of_the_training_split_where_some_are_not_covered(
+    folder: Folder, data: PreparedData
+) -> None:
+    folder.ids[150, 4] = folder.ids[150, 0]
+    folder.ids[160, 2] = N_ITEMS + 5
+    folder.distances[170] = folder.distances[170][::-1]
+    folder.truth[180] = np.nan
+    path = folder.binary()
+    np.save(path / "covered.npy", np.arange(N_ROWS) >= 100)
+    outside, twice, falling, truth = folder.refusal(path, data)
+    assert f"first in row 160, place 2: {N_ITEMS + 5})" in outside
+    assert "1 of 140 ranked lists name an item twice (first: row 150)" in twice
+    assert "1 of 140 lists (first: row 170)" in falling
+    assert "truth_distance.npy" in truth and "(first in row 180)" in truth
+
+    folder.distances[190, 1] = np.inf
+    np.save(path / "distances.npy", folder.distances)
+    np.save(path / "rankings.npy", np.where(folder.ids == N_ITEMS + 5, 0.5, folder.ids))
+    broken = folder.refusal(path, data)
+    assert "1 values that are not item ids (first in row 160)" in broken[0]
+    assert "the distances hold 1 values" in broken[1] and "(first in row 190)" in broken[1]
+
+
+@pytest.mark.parametrize("layout", [Folder.published, Folder.binary])
+def test_no_row_is_covered(layout, folder: Folder, data: PreparedData) -> None:
+    path = layout(folder)
+    np.save(path / "covered.npy", np.zeros(N_ROWS, dtype=bool))
+    assert folder.only_problem(path, data) == "covered.npy covers no row at all"
 
 
 def test_distances_that_fall(folder: Folder, data: PreparedData) -> None:

@@ -16,20 +16,22 @@ from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.files import sha256_of
+from bench.folders import locked, replaced
 from bench.paths import Workspace
 from bench.teachers import files
-from bench.teachers.build import Product, locked, replaced, write
+from bench.teachers.builder import Product
 from bench.teachers.contract import CATALOGUE_ORDER, check, count_hint, refuse_other_data
 from bench.teachers.exchange.listing import (
     SPLITS,
     Listing,
-    Lists,
+    ListsOfRows,
     Value,
     distances_of,
     read_listing,
     rectangular,
 )
 from bench.teachers.exchange.naming import (
+    ItemOrder,
     Key,
     catalogue_order,
     find_base,
@@ -39,6 +41,7 @@ from bench.teachers.exchange.naming import (
 from bench.teachers.exchange.sources import known_roles, locate
 from bench.teachers.manifest import PUBLISHED_NAME, TeacherManifest, read_manifest
 from bench.teachers.reading import Holds, Unreadable, read_array
+from bench.teachers.writing import write
 
 Array = NDArray[Any]
 
@@ -144,25 +147,34 @@ def best_first(
 
 @dataclass
 class _Import:
-    """One import: what the files hold becomes a `Product`, line by line of a report."""
+    """One import: what the files hold becomes a `Product`, line by line of a report.
+
+    Attributes:
+        sources: the file of each role.
+        report: what a reader of the import must know.
+        notes: what a reader of the teacher must know.
+        manifest: what a `teacher.json` beside the files declares; None without one.
+        order: that of the items in arrays.
+    """
 
     request: Request
     sources: dict[str, Path]
     data: PreparedData
     report: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    manifest: TeacherManifest | None = field(init=False)
+    order: ItemOrder = field(init=False)
 
-    def product(self) -> tuple[Product, list[str]]:
+    def __post_init__(self) -> None:
         self.refuse_combinations()
         self.manifest = self.declared()
-        self.order = catalogue_order(self.data)
-        if self.request.items is not None:
-            key = self.request.item_key or "token"
-            self.order = read_order(self.request.items, self.data, key)
-            self.report += self.order.report
+        self.order = self.item_order()
+        self.report += self.order.report
+
+    def product(self) -> tuple[Product, list[str]]:
         ranks: dict[str, NDArray[np.int32]] = {}
         rankings = distances = None
-        covered = self.array("covered") if "covered" in self.sources else None
+        covered = self.coverage()
         if "table" in self.sources:
             rankings, distances, covered, ranks = self.from_table()
         elif "rank" in self.sources or "dist" in self.sources:
@@ -242,8 +254,23 @@ class _Import:
             raise ArtifactError(str(folder), problems)
         return manifest
 
+    def item_order(self) -> ItemOrder:
+        if self.request.items is None:
+            return catalogue_order(self.data)
+        return read_order(self.request.items, self.data, self.request.item_key or "token")
+
     def array(self, role: str) -> Array:
         return read_array(self.sources[role], _HOLDS.get(role, "numbers"))
+
+    def vector(self, role: str) -> Array:
+        """A value for every training row [R]; text has it as a table of one column."""
+        values, rows = self.array(role), len(self.data.train)
+        if values.shape not in ((rows,), (rows, 1)):
+            hint = count_hint(len(values), self.data) if values.ndim else ""
+            raise DataError(
+                f"{self.sources[role].name} has shape {values.shape}, expected ({rows},){hint}"
+            )
+        return values.reshape(rows)
 
     def on_trust(self, what: str) -> None:
         """Note what nothing in the files proves."""
@@ -269,10 +296,21 @@ class _Import:
     def truth_distance(self) -> NDArray[np.float32] | None:
         if "truth-distance" not in self.sources:
             return None
-        return np.asarray(self.array("truth-distance"), dtype=np.float32)
+        return np.asarray(self.vector("truth-distance"), dtype=np.float32)
 
-    def base(self, manifest: TeacherManifest | None) -> int | None:
-        declared = None if manifest is None else manifest.id_base
+    def coverage(self) -> Array | None:
+        if "covered" not in self.sources:
+            return None
+        covered = self.vector("covered")
+        if not covered.any():
+            raise DataError(
+                f"{self.sources['covered'].name} covers no row: where it is False, the teacher has "
+                "no list"
+            )
+        return covered
+
+    def base(self) -> int | None:
+        declared = None if self.manifest is None else self.manifest.id_base
         asked = self.request.id_base
         if None not in (declared, asked) and declared != asked:
             raise ConfigError(f"--id-base {asked}, but {files.MANIFEST} declares {declared}")
@@ -291,13 +329,11 @@ class _Import:
                 f"{self.sources['distances'].name} has shape {values.shape}, {name} {listed.shape}"
             )
         told = slice(None) if covered is None else covered
-        if covered is not None and covered.shape != (len(listed),):
-            raise DataError(f"the coverage has shape {covered.shape}, expected ({len(listed)},)")
         used = listed[told]
         if not np.isfinite(used).all() or (used != np.floor(used)).any():
             raise DataError(f"{name} holds values that are no item ids")
         self.refuse_catalogue_order(values, name)
-        base, why = find_base(used, len(self.order), self.base(self.manifest), f"lists of {name}")
+        base, why = find_base(used, len(self.order), self.base(), f"lists of {name}")
         self.report.append(why)
         self.on_trust("the lists are in the order of the training rows")
         places = np.zeros(listed.shape, dtype=np.int64)
@@ -305,21 +341,22 @@ class _Import:
         if self.request.value == "score" and values is not None:
             values = distances_of(values)
             self.report.append("distance = best score of the list - score")
-        lists = Lists(
+        lists = ListsOfRows(
             np.arange(len(listed))[told],
             self.order.item[places][told].astype(np.int32),
             None if values is None else values[told].astype(np.float64),
         )
         if self.request.items is None and self.request.list_length is None:
             # As they are: whatever is wrong with them is told by the contract's own check.
-            ids, _, kept = _filled(lists, len(listed), listed.shape[1])
-            return ids, None if values is None else np.ascontiguousarray(values, np.float32), kept
+            ids = _filled(lists, len(listed), listed.shape[1])
+            distances = None if values is None else np.ascontiguousarray(values, np.float32)
+            return ids, distances, covered
         if self.order.shared:
             raise ConfigError(
                 f"{name} names items by their place in an order of titles, and titles repeat: "
                 "give the order by token"
             )
-        return rectangular(_packed(lists), len(listed), self.request.list_length, self.report)
+        return rectangular(_packed(lists), len(listed), self.request.list_length, self.report, name)
 
     def from_catalogue(self) -> tuple[NDArray[np.int32], NDArray[np.float32] | None]:
         """BIGRec's arrays: for every row a value of every item, in the order of the items."""
@@ -385,12 +422,11 @@ class _Import:
         request = self.request
         if request.items is not None and "embeddings" not in self.sources:
             raise ConfigError("--items orders arrays, and none was given")
-        listing = read_listing(
-            self.sources["table"], self.data, request.item_key, request.id_base, request.value
-        )
+        table, rows = self.sources["table"], len(self.data.train)
+        listing = read_listing(table, self.data, request.item_key, request.id_base, request.value)
         self.report += listing.report
         ids, distances, covered = rectangular(
-            listing.of["train"], len(self.data.train), request.list_length, self.report
+            listing.of["train"], rows, request.list_length, self.report, str(table)
         )
         return ids, distances, covered, self.own_ranks(listing)
 
@@ -425,24 +461,22 @@ class _Import:
             )
 
 
-def _packed(lists: Lists) -> Lists:
+def _packed(lists: ListsOfRows) -> ListsOfRows:
     """Lists with the places that name no item moved behind the others."""
     order = np.argsort(lists.ids == 0, axis=1, kind="stable")
     values = lists.values
-    return Lists(
+    return ListsOfRows(
         lists.row,
         np.take_along_axis(lists.ids, order, axis=1),
         None if values is None else np.take_along_axis(values, order, axis=1),
     )
 
 
-def _filled(lists: Lists, rows: int, length: int) -> tuple[NDArray[np.int32], None, Array]:
-    """Lists of every row, with filler where there is none."""
+def _filled(lists: ListsOfRows, rows: int, length: int) -> NDArray[np.int32]:
+    """A list for every row, with filler where there is none: ids [rows, length]."""
     ids = np.tile(np.arange(1, length + 1, dtype=np.int32), (rows, 1))
     ids[lists.row] = lists.ids
-    covered = np.zeros(rows, dtype=bool)
-    covered[lists.row] = True
-    return ids, None, covered
+    return ids
 
 
 def _refuse_name(name: str, workspace: Workspace) -> None:

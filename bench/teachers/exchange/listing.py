@@ -37,9 +37,11 @@ NAMES = {
 
 SPLITS = ("train", "valid", "test")
 
+_NO_LIST = "no training row has a list of items that the catalogue knows"
+
 
 @dataclass
-class Lists:
+class ListsOfRows:
     """Ranked lists of some rows of one split.
 
     Attributes:
@@ -58,11 +60,11 @@ class Listing:
     """What a table tells.
 
     Attributes:
-        of: the lists by split (`train`, `valid`, `test`).
+        of: the lists by split (`train`, which is always there, `valid`, `test`).
         report: what a reader of the import must know.
     """
 
-    of: dict[str, Lists] = field(default_factory=dict)
+    of: dict[str, ListsOfRows] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)
 
 
@@ -88,7 +90,8 @@ def read_listing(
         value: what a column called `value` holds.
 
     Raises:
-        DataError: unreadable, columns missing, keys that are not unique.
+        DataError: unreadable, columns missing, keys that are not unique, no list of known items
+            for any training row.
         ConfigError: something that only the user can tell.
     """
     frame = read_table(path)
@@ -130,7 +133,7 @@ def distances_of(scores: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def rectangular(
-    lists: Lists, rows: int, length: int | None, report: list[str]
+    lists: ListsOfRows, rows: int, length: int | None, report: list[str], where: str
 ) -> tuple[NDArray[np.int32], NDArray[np.float32] | None, NDArray[np.bool_]]:
     """Lists of equal length for every row, and which rows have one.
 
@@ -139,11 +142,17 @@ def rectangular(
         rows: R.
         length: K_T; None is the length that most lists have, of several the longest.
         report: takes lines about what was cut and left out.
+        where: the file that the lists are from, for messages.
 
     Returns:
         ids int32 [R, K_T], distances float32 [R, K_T] or None, covered bool [R].
+
+    Raises:
+        DataError: no list is long enough.
     """
     sizes = (lists.ids > 0).sum(axis=1)
+    if not sizes.any():
+        raise DataError(f"{where}: {_NO_LIST}")
     if length is None:
         counts = np.bincount(sizes[sizes > 0])
         length = int(np.flatnonzero(counts == counts.max())[-1])
@@ -153,7 +162,7 @@ def rectangular(
     if shorter:
         report.append(f"left out {shorter:,} lists that are shorter")
     if not whole.any():
-        raise DataError(f"no list has {length} items that the catalogue knows")
+        raise DataError(f"{where}: no list has {length} items that the catalogue knows")
     ids = np.zeros((rows, length), dtype=np.int32)
     ids[lists.row[whole]] = lists.ids[whole, :length]
     covered = np.zeros(rows, dtype=bool)
@@ -297,10 +306,11 @@ def _with_items(
             f"left out {unknown.sum():,} entries that are no {key} of {data.dataset} (first: "
             f"'{first}')"
         )
-    if unknown.all():
+    learned = table["split"] == "train"
+    if unknown[learned].all():
         raise DataError(
-            f"{path}: no item is a {key} of {data.dataset} (first: '{used.iloc[0]}'); --item-key "
-            "tells what they are: token, title or id"
+            f"{path}: {_NO_LIST}: '{used[learned].iloc[0]}', the first, is no {key} of "
+            f"{data.dataset}; --item-key tells what items are called: token, title or id"
         )
     table = table.assign(item=items)[~unknown].explode("item")
     return table.astype({"item": np.int64})
@@ -321,13 +331,13 @@ def _in_order(table: pd.DataFrame, data: PreparedData, report: list[str]) -> pd.
     return table.assign(place=table.groupby("list").cumcount())
 
 
-def _padded(table: pd.DataFrame, *, values: bool) -> Lists:
+def _padded(table: pd.DataFrame, *, values: bool) -> ListsOfRows:
     number, first = np.unique(table["list"], return_index=True)
     at = np.searchsorted(number, table["list"])
     shape = (len(number), int(table["place"].max()) + 1)
     ids = np.zeros(shape, dtype=np.int32)
     ids[at, table["place"]] = table["item"]
-    result = Lists(table["row"].to_numpy()[first], ids, None)
+    result = ListsOfRows(table["row"].to_numpy()[first], ids, None)
     if values:
         result.values = np.zeros(shape)
         result.values[at, table["place"]] = table["value"]

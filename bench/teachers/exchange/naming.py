@@ -135,9 +135,11 @@ def find_base(ids: NDArray[Any], size: int, given: int | None, what: str) -> tup
         what: what the ids are called in messages.
 
     Raises:
-        DataError: they fit no base, or not the given one.
+        DataError: there are none, they fit no base, or not the given one.
         ConfigError: they fit both.
     """
+    if not ids.size:
+        raise DataError(f"{what} hold no ids: nothing says whether they count from 0 or from 1")
     low, high = int(ids.min()), int(ids.max())
     fits = [base for base in (0, 1) if low >= base and high <= size - 1 + base]
     span = f"{what} hold the ids {low}..{high}, and there are {size:,} items"

@@ -1,1 +1,1 @@
-"""The kinds of teachers that the suite builds, one file each with what it is made of."""
+"""The teachers that the suite builds: a file per kind, and a file per idea that kinds share."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.build import TEXTS, Product, texts_hash
+from bench.teachers.builder import Product
 from bench.teachers.kinds.members import derive, hold_out, rows_where
 from bench.teachers.language.generation import GenerationOptions, Writer, refuse_missing, writer
 from bench.teachers.language.grounding import Catalogue, Popularity, embed
@@ -28,6 +28,7 @@ from bench.teachers.language.instructions import Instructions, Words, titles_of,
 from bench.teachers.language.loading import CAUSAL, Dtype, LanguageModel, load
 from bench.teachers.language.resume import folder_of, in_batches, longest_first
 from bench.teachers.language.tuning import Adapter, Example, TuningOptions, tuned
+from bench.teachers.recipe import TEXTS, texts_hash
 
 Progress = Callable[[str], None]
 Mask = NDArray[np.bool_]

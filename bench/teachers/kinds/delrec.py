@@ -23,7 +23,7 @@ from bench.data.fingerprints import digest
 from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
-from bench.teachers.build import TEXTS, Product, texts_hash
+from bench.teachers.builder import Product
 from bench.teachers.kinds.ensemble import TOLD, EnsembleTeacher
 from bench.teachers.kinds.members import rows_where
 from bench.teachers.language.delrec_options import LISTING, DelrecOptions
@@ -32,6 +32,7 @@ from bench.teachers.language.reranking import Scores, candidate_scores, reranked
 from bench.teachers.language.resume import folder_of
 from bench.teachers.language.teaching import Taught, teach
 from bench.teachers.language.tuning import peft_package
+from bench.teachers.recipe import TEXTS, texts_hash
 
 Progress = Callable[[str], None]
 

@@ -8,7 +8,7 @@ members agree on is a ranked list like any other teacher's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,7 +36,8 @@ from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
 from bench.students import properties
 from bench.students.config import StudentConfig
-from bench.teachers.build import Product
+from bench.teachers.builder import Product
+from bench.teachers.kinds.blocks import blocks, unseen
 from bench.teachers.kinds.counting import MODELS
 from bench.teachers.kinds.members import (
     REACHED,
@@ -52,7 +53,6 @@ from bench.training.config import TrainingConfig
 Progress = Callable[[str], None]
 Ids = NDArray[np.int32]
 
-BLOCK = 1024
 COMBINED_LENGTH = 100
 DECAY = 10.0
 """An item at rank r (from 0) of a member's list has the importance exp(-r / DECAY)."""
@@ -146,9 +146,10 @@ class EnsembleTeacher:
     ) -> Product:
         """Train the members, list their items for every training row, then rank the others."""
         members = EnsembleTeacher.members(options, data, cache, device, progress)
-        trajectories, rankings, distances = listed(
+        trajectories, converged = listed(
             members, data.train, data.n_items, options.list_length, device, progress
         )
+        rankings, distances = combined(converged, data.train, data.n_items, device)
         in_top_ten = float((rankings[:, :10] == data.train.target[:, None]).any(1).mean())
         valid = rank_targets(members, data.valid, device)
         test = rank_targets(members, data.test, device)
@@ -250,8 +251,8 @@ def listed(
     size: int,
     device: str,
     progress: Progress,
-) -> tuple[Ids, Ids, NDArray[np.float32]]:
-    """What the members list for every row, at every state and together.
+) -> tuple[Ids, Ids]:
+    """What the members list for every row, at every state and, at greater length, at the last.
 
     Args:
         members: M trained members, left in their last state.
@@ -262,32 +263,32 @@ def listed(
         progress: takes one line of text at a time.
 
     Returns:
-        Trajectories int32 [M, C, R, K_T]; the combined lists int32 [R, K], K up to 100, without
-        the row's history (but never without its target); and their distances float32 [R, K].
+        Trajectories int32 [M, C, R, K_T]; and the converged lists int32 [M, R, K'], long enough
+        for `combined` to find 100 items that are not in the row's history.
     """
     length = rows.history.shape[1]
     size = min(size, n_items)
-    # Long enough for 100 items that are not in the history.
     longest = min(max(size, COMBINED_LENGTH + length), n_items)
     trajectories = np.empty((len(members), len(REACHED), len(rows), size), dtype=np.int32)
     converged = np.empty((len(members), len(rows), longest), dtype=np.int32)
-    left = TimeLeft(sum(len(set(member.states)) for member in members) + 1)
+    left = TimeLeft(sum(len(set(member.states)) for member in members))
     for m, member in enumerate(members):
         for state in sorted(set(member.states)):
             member.load(state)
             lists = converged[m]
-            for part in blocks(rows):
-                best = scores_of(member, rows, part, device).topk(longest).indices + 1
-                lists[part] = best.int().cpu().numpy()
+            for part, block in blocks(rows, device):
+                scores = member.scores(block.history, block.length, block.user)
+                lists[part] = (scores.topk(longest).indices + 1).int().cpu().numpy()
             for place in (c for c, chosen in enumerate(member.states) if chosen == state):
                 trajectories[m, place] = lists[:, :size]
             progress(f"lists of {member.name}, saved state {state + 1}: {left.step()}")
-    rankings, distances = combined(converged, rows, n_items, device)
-    return trajectories, rankings, distances
+    return trajectories, converged
 
 
 def combined(lists: Ids, rows: Rows, n_items: int, device: str) -> tuple[Ids, NDArray[np.float32]]:
     """The items on which M lists of every row agree, the row's history left out.
+
+    K is 100, or less where the catalogue or the lists are too short.
 
     Args:
         lists: int32 [M, R, K'], best first.
@@ -303,20 +304,13 @@ def combined(lists: Ids, rows: Rows, n_items: int, device: str) -> tuple[Ids, ND
     importance = torch.exp(-torch.arange(depth, device=device) / DECAY)
     ids = np.empty((len(rows), size), dtype=np.int32)
     distances = np.empty((len(rows), size), dtype=np.float32)
-    for part in blocks(rows):
-        history, target = (
-            torch.from_numpy(np.asarray(column[part], dtype=np.int64)).to(device)
-            for column in (rows.history, rows.target)
-        )
-        total = torch.zeros(len(target), n_items + 1, device=device)
+    for part, block in blocks(rows, device):
+        total = torch.zeros(len(block), n_items + 1, device=device)
         for one in lists:
             places = torch.from_numpy(one[part]).to(device, torch.int64)
-            total.scatter_add_(1, places, importance.expand(len(target), -1))
-        seen = torch.where(history == target[:, None], 0, history)
-        total.scatter_(1, seen, -torch.inf)
-        total[:, 0] = -torch.inf
-        best, place = total.topk(size)
-        ids[part], distances[part] = place.int().cpu().numpy(), (models - best).cpu().numpy()
+            total.scatter_add_(1, places, importance.expand(len(block), -1))
+        best, items = unseen(total[:, 1:], block.history, block.target).topk(size)
+        ids[part], distances[part] = items.int().cpu().numpy(), (models - best).cpu().numpy()
     return ids, np.maximum(distances, 0.0)
 
 
@@ -329,28 +323,13 @@ def rank_targets(members: Sequence[Member], rows: Rows, device: str) -> dict[str
         together: the mean of their log-softmax.
     """
     ranks: dict[str, list[Tensor]] = {name: [] for name in ("", *(m.name for m in members))}
-    for part in blocks(rows):
-        target = torch.from_numpy(np.asarray(rows.target[part], dtype=np.int64)).to(device) - 1
+    for _, block in blocks(rows, device):
+        target = block.target - 1
         total: Tensor | float = 0.0
         for member in members:
-            scores = scores_of(member, rows, part, device)
+            scores = member.scores(block.history, block.length, block.user)
             ranks[member.name].append(target_ranks(scores, target).cpu())
             total = total + functional.log_softmax(scores, dim=1)
         assert isinstance(total, Tensor)  # noqa: S101 - there is a member
         ranks[""].append(target_ranks(total, target).cpu())
     return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in ranks.items()}
-
-
-def scores_of(member: Member, rows: Rows, part: slice, device: str) -> Tensor:
-    """Logits float32 [B, N] of some of the rows."""
-    history, length, user = (
-        torch.from_numpy(np.asarray(column[part], dtype=np.int64)).to(device)
-        for column in (rows.history, rows.length, rows.user)
-    )
-    return member.scores(history, length, user)
-
-
-def blocks(rows: Rows) -> Iterator[slice]:
-    """Slices that cut rows into parts small enough for a score of every item."""
-    for start in range(0, len(rows), BLOCK):
-        yield slice(start, start + BLOCK)

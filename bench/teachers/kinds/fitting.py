@@ -25,6 +25,7 @@ from bench.data.rows import Rows
 from bench.errors import BenchError
 from bench.teachers.kinds.members import first_to_reach
 from bench.teachers.kinds.tower import TwoTowers
+from bench.training.rows import DeviceRows
 
 Progress = Callable[[str], None]
 Loss = Callable[[TwoTowers, Tensor, Tensor, Tensor], Tensor]
@@ -134,14 +135,14 @@ def fit(
     optimiser = torch.optim.AdamW(
         towers.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    batches = [column.to(device) for column in columns(train)]
+    rows = DeviceRows.of(train, device)
     steps = -(-len(train) // options.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, _warm_up_and_decay(steps * options.epochs)
     )
     started, before = time.monotonic(), len(fitted.values)
     for epoch in range(1, options.epochs + 1):
-        mean = _one_epoch(towers, loss, batches, optimiser, schedule, options.batch_size)
+        mean = _one_epoch(towers, loss, rows, optimiser, schedule, options.batch_size)
         if not np.isfinite(mean):
             raise BenchError(
                 f"the teacher's towers: the loss became {mean} in epoch {epoch}; "
@@ -166,27 +167,19 @@ def full_softmax(towers: TwoTowers, history: Tensor, length: Tensor, target: Ten
     return functional.cross_entropy(towers.logits(points, queries), target - 1)
 
 
-def columns(rows: Rows, part: slice = slice(None)) -> list[Tensor]:
-    """History, length and target of rows as int64 tensors on the CPU."""
-    return [
-        torch.from_numpy(np.asarray(column[part], dtype=np.int64))
-        for column in (rows.history, rows.length, rows.target)
-    ]
-
-
 def _one_epoch(
     towers: TwoTowers,
     loss: Loss,
-    batches: list[Tensor],
+    rows: DeviceRows,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     batch_size: int,
 ) -> float:
     towers.train()
-    history, length, target = batches
-    total = torch.zeros((), device=target.device)
-    for batch in torch.randperm(len(target)).to(target.device).split(batch_size):
-        value = loss(towers, history[batch], length[batch], target[batch])
+    device = rows.target.device
+    total = torch.zeros((), device=device)
+    for batch in torch.randperm(len(rows)).to(device).split(batch_size):
+        value = loss(towers, rows.history[batch], rows.length[batch], rows.target[batch])
         optimiser.zero_grad()
         value.backward()
         torch.nn.utils.clip_grad_norm_(towers.parameters(), 1.0)
@@ -194,7 +187,7 @@ def _one_epoch(
         schedule.step()
         total += value.detach() * len(batch)
     towers.eval()
-    return total.item() / len(target)
+    return total.item() / len(rows)
 
 
 def _warm_up_and_decay(steps: int) -> Callable[[int], float]:

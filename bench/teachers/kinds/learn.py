@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from bench.data.rows import PreparedData, Rows
-from bench.teachers.build import Product
+from bench.teachers.builder import Product
 from bench.teachers.kinds.alignment import PreferenceAlignment, in_batch
 from bench.teachers.kinds.ensemble import listed
 from bench.teachers.kinds.fitting import Fitted, Progress, fit, full_softmax
@@ -110,7 +110,7 @@ class LearnTeacher(TowerTeacher):
     ) -> Product:
         """Encode the texts, align them on the training rows, write down what came of it."""
         product, fitted = cls.told(options, data, cache, device, progress)
-        trajectories, _, _ = listed(
+        trajectories, _ = listed(
             [fitted], data.train, data.n_items, TRAJECTORY_LENGTH, device, progress
         )
         return replace(

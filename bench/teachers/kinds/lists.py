@@ -8,14 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from bench.data.rows import Rows
 from bench.evaluation.ranking import target_ranks
-from bench.teachers.kinds.fitting import columns
+from bench.teachers.kinds.blocks import blocks, unseen
 from bench.teachers.kinds.tower import TwoTowers
-
-BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -47,11 +44,9 @@ def rank_targets(towers: TwoTowers, rows: Rows) -> NDArray[np.int32]:
     """Rank of each row's target over the catalogue, int32 [R]; ties count against the target."""
     ranks = []
     points, device = towers.points(), towers.texts.device
-    for start in range(0, len(rows), BLOCK):
-        part = slice(start, start + BLOCK)
-        history, length, target = (column.to(device) for column in columns(rows, part))
-        logits = towers.logits(points, towers.queries(points, history, length))
-        ranks.append(target_ranks(logits, target - 1).cpu())
+    for _, block in blocks(rows, device):
+        logits = towers.logits(points, towers.queries(points, block.history, block.length))
+        ranks.append(target_ranks(logits, block.target - 1).cpu())
     return torch.cat(ranks).numpy().astype(np.int32)
 
 
@@ -69,16 +64,14 @@ def ranked_lists(towers: TwoTowers, rows: Rows, size: int, keep_target: bool = T
     points, device = towers.points(), towers.texts.device
     size = min(size, len(points) - rows.history.shape[1])
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for start in range(0, len(rows), BLOCK):
-        part = slice(start, start + BLOCK)
-        history, length, target = (column.to(device) for column in columns(rows, part))
-        queries = towers.queries(points, history, length)
-        logits = functional.pad(towers.logits(points, queries), (1, 0), value=-torch.inf)
-        seen = torch.where(history == target[:, None], 0, history) if keep_target else history
-        closest = logits.scatter(1, seen, -torch.inf).topk(size).indices
+    for _, block in blocks(rows, device):
+        queries = towers.queries(points, block.history, block.length)
+        kept = block.target if keep_target else None
+        logits = unseen(towers.logits(points, queries), block.history, kept)
+        closest = logits.topk(size).indices
         distance = (queries[:, None] - points[closest - 1]).norm(dim=2)
         # Rounding can order near ties otherwise in logits than in distances.
         distance, order = distance.sort(dim=1, stable=True)
-        truth = (queries - points[target - 1]).norm(dim=1)
+        truth = (queries - points[block.target - 1]).norm(dim=1)
         parts.append((closest.gather(1, order).int().cpu(), distance.cpu(), truth.cpu()))
     return Lists(*(torch.cat(column).numpy() for column in zip(*parts, strict=True)))

@@ -237,7 +237,7 @@ class TimeLeft:
         return f"at most {max(0, self.steps - self.done) * mean:.0f} s left"
 
 
-def rows_where(rows: Rows, chosen: NDArray[np.bool_]) -> Rows:
-    """The rows that are True in `chosen`, bool [R], in their order."""
+def rows_where(rows: Rows, chosen: NDArray[np.bool_] | slice) -> Rows:
+    """The rows that are True in `chosen`, bool [R], or that it cuts out, in their order."""
     columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
     return Rows(*(np.asarray(column)[chosen] for column in columns))

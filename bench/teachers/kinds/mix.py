@@ -31,12 +31,15 @@ from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
-from bench.teachers.build import KINDS, TEXTS, Product, resolved_options, texts_hash
+from bench.teachers.builder import KINDS, Product, resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
-from bench.teachers.kinds.ensemble import TOLD, blocks, scores_of
+from bench.teachers.kinds.blocks import blocks, unseen
+from bench.teachers.kinds.ensemble import TOLD
 from bench.teachers.kinds.fitting import SELECT, Fitted
 from bench.teachers.kinds.lists import Lists
 from bench.teachers.kinds.members import Member
+from bench.teachers.recipe import TEXTS, texts_hash
+from bench.training.rows import DeviceRows
 
 Progress = Callable[[str], None]
 Shares = tuple[float, ...]
@@ -189,11 +192,10 @@ def ranks_of(
         int32 [R] for each of `tried`.
     """
     ranks: list[list[Tensor]] = [[] for _ in tried]
-    for part in blocks(rows):
-        told = torch.stack([log_probabilities(members, rows, part, device) for members in parts])
-        target = torch.from_numpy(np.asarray(rows.target[part], dtype=np.int64)).to(device) - 1
+    for _, block in blocks(rows, device):
+        told = torch.stack([log_probabilities(members, block) for members in parts])
         for found, shares in zip(ranks, tried, strict=True):
-            found.append(target_ranks(_weighted(told, shares), target).cpu())
+            found.append(target_ranks(_weighted(told, shares), block.target - 1).cpu())
     return [torch.cat(found).numpy().astype(np.int32) for found in ranks]
 
 
@@ -215,26 +217,21 @@ def mixed_lists(
     """
     used = [(members, share) for members, share in zip(parts, shares, strict=True) if share]
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for part in blocks(rows):
-        told = [log_probabilities(members, rows, part, device) for members, _ in used]
+    for _, block in blocks(rows, device):
+        told = [log_probabilities(members, block) for members, _ in used]
         scores = _weighted(torch.stack(told), [share for _, share in used])
-        history, target = (
-            torch.from_numpy(np.asarray(column[part], dtype=np.int64)).to(device)
-            for column in (rows.history, rows.target)
-        )
-        truth = scores.gather(1, target[:, None] - 1)[:, 0]
-        seen = torch.where(history == target[:, None], 0, history)
-        open_to = functional.pad(scores, (1, 0)).scatter(1, seen, -torch.inf)
-        open_to[:, 0] = -torch.inf
-        best, ids = open_to.topk(min(size, scores.shape[1] - history.shape[1]))
+        truth = scores.gather(1, block.target[:, None] - 1)[:, 0]
+        most = min(size, scores.shape[1] - block.history.shape[1])
+        best, ids = unseen(scores, block.history, block.target).topk(most)
         found.append((ids.int().cpu(), -best.cpu(), -truth.cpu()))
     return Lists(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))
 
 
-def log_probabilities(members: Sequence[Member], rows: Rows, part: slice, device: str) -> Tensor:
-    """Mean log-softmax of members over the catalogue, float32 [B, N]."""
+def log_probabilities(members: Sequence[Member], block: DeviceRows) -> Tensor:
+    """Mean log-softmax of members over the catalogue, float32 [B, N], for B rows."""
     total: Tensor = sum(
-        functional.log_softmax(scores_of(member, rows, part, device), dim=1) for member in members
+        functional.log_softmax(member.scores(block.history, block.length, block.user), dim=1)
+        for member in members
     )  # type: ignore[assignment]
     return total / len(members)
 

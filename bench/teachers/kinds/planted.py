@@ -25,7 +25,7 @@ from bench.data.synthetic_config import GENERATOR, SyntheticConfig
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
-from bench.teachers.build import Product
+from bench.teachers.builder import Product
 
 Floats = NDArray[np.float64]
 

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.build import TEXTS, Product, texts_hash
+from bench.teachers.builder import Product
 from bench.teachers.kinds.encoder import MINILM, encode
+from bench.teachers.recipe import TEXTS, texts_hash
 
 BLOCK = 1024
 
@@ -43,7 +44,7 @@ class RawTextTeacher:
         progress: Callable[[str], None],
     ) -> Product:
         """Encode the texts; as a recommender it ranks by cosine to the last item's text."""
-        vectors = encode(data.item_texts, options.encoder, cache, progress, device)
+        vectors = encode(data.texts(), options.encoder, cache, progress, device)
         test_ranks = similarity_ranks(vectors, data.test)
         return Product(
             embeddings=vectors,

@@ -11,13 +11,14 @@ from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.build import TEXTS, Product, texts_hash
+from bench.teachers.builder import Product
 from bench.teachers.kinds.encoder import MINILM, encode
 from bench.teachers.kinds.fitting import SELECT, FitOptions, Fitted, Progress
 from bench.teachers.kinds.folds import OutOfFold, folds_of, out_of_fold
 from bench.teachers.kinds.lists import Lists, rank_targets, ranked_lists
 from bench.teachers.kinds.members import Member
 from bench.teachers.kinds.tower import TwoTowers
+from bench.teachers.recipe import TEXTS, texts_hash
 
 
 class TowerOptions(FitOptions):
@@ -74,7 +75,7 @@ class TowerTeacher:
     def _train(
         cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
     ) -> Train:
-        texts = torch.from_numpy(encode(data.item_texts, options.encoder, cache, progress, device))
+        texts = torch.from_numpy(encode(data.texts(), options.encoder, cache, progress, device))
 
         def validate(towers: TwoTowers) -> float:
             return metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]

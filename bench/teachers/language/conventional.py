@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from bench.data.rows import Ids, Rows
 from bench.evaluation.ranking import target_ranks
 from bench.files import write_whole
-from bench.teachers.kinds.ensemble import blocks, scores_of
+from bench.teachers.kinds.blocks import blocks, unseen
 from bench.teachers.kinds.members import Trained, rows_where
 from bench.teachers.language.questions import ListedRows
+from bench.training.rows import DeviceRows
 
 Progress = Callable[[str], None]
 
@@ -39,11 +39,10 @@ class Conventional:
         A row's history is left out, its target never.
         """
         found = []
-        for history, target, scores in self._blocks(rows):
-            seen = torch.where(history == target[:, None], 0, history)
-            padded = functional.pad(scores, (1, 0), value=-torch.inf).scatter(1, seen, -torch.inf)
-            most = min(size, scores.shape[1] - history.shape[1])
-            found.append(padded.topk(most).indices.int().cpu().numpy())
+        for block, scores in self._blocks(rows):
+            most = min(size, scores.shape[1] - block.history.shape[1])
+            best = unseen(scores, block.history, block.target).topk(most).indices
+            found.append(best.int().cpu().numpy())
         return np.concatenate(found)
 
     @torch.no_grad()
@@ -55,10 +54,10 @@ class Conventional:
             ties count against the target.
         """
         heads, ranks = [], []
-        for _, target, scores in self._blocks(rows):
+        for block, scores in self._blocks(rows):
             best = scores.topk(min(size, scores.shape[1])).indices + 1
             heads.append(best.int().cpu().numpy())
-            ranks.append(target_ranks(scores, target - 1).int().cpu().numpy())
+            ranks.append(target_ranks(scores, block.target - 1).int().cpu().numpy())
         return np.concatenate(heads), np.concatenate(ranks)
 
     def listed(self, rows: Rows, size: int, shortest: int) -> ListedRows:
@@ -76,14 +75,10 @@ class Conventional:
             preceding[long] = self.lists(without_last(rows_where(rows, long)), following.shape[1])
         return ListedRows(rows, following, preceding)
 
-    def _blocks(self, rows: Rows) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Histories int64 [B, L], targets int64 [B] and scores float32 [B, N], in order."""
-        for part in blocks(rows):
-            history, target = (
-                torch.from_numpy(np.asarray(column[part], dtype=np.int64)).to(self.device)
-                for column in (rows.history, rows.target)
-            )
-            yield history, target, scores_of(self.member, rows, part, self.device)
+    def _blocks(self, rows: Rows) -> Iterator[tuple[DeviceRows, Tensor]]:
+        """B rows at a time and their scores float32 [B, N], in order."""
+        for _, block in blocks(rows, self.device):
+            yield block, self.member.scores(block.history, block.length, block.user)
 
 
 def trained_or_kept(

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.fingerprints import digest
 from bench.data.rows import PreparedData
-from bench.errors import DataError
 
 Tokens = NDArray[np.int32]
 """One text, int32 [length]."""
@@ -102,12 +101,7 @@ def titles_of(data: PreparedData, end: str) -> list[str]:
     Raises:
         DataError: no item has a text.
     """
-    if not any(text.strip() for text in data.item_texts):
-        raise DataError(
-            f"the items of '{data.dataset}' have no titles, and this teacher reads nothing else; "
-            "import the dataset with a table of items that has a column 'title'"
-        )
-    titles = [text.split(end)[0] if end else text for text in data.item_texts]
+    titles = [text.split(end)[0] if end else text for text in data.texts()]
     return [title.strip() or token for title, token in zip(titles, data.item_tokens, strict=True)]
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.errors import BenchError, ConfigError
+from bench.folders import locked, replaced
 from bench.plan import digest
-from bench.teachers.build import locked, replaced
 from bench.teachers.kinds.encoder import quiet
 from bench.teachers.kinds.members import TimeLeft, derive
 from bench.teachers.language.instructions import Tokens, tokens_digest

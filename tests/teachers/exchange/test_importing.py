@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -99,7 +98,7 @@ def test_import_and_export_of_the_published_layout_is_the_identity(
         np.savetxt(desk.foreign / PUBLISHED[2], distances, fmt="%.9g")
         desk.bring()
         back = Path(place) / "back"
-        export_dllm2rec(desk.folder, toy, back)
+        export_dllm2rec(desk.folder, toy, back, lambda line: None)
         for name in PUBLISHED[1:]:
             assert (back / name).read_bytes() == (desk.foreign / name).read_bytes()
         again = torch.load(back / PUBLISHED[0], weights_only=True)
@@ -139,9 +138,14 @@ def test_ids_from_one_are_found_and_exported_from_zero(desk: Desk, folder: Folde
     assert any("count from 1, since 30 occurs" in line for line in report)
     for base in (0, 1):
         out = desk.home / f"out{base}"
-        export_dllm2rec(desk.folder, desk.data, out, base)
+        export_dllm2rec(desk.folder, desk.data, out, lambda line: None, base)
         np.testing.assert_array_equal(np.loadtxt(out / PUBLISHED[1]), folder.ids - 1 + base)
         assert load_knowledge(out, desk.data).rankings.equal(desk.knowledge().rankings)
+
+
+def test_a_base_of_no_ids() -> None:
+    with pytest.raises(DataError, match="lists of x hold no ids"):
+        find_base(np.zeros((0, 5)), 10, 1, "lists of x")
 
 
 def test_an_ambiguous_base_is_asked_for(desk: Desk) -> None:
@@ -250,6 +254,10 @@ def test_arrays_in_an_order_of_their_own(desk: Desk, dist: np.ndarray, folder: F
     np.testing.assert_array_equal(desk.knowledge().rankings[covered], np.delete(folder.ids, 4, 0))
     assert "left out 1 lists that are shorter" in report
 
+    np.save(desk.foreign / "rankings.npy", np.full((N_ROWS, 1), N_ITEMS))
+    with pytest.raises(DataError, match=r"rankings\.npy: no training row has a list of items"):
+        desk.bring(items=desk.home / "order.txt", id_base=0, force=True)
+
 
 def test_titles_that_repeat_tie_by_popularity_and_token(make_data: Any, tmp_path: Path) -> None:
     texts = [f"Tom &amp; no  {index // 2}" for index in range(N_ITEMS)]
@@ -285,6 +293,42 @@ def test_the_preference_among_ties(data: PreparedData) -> None:
     count = Counter(data.train.target.tolist())
     key = lambda item: (-count[item], data.item_tokens[item - 1])  # noqa: E731
     assert preference(data).tolist() == sorted(range(1, N_ITEMS + 1), key=key)
+
+
+# -- one value a row -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["truth_distance.txt", "truth_distance.npy"])
+def test_the_distances_of_targets(name: str, desk: Desk, folder: Folder) -> None:
+    folder.path = desk.foreign
+    folder.published()
+    if name.endswith(".txt"):
+        np.savetxt(desk.foreign / name, folder.truth)
+    else:
+        np.save(desk.foreign / name, folder.truth)
+    desk.bring()
+    np.testing.assert_array_equal(desk.knowledge().truth_distance, folder.truth)
+    assert "truth-distance" in read_manifest(desk.folder).signals
+
+
+def test_rows_that_lists_do_not_cover(desk: Desk, folder: Folder) -> None:
+    folder.path = desk.foreign
+    folder.ids[3] = 999
+    folder.published()
+    covered = np.arange(N_ROWS) != 3
+    np.save(desk.foreign / "covered.npy", covered)
+    report = desk.bring()
+    knowledge = desk.knowledge()
+    np.testing.assert_array_equal(knowledge.covered, covered)
+    np.testing.assert_array_equal(knowledge.rankings[covered], folder.ids[covered])
+    assert "239 of 240 training rows covered (99.6%)" in report
+
+
+def test_text_cannot_say_what_is_covered(desk: Desk, folder: Folder) -> None:
+    folder.path = desk.foreign
+    folder.published()
+    np.savetxt(desk.foreign / "covered.txt", np.ones(N_ROWS), fmt="%d")
+    assert "covered.txt holds float64, bool expected" in desk.refused(kind=ArtifactError)
 
 
 # -- embeddings ----------------------------------------------------------------------------------
@@ -578,6 +622,21 @@ def test_the_suites_own_layout_is_not_imported(desk: Desk, folder: Folder) -> No
         ({"embeddings.npy": np.ones((N_ITEMS, 2), dtype=int)}, {}, "holds int64, floats expected"),
         ({"dist.npy": np.ones((N_ROWS, 4))}, {}, "4 values a row, and there are 30 items"),
         ({"rankings.npy": np.full((N_ROWS, 2), 0.5)}, {}, "holds values that are no item ids"),
+        (
+            {"rankings.npy": np.ones((N_ROWS, 2)), "covered.npy": np.zeros(N_ROWS, dtype=bool)},
+            {},
+            "covered.npy covers no row",
+        ),
+        (
+            {"rankings.npy": np.ones((N_ROWS, 2)), "covered.npy": np.ones(60, dtype=bool)},
+            {},
+            "covered.npy has shape (60,), expected (240,); as many as valid has",
+        ),
+        (
+            {"rankings.npy": np.ones((N_ROWS, 2)), "truth_distance.npy": np.ones((N_ROWS, 2))},
+            {"id_base": 0},
+            "truth_distance.npy has shape (240, 2), expected (240,)",
+        ),
         ({"rankings.npy": np.array([{}])}, {}, "no plain .npy array"),
     ],
 )
@@ -605,7 +664,17 @@ def test_files_that_make_no_teacher(
             {"value": "distance"},
             "--value distance, but its column is 'score'",
         ),
-        ({"user": ["u0"], "ordinal": [4], "item": ["i99"]}, {}, "no item is a token of toy"),
+        (
+            {"user": ["u0"], "ordinal": [4], "item": ["i99"]},
+            {},
+            "no training row has a list of items that the catalogue knows: 'i99', the first, is no "
+            "token of toy",
+        ),
+        (
+            {"user": ["u0", "u0"], "ordinal": [204, 4], "item": ["i0", "i99"]},
+            {},
+            "no training row has a list of items that the catalogue knows: 'i99'",
+        ),
         (
             {"user": ["u77"], "ordinal": [4], "item": ["i0"]},
             {},
@@ -644,35 +713,3 @@ def test_names_that_are_taken(name: str, message: str, desk: Desk) -> None:
         import_teacher(
             name, Request([]), desk.data, Workspace(desk.home), desk.folder, lambda line: None
         )
-
-
-# -- export --------------------------------------------------------------------------------------
-
-
-def test_what_the_published_layout_has_no_place_for(folder: Folder, data: PreparedData) -> None:
-    out = folder.path.parent / "out"
-    covered = np.arange(N_ROWS) > 0
-    path = folder.binary()
-    np.save(path / "covered.npy", covered)
-    with pytest.raises(ConfigError, match="nothing of 1 of 240 rows"):
-        export_dllm2rec(path, data, out)
-    (path / "covered.npy").unlink()
-    folder.binary(signals=["embeddings"])
-    with pytest.raises(ConfigError, match="offers embeddings; DLLM2Rec's layout has"):
-        export_dllm2rec(path, data, out)
-    folder.embeddings[0] = np.nan
-    with pytest.raises(ArtifactError, match="NaN"):
-        export_dllm2rec(folder.binary(), data, out)
-    assert not out.exists()
-    out.mkdir()
-    with pytest.raises(ConfigError, match="there already"):
-        export_dllm2rec(path, data, out)
-
-
-def test_an_export_says_what_it_is(folder: Folder, data: PreparedData) -> None:
-    out = folder.path.parent / "out"
-    export_dllm2rec(folder.binary(metrics={"test": {"ndcg@20": 0.5}}), data, out, id_base=1)
-    told = json.loads((out / "teacher.json").read_text())
-    assert told["id_base"] == 1 and told["split_fingerprint"] == "split-a"
-    assert told["metrics"] == {"test": {"ndcg@20": 0.5}}
-    assert set(told["files"]) == set(PUBLISHED)

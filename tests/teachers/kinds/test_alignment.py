@@ -9,7 +9,8 @@ from torch import Tensor
 
 from bench.data.rows import PreparedData
 from bench.teachers.kinds.alignment import PreferenceAlignment, in_batch
-from bench.teachers.kinds.fitting import columns, full_softmax
+from bench.teachers.kinds.fitting import full_softmax
+from bench.training.rows import DeviceRows
 
 N, WIDTH = 30, 16
 
@@ -140,7 +141,8 @@ def test_both_losses_reach_every_parameter_that_a_history_needs(
 ) -> None:
     for loss in (in_batch, full_softmax):
         towers = network(texts)
-        loss(towers, *(column[:40] for column in columns(data.train))).backward()
+        rows = DeviceRows.of(data.train, torch.device("cpu"))
+        loss(towers, rows.history[:40], rows.length[:40], rows.target[:40]).backward()
         for name, parameter in towers.named_parameters():
             # What every key has more than another one cancels in the attention.
             if not name.endswith("key.bias"):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from bench.data.rows import PreparedData, Rows
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import SHIPPED, Workspace
-from bench.teachers.build import Product, ensure_teacher, resolved_options
+from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.contract import check, load_knowledge
 from bench.teachers.kinds.bigrec import GAMMAS, BigRecOptions, BigRecTeacher
@@ -319,7 +320,12 @@ def keys_of(rows: Rows) -> tuple[list[int], list[int]]:
 
 
 def test_a_sample_of_rows(
-    product: Product, books: PreparedData, model: Path, cache: Path, tmp_path: Path
+    product: Product,
+    books: PreparedData,
+    model: Path,
+    cache: Path,
+    ensure: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     raw = {
         "kind": "bigrec",
@@ -327,10 +333,9 @@ def test_a_sample_of_rows(
             {"model": str(model)}, OPTIONS, {"rows": 50, "evaluation_rows": 15}
         ),
     }
-    workspace = Workspace(tmp_path)
     (tmp_path / "tocf").mkdir()
     (tmp_path / "tocf" / ".cache").symlink_to(cache)
-    folder = ensure_teacher("some", raw, books, workspace, quiet)
+    folder = ensure("some", raw, books)
     knowledge = load_knowledge(folder, books)
     assert knowledge.covered is not None and knowledge.rankings is not None
     covered = knowledge.covered.numpy()
@@ -509,7 +514,7 @@ def test_without_peft(
 
 
 def test_a_dataset_without_titles(books: PreparedData, model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the items of 'books' have no titles"):
+    with pytest.raises(DataError, match="the items of 'books' have no texts"):
         built(replace(books, item_texts=[""] * N), model, tmp_path)
 
 

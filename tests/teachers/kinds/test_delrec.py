@@ -23,7 +23,7 @@ from bench.data.config import dataset_config
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError
 from bench.paths import Workspace
-from bench.teachers.build import resolved_options
+from bench.teachers.builder import resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.contract import check
 from bench.teachers.files import BINARY, DISTANCES, EMBEDDINGS, MANIFEST, RANKINGS, TEST_RANKS

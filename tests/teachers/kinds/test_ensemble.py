@@ -19,7 +19,7 @@ from bench.errors import BenchError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets as rank_student
 from bench.paths import Workspace
-from bench.teachers.build import Product, ensure_teacher, resolved_options
+from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import TeacherConfig
 from bench.teachers.contract import check, load_knowledge
 from bench.teachers.kinds import members as members_module
@@ -266,8 +266,10 @@ def test_members_that_agree_are_sure(toy: PreparedData) -> None:
 
 
 def test_a_catalogue_smaller_than_the_lists(trained: list[Member], toy: PreparedData) -> None:
-    trajectories, rankings, distances = listed(trained, toy.train, 30, 64, "cpu", quiet)
-    assert trajectories.shape[3] == 30 and rankings.shape[1] == distances.shape[1] == 26
+    trajectories, converged = listed(trained, toy.train, 30, 64, "cpu", quiet)
+    rankings, distances = combined(converged, toy.train, 30, "cpu")
+    assert trajectories.shape[3] == converged.shape[2] == 30
+    assert rankings.shape[1] == distances.shape[1] == 26
 
 
 def test_ranks_of_members_and_of_all(trained: list[Member], toy: PreparedData) -> None:
@@ -308,17 +310,18 @@ def test_same_seed_same_teacher_and_the_callers_randomness_is_left_alone(
     state = torch.get_rng_state()
     again = made(toy, small)
     assert torch.equal(torch.get_rng_state(), state)
-    lists, rankings, _ = listed(again, toy.train, 30, 8, "cpu", quiet)
+    lists, converged = listed(again, toy.train, 30, 8, "cpu", quiet)
+    rankings, _ = combined(converged, toy.train, 30, "cpu")
     np.testing.assert_array_equal(lists, product.trajectories)
+    np.testing.assert_array_equal(lists[:, -1], converged[:, :, :8])
     np.testing.assert_array_equal(rankings, product.rankings)
     other = made(toy, small.model_copy(update={"seed": 1}))
     assert (listed(other, toy.train, 30, 8, "cpu", quiet)[0] != lists).any()
 
 
-def test_what_is_built_can_be_read(toy: PreparedData, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
+def test_what_is_built_can_be_read(toy: PreparedData, ensure: Callable[..., Path]) -> None:
     lines: list[str] = []
-    folder = ensure_teacher("several", RAW, toy, workspace, lines.append)
+    folder = ensure("several", RAW, toy, lines.append)
     assert any("s left" in line for line in lines)
     knowledge = load_knowledge(folder, toy)
     assert knowledge.embeddings is None and knowledge.trajectory_names == tuple(NAMES)
@@ -407,21 +410,22 @@ def test_members_are_the_students_of_their_names(tmp_path: Path) -> None:
     assert elsewhere.members["mine"].parameters["hidden_size"] == 32  # type: ignore[attr-defined]
 
 
-def test_a_student_that_changed_since_is_another_teacher(toy: PreparedData, tmp_path: Path) -> None:
+def test_a_student_that_changed_since_is_another_teacher(
+    toy: PreparedData, ensure: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = tmp_path / "configs" / "students"
     folder.mkdir(parents=True)
     file = folder / "mine.yaml"
     text = "model: GRU4Rec\nparameters: {hidden_size: 8, embedding_size: 8}\n"
     file.write_text(text)
     raw = {"kind": "ensemble", "options": {"max_epochs": 1, "members": {"mine": {}}}}
-    workspace = Workspace(tmp_path)
-    ensure_teacher("one", raw, toy, workspace, quiet)
-    ensure_teacher("one", raw, toy, workspace, quiet)
+    ensure("one", raw, toy)
+    ensure("one", raw, toy)
     file.write_text(text + "training: {learning_rate: 0.5}\n")
     with pytest.raises(
         ConfigError, match=r"members\.mine\.training\.learning_rate is 0\.001 there and 0\.5 here"
     ):
-        ensure_teacher("one", raw, toy, workspace, quiet)
+        ensure("one", raw, toy)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import pytest
 
 from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError, ConfigError
-from bench.paths import Workspace
-from bench.teachers.build import Product, ensure_teacher
+from bench.teachers.builder import Product
 from bench.teachers.kinds.folds import OutOfFold, folds_of, out_of_fold
 from bench.teachers.kinds.lists import Lists
 from bench.teachers.kinds.text import TextOptions, TextTeacher
@@ -117,11 +116,11 @@ def test_out_of_fold_changes_the_lists_alone(
 
 
 def test_a_teacher_that_was_built_before_the_option_is_the_default_one(
-    options: dict[str, Any], make_data: Callable[..., PreparedData], tmp_path: Path
+    options: dict[str, Any], make_data: Callable[..., PreparedData], ensure: Callable[..., Path]
 ) -> None:
-    data, workspace = make_data(item_texts=TEXTS), Workspace(tmp_path)
+    data = make_data(item_texts=TEXTS)
     config = {"kind": "text", "options": options}
-    ensure_teacher("t", config, data, workspace, lambda line: None)
+    ensure("t", config, data)
     folded = {"kind": "text", "options": options | {"out_of_fold": {"folds": 2}}}
     with pytest.raises(ConfigError, match=r"out_of_fold\.folds is None there"):
-        ensure_teacher("t", folded, data, workspace, lambda line: None)
+        ensure("t", folded, data)

@@ -12,8 +12,6 @@ from pydantic import ValidationError
 
 from bench.data.rows import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.paths import Workspace
-from bench.teachers.build import ensure_teacher
 from bench.teachers.config import SIGNALS
 from bench.teachers.contract import check, load_knowledge
 from bench.teachers.kinds.learn import LearnOptions, align
@@ -67,7 +65,7 @@ def test_only_training_rows_are_learned_from_and_the_seed_decides(
 
 
 def test_what_is_built_can_be_read(
-    tiny_encoder: Path, make_data: Callable[..., PreparedData], tmp_path: Path
+    tiny_encoder: Path, make_data: Callable[..., PreparedData], ensure: Callable[..., Path]
 ) -> None:
     words = ["a b", "c d e", "f", "g h a c", "b e h"]
     data = make_data(
@@ -77,7 +75,7 @@ def test_what_is_built_can_be_read(
         "kind": "learn",
         "options": {**SMALL, "encoder": str(tiny_encoder), "pretrain_epochs": 1, "epochs": 2},
     }
-    folder = ensure_teacher("learn", raw, data, Workspace(tmp_path), quiet)
+    folder = ensure("learn", raw, data)
     manifest = read_manifest(folder)
     assert set(manifest.signals) == SIGNALS["learn"] and manifest.members == ["learn"]
     knowledge = load_knowledge(folder, data)

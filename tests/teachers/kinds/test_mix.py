@@ -13,7 +13,7 @@ from bench.data.rows import PreparedData
 from bench.errors import ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
-from bench.teachers.build import Product, ensure_teacher, resolved_options
+from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.contract import load_knowledge
 from bench.teachers.kinds.counting import MODELS
@@ -125,9 +125,11 @@ def test_lists_under_shares(
         assert lists.truth[row] == pytest.approx(-scores[row, rows.target[row] - 1], rel=1e-4)
 
 
-def test_the_whole(raw: dict[str, Any], data: PreparedData, tmp_path: Path) -> None:
+def test_the_whole(
+    raw: dict[str, Any], data: PreparedData, ensure: Callable[..., Path], tmp_path: Path
+) -> None:
     workspace = Workspace(tmp_path)
-    folder = ensure_teacher("mix", {"kind": "mix", "options": raw}, data, workspace, quiet)
+    folder = ensure("mix", {"kind": "mix", "options": raw}, data)
     manifest, knowledge = read_manifest(folder), load_knowledge(folder, data)
     assert set(manifest.signals) == SIGNALS["mix"]
     values = manifest.recipe["validation_ndcg@20_by_shares"]

@@ -18,8 +18,8 @@ from bench.data.synthetic import World
 from bench.errors import ConfigError, DataError
 from bench.evaluation.references import popularity_ranks
 from bench.paths import Workspace
-from bench.teachers.build import Product, ensure_teacher
-from bench.teachers.config import SIGNALS, TeacherConfig
+from bench.teachers.builder import Product
+from bench.teachers.config import SIGNALS
 from bench.teachers.contract import check
 from bench.teachers.kinds.planted import PlantedOptions, PlantedTeacher
 
@@ -128,10 +128,12 @@ def test_targets_of_validation_and_test_are_not_known(
     assert (first.test_ranks != second.test_ranks).any()
 
 
-def test_what_it_writes_keeps_the_contract(workspace: Workspace, prepare: Prepare) -> None:
+def test_what_it_writes_keeps_the_contract(
+    workspace: Workspace, prepare: Prepare, ensure: Callable[..., Path]
+) -> None:
     data = prepare()
-    config = TeacherConfig(kind="planted", options={"signal": 0.5})
-    folder = ensure_teacher("planted", config, data, workspace, quiet)
+    config = {"kind": "planted", "options": {"signal": 0.5}}
+    folder = ensure("planted", config, data)
     checked = check(folder, data)
     assert not checked.problems
     assert set(checked.manifest.signals) == SIGNALS["planted"]
@@ -141,7 +143,7 @@ def test_what_it_writes_keeps_the_contract(workspace: Workspace, prepare: Prepar
     path = workspace.home / "configs" / "datasets" / f"{NAME}.yaml"
     path.write_text(path.read_text().replace("{users: 700", "{seed: 3, users: 700"))
     with pytest.raises(ConfigError, match=r"world\.seed is 0 there and 3 here"):
-        ensure_teacher("planted", config, prepare(), workspace, quiet)
+        ensure("planted", config, prepare())
 
 
 def test_other_rows_than_the_worlds_are_refused(workspace: Workspace, prepare: Prepare) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from bench.data.rows import PreparedData
-from bench.errors import BenchError
+from bench.errors import BenchError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.kinds.fitting import Fitted
+from bench.teachers.kinds.learn import LearnTeacher
 from bench.teachers.kinds.lists import rank_targets, ranked_lists
-from bench.teachers.kinds.text import TextOptions, train_towers
+from bench.teachers.kinds.raw_text import RawTextTeacher
+from bench.teachers.kinds.text import TextOptions, TextTeacher, train_towers
 from bench.teachers.kinds.tower import TwoTowers
 
 OPTIONS = TextOptions(
@@ -98,3 +102,13 @@ def test_a_loss_that_is_no_number_is_an_error(data: PreparedData) -> None:
     texts = torch.full((data.n_items, 4), math.nan)
     with pytest.raises(BenchError, match="the loss became nan in epoch 1"):
         fitted(texts, data)
+
+
+@pytest.mark.parametrize("kind", [TextTeacher, RawTextTeacher, LearnTeacher])
+def test_items_without_texts_are_nothing_to_learn_from(
+    kind: Any, data: PreparedData, tmp_path: Path
+) -> None:
+    blank = dataclasses.replace(data, item_texts=["", " "] * (data.n_items // 2))
+    with pytest.raises(DataError, match=r"items of 'toy' have no texts.*such as ensemble"):
+        kind.build(kind.Options(), blank, tmp_path, "cpu", lambda line: None)
+    assert not list(tmp_path.iterdir())

@@ -84,7 +84,7 @@ def test_titles_of_items(make_data: Callable[..., PreparedData]) -> None:
 
 
 def test_a_dataset_without_titles(make_data: Callable[..., PreparedData]) -> None:
-    with pytest.raises(DataError, match=r"items of 'toy' have no titles.*a column 'title'"):
+    with pytest.raises(DataError, match=r"items of 'toy' have no texts.*a column 'title'"):
         titles_of(make_data(item_texts=[""] * 30), "")
 
 

@@ -1,0 +1,111 @@
+"""What a kind of teacher is: typed options, and a function that makes a product of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from bench.config import layers
+from bench.data.rows import PreparedData
+from bench.paths import Workspace
+from bench.registry import Registry
+from bench.teachers.config import TeacherConfig
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a builder makes.
+
+    Attributes:
+        metrics: the teacher's own metrics under the students' protocol, by split.
+        test_ranks: int32 [R_test], rank of every test target over the catalogue, or None.
+        recipe: how it was made: the resolved options and what became of them.
+        embeddings: float32 or float16 [N, D], row i - 1 is item i.
+        rankings: int32 [R, K_T], ids 1..N, best first, one row per training row.
+        distances: float32 [R, K_T], non-decreasing along a row.
+        truth_distance: float32 [R], distance to the row's own target.
+        covered: bool [R], False where the rows above are filler; None covers every row.
+        trajectories: int32 [M, C, R, K_T], ids 1..N, best first, of M models at C states of their
+            training.
+        generated: what a language model wrote for each of the R rows; None where it is silent.
+        members: names of the M models.
+        notes: what a reader of a leaderboard must know.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    test_ranks: NDArray[np.int32] | None
+    recipe: dict[str, Any]
+    embeddings: NDArray[np.float32] | NDArray[np.float16] | None = None
+    rankings: NDArray[np.int32] | None = None
+    distances: NDArray[np.float32] | None = None
+    truth_distance: NDArray[np.float32] | None = None
+    covered: NDArray[np.bool_] | None = None
+    trajectories: NDArray[np.int32] | None = None
+    generated: list[str | None] | None = None
+    members: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Builder(Protocol):
+    """A kind of teacher: typed options, and a function of options and data.
+
+    A kind whose options take up what other files say has a second static method,
+    `complete(options, dataset, workspace)`, that fills it in: what is built is then identified
+    by all that it was built from.
+    """
+
+    Options: ClassVar[type[BaseModel]]
+
+    @staticmethod
+    def build(
+        options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
+    ) -> Product:
+        """Make the knowledge; training rows are the only ones that may be learned from.
+
+        Args:
+            options: an instance of `Options`.
+            data: rows and catalogue.
+            cache: folder for what can be computed again and is costly.
+            device: name of the torch device to compute on.
+            progress: takes one line of text at a time.
+        """
+
+
+KINDS: Registry[type[Builder]] = Registry("teacher kind")
+KINDS.register("text", "bench.teachers.kinds.text:TextTeacher")
+KINDS.register("learn", "bench.teachers.kinds.learn:LearnTeacher")
+KINDS.register("raw-text", "bench.teachers.kinds.raw_text:RawTextTeacher")
+KINDS.register("ensemble", "bench.teachers.kinds.ensemble:EnsembleTeacher")
+KINDS.register("bigrec", "bench.teachers.kinds.bigrec:BigRecTeacher")
+KINDS.register("delrec", "bench.teachers.kinds.delrec:DelrecTeacher")
+KINDS.register("mix", "bench.teachers.kinds.mix:MixTeacher")
+KINDS.register("planted", "bench.teachers.kinds.planted:PlantedTeacher")
+
+
+def resolved_options(
+    config: TeacherConfig, dataset: str, workspace: Workspace, where: str
+) -> BaseModel:
+    """The options of a kind for one dataset, with all that they take from other files.
+
+    Args:
+        config: kind and options.
+        dataset: name of the dataset.
+        workspace: whose files the options may name.
+        where: what the options are called in messages.
+
+    Raises:
+        ConfigError: a wrong option, an unknown kind.
+    """
+    builder, asked = KINDS.get(config.kind), config.options_for(dataset)
+    complete = getattr(builder, "complete", None)
+    if complete is not None:
+        asked = complete(asked, dataset, workspace)
+    return layers.build(builder.Options, asked, where)

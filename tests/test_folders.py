@@ -1,0 +1,176 @@
+"""A folder is there whole or not at all, and one process at a time makes it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from bench import folders
+from bench.errors import ConfigError
+from bench.folders import created, locked, replaced, scratch
+
+Making = Callable[[Path], AbstractContextManager[Path]]
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+@pytest.fixture(params=["some", "a[1]*"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What is made, with a plain name and one that means something to a shell."""
+    return tmp_path / "home" / request.param
+
+
+def names(folder: Path) -> list[str]:
+    """What is beside the folder, itself included."""
+    return sorted(path.name for path in folder.parent.iterdir())
+
+
+@pytest.mark.parametrize("making", [created, replaced])
+def test_it_appears_whole(folder: Path, making: Making) -> None:
+    with making(folder) as temporary:
+        (temporary / "file").write_text("new")
+        assert not folder.exists()
+    assert (folder / "file").read_text() == "new"
+    assert names(folder) == [folder.name]
+
+
+@pytest.mark.parametrize("making", [created, replaced])
+def test_a_failure_leaves_nothing(folder: Path, making: Making) -> None:
+    with pytest.raises(RuntimeError, match="power cut"), making(folder) as temporary:
+        (temporary / "file").write_text("half")
+        raise RuntimeError("power cut")
+    assert names(folder) == []
+
+
+def test_what_was_there_is_replaced_or_stays(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "old").touch()
+    with pytest.raises(RuntimeError, match="power cut"), replaced(folder):
+        raise RuntimeError("power cut")
+    assert names(folder) == [folder.name] and (folder / "old").exists()
+    with replaced(folder) as temporary:
+        (temporary / "new").touch()
+    assert names(folder) == [folder.name]
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_what_is_put_there_meanwhile_stays(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be written to"), created(folder) as temporary:
+        (temporary / "ours").touch()
+        folder.mkdir()
+        (folder / "theirs").touch()
+    assert names(folder) == [folder.name]
+    assert [path.name for path in folder.iterdir()] == ["theirs"]
+
+
+def _die_within(folder: Path) -> None:
+    with scratch(folder) as temporary:
+        (temporary / "file").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("making", [scratch, created, replaced])
+def test_what_a_killed_process_left_is_swept(folder: Path, making: Making) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_die_within, args=(folder,))
+    process.start()
+    process.join(60)
+    (left,) = names(folder)
+    with making(folder):
+        assert left not in names(folder)
+    assert left not in names(folder)
+
+
+def test_a_neighbours_folder_is_not_swept(folder: Path) -> None:
+    neighbour = folder.with_name(f"{folder.name}.leave-one-out-4")
+    with scratch(neighbour) as theirs, scratch(folder):
+        assert theirs.is_dir()
+
+
+@pytest.mark.parametrize("making", [scratch, created, replaced])
+def test_a_place_that_cannot_be_written_to(tmp_path: Path, making: Making) -> None:
+    (tmp_path / "home").write_text("a file where a folder should be")
+    with (
+        pytest.raises(ConfigError, match="home/some cannot be written to: "),
+        making(tmp_path / "home" / "some"),
+    ):
+        pytest.fail("there is nothing to write to")
+
+
+@pytest.mark.parametrize("making", [created, replaced])
+def test_a_disk_that_is_full(folder: Path, making: Making) -> None:
+    with pytest.raises(ConfigError, match="cannot be written to: No space left"), making(folder):
+        raise OSError(28, "No space left on device")
+    assert names(folder) == []
+
+
+# -- the lock --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_who_waits_is_told_so_once(
+    folder: Path, within: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "PATIENCE", 0.0)
+    lock_file = folder / ".lock" if within else None
+    lines: list[str] = []
+    waits, order = threading.Event(), []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        waits.set()
+
+    def second() -> None:
+        with locked(folder, hear, lock_file):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked(folder, lines.append, lock_file):
+        thread.start()
+        assert waits.wait(10)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert lines == [f"another process is working on {folder}; waiting for it"]
+
+
+def test_the_files_of_locks(folder: Path) -> None:
+    """Other versions of the suite hold the same ones: their names must stay."""
+    with locked(folder, quiet):
+        assert _is_held(folder.with_name(f".{folder.name}.lock"))
+    assert not _is_held(folder.with_name(f".{folder.name}.lock"))
+    with locked(folder, quiet, folder / ".lock"):
+        assert _is_held(folder / ".lock")
+
+
+def _is_held(lock_file: Path) -> bool:
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(blocking=False)
+    except TimeoutError:
+        return True
+    lock.release()
+    return False
+
+
+def test_a_lock_in_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where a folder should be")
+    place = tmp_path / "home" / "some"
+    with pytest.raises(ConfigError, match=f"{place} cannot be written to: "), locked(place, quiet):
+        pytest.fail("nothing is locked")
+
+
+def test_a_failure_lets_go(folder: Path) -> None:
+    with pytest.raises(RuntimeError, match="power cut"), locked(folder, quiet):
+        raise RuntimeError("power cut")
+    assert not _is_held(folder.with_name(f".{folder.name}.lock"))
