@@ -94,13 +94,7 @@ class MethodEntry:
     def load(self) -> Any:
         """The method's class (imports torch)."""
         if self.module is None:
-            name = f"bench_plugin_{hashlib.sha256(str(self.path).encode()).hexdigest()[:12]}"
-            if name not in sys.modules:
-                spec = importlib.util.spec_from_file_location(name, self.path)
-                assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file
-                module = importlib.util.module_from_spec(spec)
-                sys.modules[name] = module
-                spec.loader.exec_module(module)
+            _import_plugin(self.path)
         else:
             importlib.import_module(self.module)
         return _LOADED[self.name]
@@ -126,8 +120,8 @@ class MethodRegistry:
         """Register the methods of a file outside the tree.
 
         Raises:
-            ConfigError: the file is missing, is not Python, or registers no method that can be
-                read from its source.
+            ConfigError: the file is missing, is not Python, registers no method that can be read
+                from its source, or one whose name is taken.
         """
         if not path.is_file():
             raise ConfigError(f"--plugin {path}: no such file")
@@ -151,14 +145,15 @@ class MethodRegistry:
             _logger.warning("left out: %s", error)
 
     def _read(self, path: Path, module: str | None) -> list[MethodEntry]:
-        entries = list(_entries_in(path, module))
-        for entry in entries:
-            known = self._found.setdefault(entry.name, entry)
-            if known.path != entry.path:
-                raise ConfigError(
-                    f"two methods are called '{entry.name}': {known.path} and {entry.path}"
-                )
-        return entries
+        entries: dict[str, MethodEntry] = {}
+        for entry in _entries_in(path, module):
+            known = self._found.get(entry.name, entry)
+            if entry.name in entries or known.path != path:
+                where = " and ".join(map(str, dict.fromkeys([known.path, path])))
+                raise ConfigError(f"two methods are called '{entry.name}': {where}")
+            entries[entry.name] = known
+        self._found |= entries
+        return list(entries.values())
 
 
 _LOADED: dict[str, type] = {}
@@ -178,6 +173,21 @@ def register_method(name: str, /, *, needs: Iterable[str] = ()) -> Callable[[typ
         return cls
 
     return decorate
+
+
+def _import_plugin(path: Path) -> None:
+    """Run a plug-in's file, once in a process; one that failed is run again."""
+    name = f"bench_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 def _file_of(point: EntryPoint) -> Path:

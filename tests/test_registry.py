@@ -150,3 +150,34 @@ def test_what_lies_outside_of_packages_is_not(tmp_path: Path) -> None:
         (entry,) = MethodRegistry().add_plugin(path)
         digests.add(entry.code_digest)
     assert len(digests) == 1
+
+
+def test_a_plug_in_that_fails_says_why_every_time(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "mine.py",
+        "from bench.registry import register_method\n"
+        '@register_method("fails-when-run")\nclass Mine: ...\n1 / 0\n',
+    )
+    (entry,) = MethodRegistry().add_plugin(path)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            entry.load()
+    write(path, path.read_text().replace("1 / 0\n", ""))
+    assert entry.load().__name__ == "Mine"
+
+
+def test_one_name_for_two_classes_of_a_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.py", f"{GOOD}{GOOD.replace('class Good', 'class Better')}")
+    methods = MethodRegistry()
+    with pytest.raises(ConfigError, match=f"^two methods are called 'good': {path}$"):
+        methods.add_plugin(path)
+    assert list(methods) == []
+
+
+def test_one_name_in_two_files_is_refused_and_the_same_file_is_not(tmp_path: Path) -> None:
+    first, second = (write(tmp_path / name, GOOD) for name in ("first.py", "second.py"))
+    methods = MethodRegistry()
+    assert methods.add_plugin(first) == methods.add_plugin(first)
+    with pytest.raises(ConfigError, match=f"are called 'good': {first} and {second}$"):
+        methods.add_plugin(second)
+    assert [entry.path for entry in methods] == [first]

@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from bench.cli import options
+from bench.cli.printing import progress, show
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
-    from bench.data.rows import PreparedData
+    from bench.cli.rows import Asked
 
 command = click.Group("data", help="Fetch, import, prepare and describe datasets.")
-
-_protocol = click.option(
-    "--protocol",
-    metavar="NAME",
-    help="temporal, timepoint, leave-one-out or given.  [the dataset's own]",
-)
-_overrides = click.option(
-    "--set",
-    "overrides",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Such as protocol.history=20 or protocol.filters.user_core=5.",
-)
 
 
 @command.command("prepare")
 @click.argument("dataset")
-@_protocol
-@_overrides
-def prepare(dataset: str, protocol: str | None, overrides: tuple[str, ...]) -> None:
+@options.rows
+def prepare(asked: Asked) -> None:
     """Make the prediction rows of DATASET; fetch its source if need be."""
-    _show(_describe(dataset, protocol, overrides))
+    _describe(asked)
 
 
 @command.command("info")
 @click.argument("dataset")
-@_protocol
-@_overrides
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-def info(dataset: str, protocol: str | None, overrides: tuple[str, ...], form: str) -> None:
+@options.rows
+@options.form
+def info(asked: Asked, form: str) -> None:
     """Counts, fingerprint and comparison with the publication of DATASET."""
-    description = _describe(dataset, protocol, overrides)
-    if form == "json":
-        click.echo(json.dumps(description, indent=2))
-    else:
-        _show(description)
+    _describe(asked, form)
 
 
 @command.command("import")
@@ -89,6 +71,7 @@ def import_(
 
     Common column names are recognised.
     """
+    from bench.cli.rows import Asked
     from bench.config import layers
     from bench.data import importing
 
@@ -96,29 +79,15 @@ def import_(
     tables = importing.tables_at(path, items, columns, layout=layout, file_order=file_order)
     data = importing.read(tables)
     configured = dataset in layers.names("datasets", workspace)
-    importing.store(dataset, data, workspace, configured=configured)
-    _show(_describe(dataset, None, ()))
+    importing.store(dataset, data, workspace, progress, configured=configured)
+    _describe(Asked(dataset, None, ()))
 
 
-def _describe(dataset: str, protocol: str | None, overrides: tuple[str, ...]) -> dict[str, Any]:
-    from bench.config.overrides import Overrides, protocol_of
+def _describe(asked: Asked, form: str = "text") -> None:
+    """Prepare what was asked for, and print what there is to say about it."""
     from bench.data import describe, store
-    from bench.data.config import dataset_config
 
-    workspace = Workspace.current()
-    config = dataset_config(dataset, workspace)
-    given = Overrides(overrides)
-    chosen = protocol_of(config, protocol, given)
-    given.refuse_unused()
-    data: PreparedData = store.prepare(dataset, config, chosen, workspace, _progress)
-    return describe.describe(data, config, store.about(dataset, chosen.slug, workspace))
-
-
-def _show(description: dict[str, Any]) -> None:
-    from bench.data.describe import as_text
-
-    click.echo(as_text(description))
-
-
-def _progress(line: str) -> None:
-    click.echo(line, err=True)
+    rows = asked.rows()
+    data = rows.data()
+    about = store.about(rows.dataset, rows.protocol.slug, rows.workspace)
+    show(describe.describe(data, rows.config, about), form, describe.as_text)

@@ -60,8 +60,9 @@ def _findings(workspace: Workspace) -> Iterator[Finding]:
     yield _recbole()
     yield _encoder()
     yield _results(workspace)
-    prepared = _prepared(workspace)
-    yield from _datasets(workspace, prepared)
+    prepared, others, broken = _state_of_datasets(workspace)
+    yield from broken
+    yield from _datasets(prepared, others)
     yield from _teachers(workspace, prepared)
 
 
@@ -74,7 +75,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _device() -> Finding:
-    from bench.execution.environment import available_cores, resolve_device
+    from bench.execution.devices import available_cores, resolve_device
 
     if importlib.util.find_spec("torch") is None:
         return Finding("device", False, "unknown without torch", "make install")
@@ -129,17 +130,36 @@ def _results(workspace: Workspace) -> Finding:
     return Finding("results", True, f"{len(store.records())} records in {store.folder}")
 
 
-def _datasets(workspace: Workspace, prepared: dict[str, str]) -> Iterator[Finding]:
-    from bench.data.config import dataset_names
+def _state_of_datasets(
+    workspace: Workspace,
+) -> tuple[dict[str, str], list[str], list[Finding]]:
+    """Those prepared with the protocol that their file names, those not, and what is broken."""
+    from bench.data.config import dataset_config, dataset_names
+    from bench.data.store import fingerprint
 
-    names = dataset_names(workspace)
+    prepared: dict[str, str] = {}
+    others: list[str] = []
+    broken: list[Finding] = []
+    for name in dataset_names(workspace):
+        try:
+            slug = dataset_config(name, workspace).protocol.slug
+            if fingerprint(name, slug, workspace) is None:
+                others.append(name)
+            else:
+                prepared[name] = slug
+        except BenchError as error:
+            broken.append(Finding(f"dataset {name}", False, str(error), optional=True))
+    return prepared, others, broken
+
+
+def _datasets(prepared: dict[str, str], others: list[str]) -> Iterator[Finding]:
     for name, slug in prepared.items():
         yield Finding(f"dataset {name}", True, f"prepared under {slug}")
     yield Finding(
         "other datasets",
-        not (others := [name for name in names if name not in prepared]),
-        f"{len(others)} of {len(names)} are not prepared (bench run does, or asks for files): "
-        f"{_some(others)}",
+        not others,
+        f"{len(others)} of {len(others) + len(prepared)} are not prepared (bench run does, or asks "
+        f"for files): {_some(others)}",
         "bench data prepare NAME; bench list datasets says what they are",
         optional=True,
     )
@@ -169,19 +189,6 @@ def _teachers(workspace: Workspace, prepared: dict[str, str]) -> Iterator[Findin
             f"bench teacher build --dataset {dataset} --teacher NAME",
             optional=True,
         )
-
-
-def _prepared(workspace: Workspace) -> dict[str, str]:
-    """Datasets that are ready, with the protocol that their file names."""
-    from bench.data.config import dataset_config, dataset_names
-    from bench.data.store import fingerprint
-
-    slugs = {
-        name: dataset_config(name, workspace).protocol.slug for name in dataset_names(workspace)
-    }
-    return {
-        name: slug for name, slug in slugs.items() if fingerprint(name, slug, workspace) is not None
-    }
 
 
 def _some(names: list[str]) -> str:

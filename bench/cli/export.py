@@ -9,7 +9,9 @@ import click
 
 @click.command()
 @click.argument("key")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="File.  [KEY.pth]")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="File.  [KEY.pth]"
+)
 @click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
 def command(key: str, output: Path | None, results: Path | None) -> None:
     """Write the student of the trial KEY (any unique beginning) as a RecBole checkpoint.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from bench.cli import options
+from bench.cli.printing import show
+from bench.cli.tables import aligned
 from bench.paths import Workspace
 
 Entry = dict[str, Any]
@@ -20,19 +22,11 @@ Entry = dict[str, Any]
     "kind",
     type=click.Choice(["methods", "datasets", "students", "teachers", "suites", "results"]),
 )
-@click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
-@click.option(
-    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="More methods."
-)
-@click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
-def command(kind: str, form: str, plugins: tuple[Path, ...], results: Path | None) -> None:
+@options.form
+@options.plugins
+@options.results
+def command(kind: str, form: str, results: Path | None) -> None:
     """List what can be named in other commands, or the records there are."""
-    from bench.registry import METHODS
-
-    for plugin in plugins:
-        METHODS.add_plugin(plugin)
     workspace = Workspace.current()
     listings: dict[str, Callable[[], list[Entry]]] = {
         "methods": lambda: _methods(workspace),
@@ -43,12 +37,10 @@ def command(kind: str, form: str, plugins: tuple[Path, ...], results: Path | Non
         "results": lambda: _results(results or workspace.results),
     }
     entries = listings[kind]()
-    if form == "json":
-        click.echo(json.dumps(entries, indent=2))
-    elif not entries:
+    if not entries and form == "text":
         click.echo(f"no {kind} yet", err=True)
     else:
-        click.echo(_text(entries))
+        show(entries, form, _text)
 
 
 def _methods(workspace: Workspace) -> list[Entry]:
@@ -88,14 +80,12 @@ def _students(workspace: Workspace) -> list[Entry]:
 
 def _teachers(workspace: Workspace) -> list[Entry]:
     from bench.config import layers
-    from bench.teachers.config import TeacherConfig
+    from bench.config.files import read_teacher
 
-    entries = []
-    for name in layers.names("teachers", workspace):
-        where = str(layers.locate("teachers", name, workspace))
-        config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), where)
-        entries.append({"name": name, "summary": config.summary, "kind": config.kind})
-    return entries
+    files = {name: read_teacher(name, workspace) for name in layers.names("teachers", workspace)}
+    return [
+        {"name": name, "summary": file.summary, "kind": file.kind} for name, file in files.items()
+    ]
 
 
 def _suites(workspace: Workspace) -> list[Entry]:
@@ -130,8 +120,6 @@ def _results(folder: Path) -> list[Entry]:
 
 
 def _text(entries: list[Entry]) -> str:
-    from bench.cli.tables import aligned
-
     rest = [key for key in entries[0] if key not in ("name", "summary")]
     rows = [["name", *rest, "summary"]]
     for entry in entries:

@@ -1,4 +1,4 @@
-"""Options that several commands share: what to run, and where to run it."""
+"""Options that several commands share: what to run, where to run it, and how to show it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from bench.execution.environment import Jobs
+    from bench.execution.devices import Jobs
 
 Command = Callable[..., None]
 
@@ -22,6 +22,22 @@ def _jobs(context: click.Context, option: click.Parameter, value: str) -> Jobs:
         raise click.BadParameter(f"'{value}' is neither a number from 1 nor auto")
     return int(value)
 
+
+protocol = click.option(
+    "--protocol",
+    metavar="NAME",
+    help="temporal, timepoint, leave-one-out or given.  [the dataset's own]",
+)
+
+device = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."
+)
+
+results = click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
+
+form = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 
 _AXES = (
     click.option("--method", "-m", "methods", multiple=True, help="NAME, NAME:VARIANT or all."),
@@ -42,7 +58,7 @@ _AXES = (
         "popularity, oracle.",
     ),
     click.option("--seeds", multiple=True, help="Such as 0-4 or 0,2,5.  [0]"),
-    click.option("--protocol", help="temporal or leave-one-out.  [the dataset's own]"),
+    protocol,
     click.option("--suite", help="A grid from configs/suites/; other options replace its axes."),
     click.option(
         "--set",
@@ -51,19 +67,18 @@ _AXES = (
         metavar="KEY=VALUE",
         help="training.*, student.*, method.*, protocol.* or teacher.*",
     ),
-    click.option(
-        "--plugin",
-        "plugins",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="A file with methods of your own.",
-    ),
+)
+
+_PROTOCOL_PARTS = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Such as protocol.history=20 or protocol.filters.user_core=5.",
 )
 
 _EXECUTION = (
-    click.option(
-        "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."
-    ),
+    device,
     click.option(
         "--jobs",
         "-j",
@@ -76,7 +91,7 @@ _EXECUTION = (
         type=click.IntRange(min=1),
         help="CPU threads of each trial.  [cores / jobs; 1 with --jobs auto]",
     ),
-    click.option("--results", type=click.Path(path_type=Path), help="Folder of the records."),
+    results,
     click.option(
         "--retry-failed", is_flag=True, help="Run trials again whose record is a failure."
     ),
@@ -98,15 +113,11 @@ def selection(command: Command) -> Command:
         protocol: str | None,
         suite: str | None,
         overrides: tuple[str, ...],
-        plugins: tuple[Path, ...],
         **others: Any,
     ) -> None:
         from bench.config.selection import Selection, read_suite
         from bench.paths import Workspace
-        from bench.registry import METHODS
 
-        for plugin in plugins:
-            METHODS.add_plugin(plugin)
         chosen = Selection(
             methods=list(methods),
             datasets=list(datasets),
@@ -121,7 +132,45 @@ def selection(command: Command) -> Command:
             chosen = chosen.over(read_suite(suite, Workspace.current()))
         command(selection=chosen, **others)
 
-    return _with(_AXES, with_selection)
+    return _with(_AXES, plugins(with_selection))
+
+
+def plugins(command: Command) -> Command:
+    """Give a command `--plugin`: files whose methods are registered before it begins."""
+
+    @functools.wraps(command)
+    def with_plugins(*, plugins: tuple[Path, ...], **others: Any) -> None:
+        from bench.registry import METHODS
+
+        for plugin in plugins:
+            METHODS.add_plugin(plugin)
+        command(**others)
+
+    option = click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="A file with methods of your own.",
+    )
+    return option(with_plugins)
+
+
+def rows(command: Command) -> Command:
+    """Give a command the options of a dataset's rows, read into one `asked`.
+
+    The command has an option or argument `dataset` of its own, which goes into `asked` as well.
+    """
+
+    @functools.wraps(command)
+    def with_rows(
+        *, dataset: str | None, protocol: str | None, overrides: tuple[str, ...], **others: Any
+    ) -> None:
+        from bench.cli.rows import Asked
+
+        command(asked=Asked(dataset, protocol, overrides), **others)
+
+    return _with((protocol, _PROTOCOL_PARTS), with_rows)
 
 
 def execution(command: Command) -> Command:

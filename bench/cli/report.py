@@ -47,6 +47,7 @@ def command(
       bench report --dataset game --metric ndcg@10
       bench report --format html --output report.html
     """
+    from bench.files import write_whole, writing_to
     from bench.paths import Workspace
     from bench.reporting.render import render
     from bench.results.store import ResultStore
@@ -56,20 +57,6 @@ def command(
     if output is None:
         click.echo(text)
     else:
-        _write(output, text + "\n")
+        with writing_to(f"--output {output}"):
+            write_whole(output, f"{text}\n".encode())
         click.echo(f"written to {output}", err=True)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file that is whole or unchanged.
-
-    Raises:
-        ConfigError: the folder does not exist or cannot be written to.
-    """
-    from bench.errors import ConfigError
-    from bench.files import write_whole
-
-    try:
-        write_whole(path, text.encode())
-    except OSError as error:
-        raise ConfigError(f"--output {path}: {error.strerror}") from error

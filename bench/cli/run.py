@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import options
+from bench.cli.printing import progress
 
 if TYPE_CHECKING:
     from bench.config.grid import Grid
     from bench.config.selection import Selection
-    from bench.execution.environment import Jobs
+    from bench.execution.devices import Jobs
     from bench.paths import Workspace
     from bench.plan import Trial
     from bench.results.record import Record
@@ -76,7 +77,7 @@ def execute(
         threads=threads,
         jobs=jobs,
         retry_failed=retry_failed,
-        progress=lambda line: click.echo(line, err=True),
+        progress=progress,
     )
 
 

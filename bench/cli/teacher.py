@@ -2,58 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from bench.errors import ArtifactError, ConfigError, UnknownNameError
+from bench.cli import options
+from bench.cli.facts import listed
+from bench.cli.printing import progress, show
+from bench.errors import ArtifactError, ConfigError
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
-    from bench.config.overrides import Overrides
-    from bench.data.rows import PreparedData
-    from bench.teachers.manifest import TeacherManifest
-
-F = TypeVar("F", bound=Callable[..., Any])
+    from bench.cli.rows import Asked
 
 LATENCY = "latency_ms_per_user"
 """Key of a recipe: milliseconds that the teacher takes to rank for one user."""
 
-progress = partial(click.echo, err=True)
+_dataset = click.option("--dataset", help="Name of the dataset.")
 
-
-_overrides = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Such as protocol.history=20; `build` takes teacher.epochs=3 and the like too.",
+_teacher = click.option(
+    "--teacher",
+    default="text",
+    show_default=True,
+    help="Name of the teacher; `published` for bare files in the dataset's folder.",
 )
 
-
-def _common(function: F) -> F:
-    for option in (
-        _overrides,
-        click.option("--protocol", help="Protocol of the rows; else the dataset's own."),
-        click.option(
-            "--teacher",
-            default="text",
-            show_default=True,
-            help="Name of the teacher; `published` for bare files in the dataset's folder.",
-        ),
-        click.option("--dataset", help="Name of the dataset."),
-    ):
-        function = option(function)
-    return function
-
-
-_format = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
+_path = click.argument("path", required=False, type=click.Path(path_type=Path))
 
 
 @click.group()
@@ -62,48 +39,36 @@ def command() -> None:
 
 
 @command.command()
-@_common
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@_dataset
+@_teacher
+@options.rows
+@options.device
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [all cores]")
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
-def build(
-    dataset: str | None,
-    teacher: str,
-    protocol: str | None,
-    overrides: tuple[str, ...],
-    device: str,
-    threads: int | None,
-    force: bool,
-) -> None:
-    """Build a configured teacher on the training rows of a dataset."""
-    from bench.config import layers
-    from bench.config.overrides import Overrides, overlay
-    from bench.execution.environment import set_up
+def build(asked: Asked, teacher: str, device: str, threads: int | None, force: bool) -> None:
+    """Build a configured teacher on the training rows of a dataset.
+
+    --set takes the teacher's own options as well, such as teacher.epochs=3.
+    """
+    from bench.config.files import read_teacher
+    from bench.config.overrides import Overrides, teacher_for
+    from bench.execution.devices import set_up
     from bench.teachers.build import ensure_teacher
-    from bench.teachers.config import TeacherConfig
 
     workspace = Workspace.current()
-    given = Overrides(overrides)
-    mapping = layers.read("teachers", teacher, workspace)
-    config = layers.build(
-        TeacherConfig, mapping, str(layers.locate("teachers", teacher, workspace))
-    )
-    taken = given.take("teacher", None)
-    rows = _Rows(workspace, _required(dataset, "--dataset"), protocol, given)
+    given = Overrides(asked.overrides)
+    config = teacher_for(asked.name, read_teacher(teacher, workspace), given)
+    rows = asked.rows(given)
     device, _ = set_up(device, threads)
-    data = rows.data()
-    options = overlay(config.options_for(data.dataset), taken)
-    config = config.model_copy(update={"options": options, "datasets": {}})
-    click.echo(
-        ensure_teacher(teacher, config, data, workspace, progress, rows.default, force, device)
-    )
+    data, folder = rows.data(), rows.teacher_folder(teacher)
+    ensure_teacher(teacher, config, data, workspace, folder, progress, rebuild=force, device=device)
+    click.echo(folder)
 
 
 @command.command("import")
-@click.option("--dataset", help="Name of the dataset.")
+@_dataset
 @click.option("--name", help="What the teacher is to be called.")
-@click.option("--protocol", help="Protocol of the rows; else the dataset's own.")
-@_overrides
+@options.rows
 @click.option(
     "--items",
     type=click.Path(path_type=Path),
@@ -129,14 +94,12 @@ def build(
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
 @click.argument("paths", nargs=-1, required=True, metavar="[ROLE=]PATH...")
 def import_(
-    dataset: str | None,
+    asked: Asked,
     name: str | None,
-    protocol: str | None,
-    overrides: tuple[str, ...],
     items: Path | None,
     force: bool,
     paths: tuple[str, ...],
-    **options: Any,
+    **understood: Any,
 ) -> None:
     """Make the files at PATH a teacher of a dataset, once they pass every check.
 
@@ -149,22 +112,22 @@ def import_(
       table       .csv, .tsv, .parquet: a listed item a line, by keys of rows
     Other names need ROLE=PATH. docs/teachers.md says how each is understood.
     """
+    from bench.cli.rows import required
     from bench.teachers.exchange.importing import Request, import_teacher
-    from bench.teachers.manifest import teacher_folder
 
-    workspace = Workspace.current()
-    name = _required(name, "--name")
-    request = Request(paths, items, **options)
-    rows = _rows(dataset, protocol, overrides)
-    folder = teacher_folder(workspace, rows.dataset, name, rows.slug, rows.default)
-    for line in import_teacher(name, request, rows.data(), workspace, folder, progress, force):
+    name = required(name, "--name")
+    request = Request(paths, items, **understood)
+    rows = asked.rows()
+    data, folder = rows.data(), rows.teacher_folder(name)
+    for line in import_teacher(name, request, data, rows.workspace, folder, progress, force):
         click.echo(line)
     click.echo(folder)
 
 
 @command.command("export")
-@_common
-@click.option("--layout", type=click.Choice(["dllm2rec"]), default="dllm2rec", show_default=True)
+@_dataset
+@_teacher
+@options.rows
 @click.option(
     "--id-base",
     type=click.IntRange(0, 1),
@@ -173,71 +136,81 @@ def import_(
     help="What the first item of the catalogue is called.",
 )
 @click.argument("output", type=click.Path(path_type=Path))
-def export(
-    dataset: str | None,
-    teacher: str,
-    protocol: str | None,
-    overrides: tuple[str, ...],
-    layout: str,
-    id_base: int,
-    output: Path,
-) -> None:
+def export(asked: Asked, teacher: str, id_base: int, output: Path) -> None:
     """Write a teacher to the new folder OUTPUT in the layout that DLLM2Rec publishes."""
     from bench.teachers.exchange.exporting import export_dllm2rec
 
-    rows = _rows(dataset, protocol, overrides)
-    export_dllm2rec(rows.folder(teacher), rows.data(), output, id_base)
+    rows = asked.rows()
+    export_dllm2rec(rows.built_teacher(teacher), rows.data(), output, progress, id_base)
     click.echo(output)
 
 
 @command.command()
-@_common
-@_format
-@click.argument("path", required=False, type=click.Path(path_type=Path))
-def check(
-    dataset: str | None,
-    teacher: str,
-    protocol: str | None,
-    overrides: tuple[str, ...],
-    form: str,
-    path: Path | None,
-) -> None:
-    """Check a teacher, by name or by the PATH of its folder, against a dataset's rows."""
+@_dataset
+@_teacher
+@options.rows
+@options.form
+@_path
+def check(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
+    """Check a teacher, by name or by the PATH of its folder, against a dataset's rows.
+
+    With a PATH the dataset is the one that the teacher was made for, unless --dataset is given.
+    """
     from bench.teachers.contract import check as check_folder
+    from bench.teachers.manifest import read_manifest
     from bench.teachers.summary import summarise
 
-    if path is not None and dataset is None and path.is_dir():
-        dataset = _read(path).dataset
-    rows = _rows(dataset, protocol, overrides)
-    folder, data = path or rows.folder(teacher), rows.data()
+    if path is None:
+        rows = asked.rows()
+        folder = rows.built_teacher(teacher)
+    else:
+        _refuse_beside(path, "teacher")
+        folder, dataset = path, asked.dataset or read_manifest(path).dataset
+        rows = replace(asked, dataset=dataset).rows()
+    data = rows.data()
     checked = check_folder(folder, data)
     if checked.problems:
         raise ArtifactError(str(folder), checked.problems)
-    _show(summarise(checked, data), form)
+    show(summarise(checked, data), form, listed)
 
 
 @command.command()
-@_common
-@_format
-@click.argument("path", required=False, type=click.Path(path_type=Path))
-def info(
-    dataset: str | None,
-    teacher: str,
-    protocol: str | None,
-    overrides: tuple[str, ...],
-    form: str,
-    path: Path | None,
-) -> None:
-    """Show how good a teacher is by itself, its recipe and what it was made for."""
+@_dataset
+@_teacher
+@options.rows
+@options.form
+@_path
+def info(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
+    """Show how good a teacher is by itself, its recipe and what it was made for.
+
+    It is chosen by name, or by the PATH of its folder alone.
+    """
+    from bench.teachers.manifest import read_manifest
+
     if path is None:
-        path = _rows(dataset, protocol, overrides).folder(teacher)
-    manifest = _read(path)
+        path = asked.rows().built_teacher(teacher)
+    else:
+        _refuse_beside(path, "dataset", "teacher", "protocol", "overrides")
+    manifest = read_manifest(path)
     content = {**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}
     if form == "text":
         content["metrics"] = _at_cut_offs(manifest.metrics)
     first = ("name", "kind", "dataset", "protocol", "signals", "metrics")
     latency = {LATENCY: manifest.recipe[LATENCY]} if LATENCY in manifest.recipe else {}
-    _show({**{key: content[key] for key in first}, **latency, **content}, form)
+    show({**{key: content[key] for key in first}, **latency, **content}, form, listed)
+
+
+def _refuse_beside(path: Path, *names: str) -> None:
+    """Raise ConfigError for options on the command line that a PATH leaves nothing to say for."""
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in names
+        and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT
+    ]
+    if given:
+        raise ConfigError(f"{', '.join(given)}: {path} says it already; give one or the other")
 
 
 def _at_cut_offs(metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -247,91 +220,3 @@ def _at_cut_offs(metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
         for split, found in metrics.items()
     }
     return shown or {"not told": "it was imported without lists for the rows of evaluation"}
-
-
-def _rows(dataset: str | None, protocol: str | None, overrides: tuple[str, ...]) -> _Rows:
-    from bench.config.overrides import Overrides
-
-    where = Workspace.current(), _required(dataset, "--dataset")
-    return _Rows(*where, protocol, Overrides(overrides))
-
-
-class _Rows:
-    """The rows of a dataset under the protocol that was asked for, and the teachers of them."""
-
-    def __init__(
-        self, workspace: Workspace, dataset: str, protocol: str | None, overrides: Overrides
-    ) -> None:
-        """Takes what is left of `overrides`; no other value may be among them."""
-        from bench.config.overrides import protocol_of
-        from bench.data.config import dataset_config
-
-        self.workspace, self.dataset = workspace, dataset
-        self._config = dataset_config(dataset, workspace)
-        self._protocol = protocol_of(self._config, protocol, overrides)
-        overrides.refuse_unused()
-        self.slug, self.default = self._protocol.slug, self._config.protocol.slug
-
-    def data(self) -> PreparedData:
-        """The rows, prepared if need be."""
-        from bench.data import store
-
-        return store.prepare(self.dataset, self._config, self._protocol, self.workspace, progress)
-
-    def folder(self, teacher: str) -> Path:
-        """The folder of a teacher that is there."""
-        from bench.teachers.manifest import teacher_folder
-
-        folder = teacher_folder(self.workspace, self.dataset, teacher, self.slug, self.default)
-        if not folder.is_dir():
-            there = [path.name for path in folder.parent.glob("[!.]*") if path.is_dir()]
-            raise UnknownNameError(
-                "teacher", folder.name, there, f"{folder.parent} (`bench teacher build` makes one)"
-            )
-        return folder
-
-
-def _read(folder: Path) -> TeacherManifest:
-    from bench.teachers.manifest import read_manifest
-
-    return read_manifest(folder)
-
-
-def _required(value: str | None, option: str) -> str:
-    if value is None:
-        raise ConfigError(f"{option} is missing")
-    return value
-
-
-def _show(content: dict[str, Any], form: str) -> None:
-    if form == "json":
-        click.echo(json.dumps(content, indent=2))
-        return
-    for line in _lines(content):
-        click.echo(line)
-
-
-def _lines(content: dict[str, Any], indent: str = "") -> list[str]:
-    lines = []
-    width = max((len(str(key)) for key in content), default=0)
-    for key, value in content.items():
-        label = f"{indent}{str(key).replace('_', ' '):<{width}}"
-        if isinstance(value, dict) and value:
-            lines += [label.rstrip(), *_lines(value, indent + "  ")]
-        elif isinstance(value, list) and any(
-            isinstance(item, str) and " " in item for item in value
-        ):
-            lines += [label.rstrip(), *(f"{indent}  - {item}" for item in value)]
-        else:
-            lines.append(f"{label}  {_text(value)}")
-    return lines
-
-
-def _text(value: Any) -> str:
-    if value in (None, {}, []):
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    if isinstance(value, list):
-        return ", ".join(map(_text, value))
-    return str(value)

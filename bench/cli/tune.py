@@ -12,7 +12,7 @@ from bench.cli.run import execute, show, tell_failures
 
 if TYPE_CHECKING:
     from bench.config.selection import Selection
-    from bench.execution.environment import Jobs
+    from bench.execution.devices import Jobs
 
 SEARCH = "search"
 

@@ -1,4 +1,4 @@
-"""Shapes of the files in `configs/students/` and `configs/methods/`."""
+"""The files in `configs/students/`, `configs/methods/` and `configs/teachers/`, read by name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.config import layers
 from bench.paths import Workspace
 from bench.registry import MethodEntry
+from bench.teachers.config import TeacherConfig
 
 
 class StudentLayer(BaseModel):
@@ -51,8 +52,17 @@ def read_student(name: str, workspace: Workspace) -> StudentFile:
         UnknownNameError: there is none.
         ConfigError: it cannot be understood.
     """
-    where = str(layers.locate("students", name, workspace))
-    return layers.build(StudentFile, layers.read("students", name, workspace), where)
+    return layers.load(StudentFile, "students", name, workspace)
+
+
+def read_teacher(name: str, workspace: Workspace) -> TeacherConfig:
+    """The file of a teacher.
+
+    Raises:
+        UnknownNameError: there is none.
+        ConfigError: it cannot be understood.
+    """
+    return layers.load(TeacherConfig, "teachers", name, workspace)
 
 
 def read_method(entry: MethodEntry, workspace: Workspace) -> MethodFile:
@@ -63,5 +73,4 @@ def read_method(entry: MethodEntry, workspace: Workspace) -> MethodFile:
     """
     if entry.name not in layers.names("methods", workspace):
         return MethodFile()
-    where = str(layers.locate("methods", entry.name, workspace))
-    return layers.build(MethodFile, layers.read("methods", entry.name, workspace), where)
+    return layers.load(MethodFile, "methods", entry.name, workspace)

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.config import files, layers
 from bench.config.method_settings import setting_names
-from bench.config.overrides import Overrides, overlay, protocol_of
+from bench.config.overrides import Overrides, overlay, protocol_of, teacher_for
 from bench.config.selection import Selection, expand, parse_seeds
 from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
 from bench.data.synthetic_config import is_synthetic
@@ -51,7 +51,6 @@ class TeacherSource:
     name: str
     folder: Path
     config: TeacherConfig | None
-    default_slug: str
 
 
 @dataclass(frozen=True)
@@ -273,14 +272,10 @@ class _Resolver:
         """Note a teacher that the grid stands on."""
         config = None
         if name in layers.names("teachers", self.workspace):
-            where = str(layers.locate("teachers", name, self.workspace))
-            mapping = layers.read("teachers", name, self.workspace)
-            config = layers.build(TeacherConfig, mapping, where)
-            taken = self.overrides.take("teacher", None)
-            options = overlay(config.options_for(source.name), taken)
-            config = config.model_copy(update={"options": options, "datasets": {}})
+            file = files.read_teacher(name, self.workspace)
+            config = teacher_for(source.name, file, self.overrides)
         self.teachers[source.name, source.protocol.slug, name] = TeacherSource(
-            name, self.folder(name, source), config, source.config.protocol.slug
+            name, self.folder(name, source), config
         )
 
     def teacher_overrides(self, teacher: str | None) -> dict[str, Any]:

@@ -150,6 +150,23 @@ def build(model: type[Model], mapping: Mapping[str, Any], where: str) -> Model:
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from error
 
 
+def load(model: type[Model], kind: str, name: str, workspace: Workspace) -> Model:
+    """The validated model of the file that configures `name`.
+
+    Args:
+        model: a pydantic model.
+        kind: one of `KINDS`.
+        name: what is configured.
+        workspace: whose files are looked through.
+
+    Raises:
+        UnknownNameError: there is no such file.
+        ConfigError: it cannot be understood.
+    """
+    path = locate(kind, name, workspace)
+    return build(model, load_yaml(path), str(path))
+
+
 def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.yaml"))
 

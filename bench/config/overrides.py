@@ -8,6 +8,7 @@ from typing import Any
 from bench.config import layers
 from bench.data.config import DatasetConfig, ProtocolConfig
 from bench.errors import ConfigError, UnknownNameError
+from bench.teachers.config import TeacherConfig
 
 SECTIONS = {
     "training": "how students are trained",
@@ -91,3 +92,9 @@ def protocol_of(config: DatasetConfig, name: str | None, overrides: Overrides) -
     protocol = config.protocol_named(name).model_dump()
     taken = overrides.take("protocol", ProtocolConfig.model_fields.keys() - {"name"})
     return layers.build(ProtocolConfig, overlay(protocol, taken), "--set protocol")
+
+
+def teacher_for(dataset: str, config: TeacherConfig, overrides: Overrides) -> TeacherConfig:
+    """The configuration of a teacher for one dataset alone, `--set teacher.*` applied."""
+    options = overlay(config.options_for(dataset), overrides.take("teacher", None))
+    return config.model_copy(update={"options": options, "datasets": {}})

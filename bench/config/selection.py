@@ -54,8 +54,7 @@ def read_suite(name: str, workspace: Workspace) -> Selection:
         UnknownNameError: there is no such suite.
         ConfigError: the file cannot be understood.
     """
-    where = str(layers.locate("suites", name, workspace))
-    return layers.build(Selection, layers.read("suites", name, workspace), where)
+    return layers.load(Selection, "suites", name, workspace)
 
 
 def parse_seeds(text: str) -> list[int]:

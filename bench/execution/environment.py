@@ -2,93 +2,22 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench import __version__
-from bench.errors import ConfigError
+from bench.execution.devices import available_cores
 from bench.paths import SHIPPED
 
 PACKAGES = ("torch", "recbole", "numpy", "pandas", "scipy", "pydantic", "safetensors")
-
-Jobs = int | Literal["auto"]
-"""How many trials run at once."""
 
 
 def versions() -> dict[str, str | None]:
     """Versions of what a result may depend on; None for what is not installed."""
     return {name: _version(name) for name in PACKAGES}
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def resolve_device(name: str) -> str:
-    """`auto` is the GPU where there is one, else the CPU (imports torch).
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    import torch
-
-    usable = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if len(usable) > 1:
-        usable.insert(1, "cuda")
-    if name == "auto":
-        return "cuda" if "cuda" in usable else "cpu"
-    if name not in usable:
-        raise ConfigError(
-            f"--device {name}: not available here. Allowed: auto, {', '.join(usable)}"
-        )
-    return name
-
-
-def set_up(device: str, threads: int | None) -> tuple[str, int]:
-    """Resolve a device, and give torch its threads: what is used, both.
-
-    Without `threads` every core is used, or as many as OMP_NUM_THREADS says.
-
-    Raises:
-        ConfigError: no such device here.
-    """
-    import torch
-
-    # The number of threads decides the order of sums: the same number gives the same bits.
-    _, threads = divide(1, threads)
-    torch.set_num_threads(threads)
-    return resolve_device(device), threads
-
-
-def divide(jobs: Jobs, threads: int | None) -> tuple[int, int]:
-    """How many trials run at once, and the threads of each (imports torch).
-
-    `auto` is as many as the cores have room for with `threads` each, one if that is not said. It
-    counts neither memory nor what a GPU can hold, nor how many trials are missing: a run that is
-    continued divides as it did before, and its sums have the same bits.
-    """
-    import torch
-
-    cores = available_cores()
-    at_once = max(1, cores // (threads or 1)) if jobs == "auto" else jobs
-    return at_once, threads or max(1, min(torch.get_num_threads(), cores // at_once))
-
-
-def free_memory() -> None:
-    """Give back what nothing refers to any more; a GPU's memory, to other processes as well."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def capture(device: str, threads: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 
 from bench.config.grid import Grid
 from bench.execution import preflight, reference_rows
-from bench.execution.environment import Jobs, divide, set_up
+from bench.execution.devices import Jobs, divide, set_up
 from bench.execution.inputs import Inputs, Progress, identify
 from bench.execution.runner import Runner, Task
 from bench.execution.workers import run_in_workers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from bench import plan
 from bench.config.grid import Grid
 from bench.data import store as data_store
 from bench.data.rows import PreparedData
-from bench.execution.environment import free_memory
+from bench.execution.devices import free_memory
 from bench.paths import Workspace
 from bench.plan import DataName, TeacherName, Trial
 from bench.teachers.manifest import TeacherManifest, read_manifest
@@ -38,7 +38,11 @@ def identify(grid: Grid, workspace: Workspace) -> list[Trial]:
 
 
 class Inputs:
-    """The data and teachers of a grid; the last ones used stay loaded."""
+    """The data and teachers of a grid; the last ones used stay loaded.
+
+    `data(name)`, `knowledge(name)` and `manifest(name)` are those of a dataset or teacher that is
+    there; what is read of teachers holds until `ensure_teachers`, which may build others.
+    """
 
     def __init__(self, grid: Grid, workspace: Workspace, progress: Progress) -> None:
         self._grid = grid
@@ -47,10 +51,8 @@ class Inputs:
         # Trials come cell by cell, so a few loaded inputs serve a grid of any size.
         self.data = lru_cache(maxsize=2)(self._data)
         self.knowledge = lru_cache(maxsize=4)(self._knowledge)
-
-    def manifest(self, name: TeacherName) -> TeacherManifest:
-        """The manifest of a teacher that is built."""
-        return read_manifest(self._grid.teachers[name].folder)
+        # Manifests are small, but to read one may mean to hash hundreds of megabytes.
+        self.manifest = cache(self._manifest)
 
     def teacher_folder(self, name: TeacherName) -> Path:
         """Where a teacher lies."""
@@ -96,6 +98,8 @@ class Inputs:
         for teacher in dict.fromkeys(map(teacher_of, trials)):
             if teacher is not None:
                 self._ensure_teacher(teacher, device)
+        self.manifest.cache_clear()
+        self.knowledge.cache_clear()
 
     def _data(self, name: DataName) -> PreparedData:
         source = self._grid.data[name]
@@ -115,10 +119,14 @@ class Inputs:
             source.config,
             self.data((dataset, slug)),
             self.workspace,
+            source.folder,
             self._progress,
-            source.default_slug,
             device=device,
         )
+
+    def _manifest(self, name: TeacherName) -> TeacherManifest:
+        """The manifest of a teacher that is built."""
+        return read_manifest(self._grid.teachers[name].folder)
 
     def _knowledge(self, name: TeacherName) -> Knowledge:
         from bench.teachers.contract import load_knowledge

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.config import layers
-from bench.errors import ArtifactError, BenchError, ConfigError
+from bench.errors import ArtifactError, ConfigError
 from bench.execution.inputs import Inputs, teacher_of
+from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
-from bench.plan import DEFAULT_VARIANT, Trial
-from bench.registry import METHODS
+from bench.plan import Trial
 from bench.students import properties
 from bench.teachers.manifest import TeacherManifest, read_manifest
 
@@ -33,7 +32,8 @@ def check_settings(trials: Iterable[Trial]) -> None:
             built.append(build)
             _refuse_precision(trial, _build_student(trial))
         _refuse_training(trial)
-        _refuse_prompts(trial, load_method(trial).prompt_length(method_config(trial)))
+        method = load_method(trial)
+        _refuse_prompts(trial, method.prompt_length(method_config(trial, method)))
 
 
 def check_device(trials: Iterable[Trial], device: str) -> None:
@@ -69,42 +69,13 @@ def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
         name = teacher_of(trial)
         if name is None:
             continue
-        manifest = inputs.manifest(name)
-        missing = load_method(trial).signals(method_config(trial)) - set(manifest.signals)
+        manifest, method = inputs.manifest(name), load_method(trial)
+        missing = method.signals(method_config(trial, method)) - set(manifest.signals)
         if missing:
             raise ConfigError(_missing_signals(trial, missing, manifest, inputs.workspace))
         if name not in checked:
             checked.add(name)
             inputs.knowledge(name)
-
-
-def load_method(trial: Trial) -> Any:
-    """The class of a trial's method.
-
-    Raises:
-        ConfigError: its file cannot be imported.
-    """
-    entry = METHODS.get(trial.method)
-    try:
-        return entry.load()
-    except BenchError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"method '{trial.method}' cannot be imported from {entry.path}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-
-def method_config(trial: Trial) -> Any:
-    """The method's settings with its class's defaults filled in.
-
-    Raises:
-        ConfigError: an unknown key or a wrong value.
-    """
-    variant = "" if trial.variant == DEFAULT_VARIANT else f":{trial.variant}"
-    where = f"settings of method {trial.method}{variant}"
-    return layers.build(load_method(trial).Config, trial.method_settings, where)
 
 
 def _build_student(trial: Trial) -> RecBoleStudent:
@@ -169,7 +140,7 @@ def _refuse_prompts(trial: Trial, count: int) -> None:
 
 
 def _missing_signals(
-    trial: Trial, missing: set[str], manifest: TeacherManifest, workspace: Workspace
+    trial: Trial, missing: frozenset[str], manifest: TeacherManifest, workspace: Workspace
 ) -> str:
     offering = [
         folder.name

@@ -6,14 +6,17 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.config.grid import Grid
 from bench.errors import Diverged, TrialFailure
-from bench.execution import preflight
-from bench.execution.environment import capture, free_memory, set_up
+from bench.execution.devices import free_memory, set_up
+from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
+from bench.execution.method import load_method
 from bench.paths import Workspace
 from bench.plan import Trial
+from bench.registry import METHODS
 from bench.results.record import Outcome, Record, failed, finished
 from bench.results.store import ResultStore
 
@@ -102,7 +105,7 @@ class Runner:
             outcome, curve = None, error.curve if isinstance(error, Diverged) else []
             status, text = _failure(error)
             record = failed(trial, status, text, self.environment)
-            said = f"{status}: {error}"
+            said = f"{status}: {error}{_place(error, METHODS.get(trial.method).path)}"
         self.task.store.write(record, outcome, curve)
         self.say(trial, f"{said}, {time.perf_counter() - started:.0f} s")
         if record.status == "out-of-memory":
@@ -112,11 +115,18 @@ class Runner:
         from bench.execution.trial import run_trial
 
         data = self.inputs.data((trial.dataset, trial.protocol))
-        method = preflight.load_method(trial)
+        method = load_method(trial)
         taught = self.inputs.taught(trial)
         return run_trial(
             trial, data, taught, method, self.task.device, lambda line: self.say(trial, line)
         )
+
+
+def _place(error: Exception, method: Path) -> str:
+    """Where in the method's file an error came about, if it passed through it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if Path(frame.filename) == method]
+    return f" ({method.name}:{inside[-1].lineno}, in {inside[-1].name})" if inside else ""
 
 
 def _failure(error: Exception) -> tuple[str, str]:

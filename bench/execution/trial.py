@@ -17,6 +17,7 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.evaluation.segments import segment_metrics
 from bench.execution.finished import build_student
+from bench.execution.method import method_config, refuse_held_student
 from bench.plan import derive_seed
 from bench.results.record import Outcome
 from bench.training.loop import Fit, Streams, fit
@@ -81,12 +82,13 @@ def _run(
     known = Knowledge(target_counts=counts) if knowledge is None else knowledge.to(device)
     known = replace(known, rows=train)
 
-    config = method_class.Config.model_validate(trial.method_settings)
+    config = method_config(trial, method_class)
     torch.manual_seed(derive_seed(trial, "student"))
     student = build_student(trial, data, method_class.prompt_length(config)).to(device)
     torch.manual_seed(derive_seed(trial, "method"))
     method = method_class(config)
     method.attach(student, known)
+    refuse_held_student(trial, method, student)
     method.to(device)
     for line in _reduced(config.model_dump(), method.derived):
         say(line)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.errors import Diverged
+from bench.errors import ConfigError, Diverged
 from bench.training.negatives import sample_negatives
 from bench.training.objectives import NEEDS_NEGATIVE, ROBUST, make_objective
 from bench.training.output import BlockBuffers, StepOutput
@@ -236,7 +236,16 @@ class _Step:
     def _terms(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
         sources = [self._base] if self.stage.base else []
         sources.insert(0 if self.config.objective in ROBUST else len(sources), self.method.loss)
-        return {name: term for source in sources for name, term in source(batch, output).items()}
+        terms: dict[str, Tensor] = {}
+        for source in sources:
+            found = source(batch, output)
+            if not isinstance(found, dict):
+                raise ConfigError(
+                    f"{type(self.method).__name__}.loss must return a dict of terms by name, and "
+                    f"returned a {type(found).__name__}"
+                )
+            terms |= found
+        return terms
 
     def _base(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
         penalty = self.student.penalty()

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from bench import __version__
 from bench.cli.main import COMMANDS, main
+from bench.data.config import FIRST_TARGET, dataset_config
 from bench.paths import SHIPPED, Workspace
 
 HEAVY = {"torch", "numpy", "pandas", "pydantic", "recbole", "yaml", "scipy"}
@@ -37,6 +38,22 @@ def test_every_command_in_the_table_exists() -> None:
     for name in COMMANDS:
         done = CliRunner().invoke(main, [name, "--help"])
         assert done.exit_code == 0, f"{name}: {done.output}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "tune", "data prepare", "data info", *(f"teacher {c}" for c in ("build", "import"))],
+)
+def test_help_names_every_protocol(command: str) -> None:
+    told = CliRunner().invoke(main, [*command.split(), "--help"]).stdout
+    assert all(name in told for name in FIRST_TARGET), told
+
+
+def test_the_help_of_a_command_imports_no_torch_and_no_configuration() -> None:
+    for command in (["run"], ["data", "info"], ["teacher", "check"], ["list"]):
+        line = [*command, "--help"]
+        code = f"from bench.cli.main import main; main({line}, standalone_mode=False)"
+        assert not modules_after(code) & HEAVY
 
 
 def test_version() -> None:
@@ -93,6 +110,25 @@ def test_the_doctor_tells_what_is_there_and_what_to_do(tiny: Workspace) -> None:
     done = CliRunner().invoke(main, ["doctor"])
     assert "ok       dataset tiny: prepared under temporal-10" in done.stdout
     assert "other teachers of tiny: not built (bench run does): " in done.stdout
+
+
+def test_the_doctor_goes_on_past_a_dataset_that_is_broken(tiny: Workspace) -> None:
+    assert CliRunner().invoke(main, ["data", "prepare", "tiny"]).exit_code == 0
+    folder = tiny.home / "configs" / "datasets"
+    folder.mkdir(parents=True)
+    for name, content in {"garbled": "summary: [\n", "older": "sumary: none\n"}.items():
+        (folder / f"{name}.yaml").write_text(content)
+    slug = dataset_config("movielens", tiny).protocol.slug
+    damaged = tiny.datasets / "movielens" / slug / "data.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code == 0, done.output
+    assert f"dataset garbled: {folder / 'garbled.yaml'}: line " in done.stdout
+    assert f"dataset older: {folder / 'older.yaml'}: unknown key 'sumary'" in done.stdout
+    assert f"dataset movielens: {damaged}: cannot be read" in done.stdout
+    assert "ok       dataset tiny: prepared under temporal-10" in done.stdout
+    assert "other teachers of tiny: " in done.stdout
 
 
 def test_the_doctor_fails_where_nothing_could_run(tmp_path: Path) -> None:

@@ -153,6 +153,29 @@ def test_a_plug_in_method_is_listed_and_runs(tiny: Workspace, tmp_path: Path) ->
     assert settings["keep-small"]["weight"] == 0.2
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [
+        ("wrong-name", "return {'t': batch.rows}", "no attribute 'rows' (wrong_name.py:"),
+        ("wrong-sum", "return output.hidden.sum()", "must return a dict of terms by name, and"),
+        (
+            "wrong-owner",
+            "return {}\n\n    def attach(self, student, knowledge):\n        self.kept = student",
+            "method 'wrong-owner' holds the student",
+        ),
+    ],
+)
+def test_a_mistake_in_a_method_says_what_and_where(
+    tiny: Workspace, tmp_path: Path, name: str, body: str, says: str
+) -> None:
+    done = bench(*TINY, "--plugin", plugin(tmp_path, name, body), "-m", name)
+    assert done.exit_code == 1, done.output
+    assert any(
+        line.startswith(f"tiny tiny {name} seed 0: error: ") and says in line
+        for line in done.stderr.splitlines()
+    )
+
+
 def test_a_failed_trial_is_recorded_and_the_others_go_on(tiny: Workspace, tmp_path: Path) -> None:
     flag = tmp_path / "works-now"
     body = f"""

@@ -11,7 +11,7 @@ from bench.config.selection import Selection
 from bench.errors import ConfigError
 from bench.paths import Workspace
 from bench.plan import Trial
-from bench.teachers.build import KINDS
+from bench.teachers.builder import KINDS
 from bench.teachers.config import SIGNALS
 from bench.teachers.manifest import Signal
 

@@ -51,6 +51,16 @@ def test_the_users_file_is_stronger_than_the_shipped_one(workspace: Workspace) -
     assert {"another", "gru4rec", "sasrec"} <= set(layers.names("students", workspace))
 
 
+def test_a_file_is_loaded_as_a_model_and_its_mistakes_name_it(workspace: Workspace) -> None:
+    path = put(workspace, "students", "mine", "name: mine\ninner: {width: 3}\n")
+    assert layers.load(Outer, "students", "mine", workspace).inner.width == 3
+    path.write_text("name: mine\ninner: {widht: 3}\n")
+    with pytest.raises(ConfigError, match=f"^{path}: unknown key 'inner.widht'"):
+        layers.load(Outer, "students", "mine", workspace)
+    with pytest.raises(UnknownNameError, match=r"unknown student 'mime'. Did you mean 'mine'"):
+        layers.load(Outer, "students", "mime", workspace)
+
+
 def test_an_unknown_name_offers_the_nearest(workspace: Workspace) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown student 'sasrek'. Did you mean 'sasrec'"):
         layers.read("students", "sasrek", workspace)
@@ -222,7 +232,7 @@ def test_a_mistake_says_where_and_what_is_allowed(mapping: dict[str, Any], says:
 
 def test_a_mistake_of_the_whole_names_no_key() -> None:
     with pytest.raises(ConfigError) as caught:
-        layers.build(TrainingConfig, {"max_epochs": 3}, "here")
+        layers.build(TrainingConfig, {"max_epochs": 3, "min_epochs": 8}, "here")
     assert str(caught.value) == "here: min_epochs (8) exceeds max_epochs (3)"
 
 

@@ -19,7 +19,7 @@ from bench.errors import ArtifactError
 from bench.execution.grid import run_grid
 from bench.paths import Workspace
 from bench.results.store import ResultStore
-from bench.teachers.build import KINDS, Product
+from bench.teachers.builder import KINDS, Product
 from bench.teachers.files import TEST_RANKS
 from bench.teachers.manifest import read_manifest
 

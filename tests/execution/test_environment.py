@@ -1,25 +1,12 @@
 """What a record says of the machine."""
 
 import json
-import os
 import platform
-import subprocess
-import sys
 
 import pytest
-import torch
 
 from bench import __version__
-from bench.errors import ConfigError
-from bench.execution import environment
-from bench.execution.environment import (
-    Jobs,
-    available_cores,
-    capture,
-    divide,
-    resolve_device,
-    versions,
-)
+from bench.execution.environment import capture, versions
 
 
 def test_an_environment_names_what_a_result_depends_on() -> None:
@@ -35,56 +22,3 @@ def test_versions_of_what_is_not_installed_are_none(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bench.execution.environment.PACKAGES", ("numpy", "no-such-package"))
     found = versions()
     assert found["numpy"] and found["no-such-package"] is None
-
-
-def test_devices() -> None:
-    assert resolve_device("cpu") == "cpu"
-    assert resolve_device("auto") in ("cpu", "cuda")
-    for name in ("gpu", "cuda:77", "", "cpu:0"):
-        with pytest.raises(ConfigError, match="Allowed: auto, cpu"):
-            resolve_device(name)
-
-
-def test_there_is_a_core() -> None:
-    assert available_cores() >= 1
-
-
-@pytest.mark.parametrize(("variable", "option", "wanted"), [("1", "None", 1), ("1", "2", 2)])
-def test_threads_follow_the_option_then_the_environment(
-    variable: str, option: str, wanted: int
-) -> None:
-    code = f"from bench.execution.environment import set_up; print(set_up('cpu', {option})[1])"
-    done = subprocess.run(  # noqa: S603 - the number of threads is read when torch starts
-        [sys.executable, "-c", code],
-        env={**os.environ, "OMP_NUM_THREADS": variable},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert int(done.stdout) == wanted
-
-
-@pytest.mark.parametrize(
-    ("jobs", "threads", "wanted"),
-    [
-        (1, None, (1, 8)),
-        (3, None, (3, 2)),
-        (20, None, (20, 1)),
-        (3, 5, (3, 5)),
-        ("auto", None, (8, 1)),
-        ("auto", 3, (2, 3)),
-        ("auto", 16, (1, 16)),
-    ],
-)
-def test_cores_are_divided_among_jobs(
-    jobs: Jobs, threads: int | None, wanted: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(environment, "available_cores", lambda: 8)
-    before = torch.get_num_threads()
-    torch.set_num_threads(16)
-    try:
-        assert divide(jobs, threads) == wanted
-        torch.set_num_threads(1)  # as OMP_NUM_THREADS=1 has it
-        assert divide(jobs, threads) == (wanted[0], threads or 1)
-    finally:
-        torch.set_num_threads(before)

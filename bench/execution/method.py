@@ -1,0 +1,60 @@
+"""The method of a trial: its class, and its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.config import layers
+from bench.errors import BenchError, ConfigError
+from bench.plan import DEFAULT_VARIANT, Trial
+from bench.registry import METHODS
+
+if TYPE_CHECKING:
+    from bench.students.recbole import RecBoleStudent as Student
+    from methods.base import Method, MethodConfig
+
+
+def load_method(trial: Trial) -> type[Method]:
+    """The class of a trial's method (imports torch).
+
+    Raises:
+        ConfigError: its file cannot be imported.
+    """
+    entry = METHODS.get(trial.method)
+    try:
+        return entry.load()
+    except BenchError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"method '{trial.method}' cannot be imported from {entry.path}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def refuse_held_student(trial: Trial, method: Method, student: Student) -> None:
+    """Refuse an attached method that has become the owner of its student.
+
+    A torch module adopts the modules that are assigned to it: the student's parameters would be
+    the method's too, and be trained and initialised as such.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    own = {id(parameter) for parameter in method.parameters()}
+    if not own.isdisjoint(map(id, student.parameters())):
+        raise ConfigError(
+            f"method '{trial.method}' holds the student, or a part of it, as a module of its own: "
+            "keep functions of it, such as `self.encode = student.encode`"
+        )
+
+
+def method_config(trial: Trial, method: type[Method]) -> MethodConfig:
+    """The settings of a trial, with the defaults of its method's `Config` filled in.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value.
+    """
+    variant = "" if trial.variant == DEFAULT_VARIANT else f":{trial.variant}"
+    where = f"settings of method {trial.method}{variant}"
+    return layers.build(method.Config, trial.method_settings, where)
