@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError, UnknownNameError
-from bench.files import write_whole
+from bench.files import write_whole, writing_to
 from bench.results.record import Record
 from bench.results.store import STUDENT, ResultStore
 
@@ -60,15 +60,18 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     """Write the student of a record as RecBole keeps models: whole or not at all.
 
     The file holds `state_dict` under RecBole's own names (`model.load_state_dict` takes it),
-    `config` with the hyper-parameters that built it, `other_parameter` (None, which RecBole's
-    trainer asks for), and `item_tokens`, of which number i is the item with id i. It holds
-    tensors and plain values only, so that `torch.load(..., weights_only=True)` reads it.
+    `config` with all that the model's constructor reads, `other_parameter` (None, which RecBole's
+    trainer asks for), and `item_tokens` and `user_tokens`, of which number i is the item or user
+    with id i. It holds tensors and plain values only, so that
+    `torch.load(..., weights_only=True)` reads it. docs/serving.md shows how to use it.
 
     Raises:
         ConfigError: the record holds no student, or one that no RecBole model can hold, or the
-            data are not those that it was trained on.
+            data are not those that it was trained on, or `output` cannot be written to.
     """
     import torch
+
+    from bench.students.recbole import model_settings
 
     state = load_weights(record, store, data)
     assert record.trial is not None  # noqa: S101 - what has weights is a trial
@@ -82,14 +85,12 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     checkpoint = {
         "state_dict": state,
         "other_parameter": None,
-        "config": {
-            "model": student.model,
-            "MAX_ITEM_LIST_LENGTH": int(data.train.history.shape[1]),
-            **student.parameters,
-        },
+        "config": {"model": student.model, **model_settings(student, data.train.history.shape[1])},
         "epoch": record.best_epoch,
         "item_tokens": ["[PAD]", *data.item_tokens],
+        "user_tokens": ["[PAD]", *data.user_tokens],
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(output, lambda stream: torch.save(checkpoint, stream))
+    with writing_to(f"--output {output}"):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(output, lambda stream: torch.save(checkpoint, stream))
     return output

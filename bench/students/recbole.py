@@ -63,11 +63,8 @@ class RecBoleStudent(nn.Module):
         properties.check(config)
         self.n_items = n_items
         self.objective = objective
-        settings = properties.environment() | properties.defaults(config.model)
-        settings |= config.parameters
         room = prompt_length if config.model in prompted.FIXED_LENGTH else 0
-        settings |= _FIELDS | {"MAX_ITEM_LIST_LENGTH": history + room}
-        settings["device"] = torch.device("cpu")
+        settings = model_settings(config, history + room)
         self._user_ids: Tensor
         self._blank: Tensor | None
         users = torch.where(known_users, torch.arange(1, len(known_users) + 1), 0)
@@ -285,6 +282,17 @@ class _Catalogue:
     @property
     def item_num(self) -> int:
         return self.counts["item_id"]
+
+
+def model_settings(config: StudentConfig, history: int) -> dict[str, Any]:
+    """All that a RecBole model reads of its configuration, in plain values.
+
+    Args:
+        config: which model, and its hyper-parameters.
+        history: how many items it reads at most.
+    """
+    known = properties.environment() | properties.defaults(config.model) | config.parameters
+    return known | _FIELDS | {"MAX_ITEM_LIST_LENGTH": history, "device": "cpu"}
 
 
 def _model_class(name: str) -> type:

@@ -7,11 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import save_file
 
+from bench.cli.main import main
 from bench.errors import ConfigError
+from bench.paths import Workspace
 from bench.results.export import export_checkpoint
-from bench.results.store import STUDENT
+from bench.results.store import STUDENT, ResultStore
 
 
 @pytest.mark.parametrize("tensor", ["head", "prompts"])
@@ -36,3 +39,23 @@ def test_weights_are_not_paired_with_another_catalogue(tmp_path: Path) -> None:
     data = SimpleNamespace(fingerprint="now", dataset="tiny", protocol="temporal-10")
     with pytest.raises(ConfigError, match=r"trained on other data than .*before.*now.*item ids"):
         export_checkpoint(record, SimpleNamespace(folder=tmp_path), data, tmp_path / "out.pth")
+
+
+@pytest.mark.parametrize(
+    ("output", "why"), [("file/out.pth", "File exists"), ("folder", "is a directory")]
+)
+def test_an_output_that_cannot_be_written_is_one_line(
+    tiny: Workspace, tmp_path: Path, output: str, why: str
+) -> None:
+    run = ["run", "--dataset", "tiny", "--student", "tiny", "--method", "none", "--seeds", "0"]
+    ran = CliRunner().invoke(main, run)
+    assert ran.exit_code == 0, ran.output
+    (record,) = [r for r in ResultStore(tiny.results).records() if r.kind == "trial"]
+    (tmp_path / "file").write_text("a file where a folder should be")
+    (tmp_path / "folder").mkdir()
+    place = tmp_path / output
+    refused = CliRunner().invoke(main, ["export", record.key, "--output", str(place)])
+    assert refused.exit_code == 2
+    last = refused.stderr.splitlines()[-1]
+    assert last.startswith("Error: ") and "--output" in last
+    assert str(place) in last and why in last
