@@ -92,13 +92,10 @@ def _against_none(
         gain = float(ours.mean()) - base
         if base > 0:
             vs_none[name] = 100 * gain / base
-        if teacher is not None and name in teacher.metrics:
-            lead = teacher.metrics[name].mean - base
-            if lead > 0:
-                gap_closed[name] = 100 * gain / lead
-        test = None
-        if users is not None and users.shape == ours.shape[1:]:
-            test = compare_by_user(ours, theirs, users)
+        lead = _lead(teacher, theirs, users, metric, ranks)
+        if lead is not None:
+            gap_closed[name] = 100 * gain / lead
+        test = _test(ours, theirs, users)
         if users is not None and test is not None:
             by_seed = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
             significance[name] = _significance(test, by_seed, len(np.unique(users)))
@@ -110,6 +107,31 @@ def _against_none(
             "gap_closed": gap_closed,
         }
     )
+
+
+def _lead(
+    teacher: Row | None,
+    none: NDArray[np.float64],
+    users: Ids | None,
+    metric: Metric,
+    ranks: Ranks,
+) -> float | None:
+    """How far a teacher is ahead of `none` [S, R]; None where it may as well not be (5 %)."""
+    stored = ranks.of(teacher.keys[0]) if teacher is not None and teacher.keys else None
+    if stored is None or len(stored) != none.shape[1]:
+        return None
+    values = np.broadcast_to(metric.per_row(stored), none.shape)
+    test = _test(values, none, users)
+    return None if test is None or test.low <= 0 else test.difference
+
+
+def _test(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], users: Ids | None
+) -> Comparison | None:
+    """The paired test of values [S, R]; None where the users of the rows are not known."""
+    if users is None or users.shape != ours.shape[1:]:
+        return None
+    return compare_by_user(ours, theirs, users)
 
 
 def _per_row(

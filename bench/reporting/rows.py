@@ -69,15 +69,15 @@ class Row(_Frozen):
         seeds: the seeds with a result, of which `metrics` are mean and deviation.
         vs_none: difference to `none` of the same cell, in percent, over `compared_seeds`.
         gap_closed: share of the teacher's lead over `none` that the method gains, in percent;
-            absent where the teacher has no lead.
+            absent where the teacher has no lead that is more than chance.
         train_seconds: of all epochs, evaluation apart; on a CPU those of the processor.
         epoch_seconds: the same by epoch.
         time_vs_none: seconds of training divided by those of `none` of the same cell, by `epoch`
             and in `total`, over the seeds that both ran on one machine; empty where there are none.
         current: whether the suite and the method's code are today's, as far as can be told.
         outdated: whether another version of the suite made it, whose numbers are other ones.
-        cell: identity of what is compared: version of the suite, student, training and data; all
-            but the method.
+        cell: identity of what methods are compared on within a table: version of the suite,
+            student and training; empty for references.
         keys: the records behind the numbers.
     """
 

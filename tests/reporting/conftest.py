@@ -104,10 +104,12 @@ class Bench:
         timings = changes.pop("timings", {})
         epochs = changes.pop("epochs", 12)
         environment = changes.pop("environment", MACHINE)
+        told = {name: changes.pop(name) for name in ("latency", "parameters") if name in changes}
         for seed in range(seeds) if isinstance(seeds, int) else seeds:
             trial = self.trial(method, seed, **changes)
             outcome = self.outcome(skill, seed)
             outcome = replace(outcome, timings=outcome.timings | timings, epochs=epochs)
+            outcome = replace(outcome, **told)
             self.store.write(finished(trial, outcome, environment), outcome)
             keys.append(trial.key)
         return keys

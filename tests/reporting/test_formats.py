@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from bench.cli.main import main
 from bench.reporting.formats import FORMATS
+from bench.reporting.leaderboard import leaderboard
 from bench.reporting.render import render
+from bench.reporting.tables import sections
 
 
 @pytest.fixture
@@ -160,6 +162,14 @@ def test_mistakes_are_one_message(filled, options, message):
     assert "Traceback" not in result.stderr
 
 
+def test_an_output_that_cannot_be_written_is_one_line(filled, tmp_path):
+    place = tmp_path / "missing" / "report.md"
+    result = report(filled, "--output", str(place))
+    assert (result.exit_code, result.stdout) == (2, "")
+    why = "cannot be written to: No such file or directory"
+    assert result.stderr == f"Error: --output {place} {why}\n"
+
+
 def test_output_replaces_a_file_as_a_whole(filled, tmp_path):
     target = tmp_path / "report.json"
     target.write_text("old")
@@ -167,3 +177,13 @@ def test_output_replaces_a_file_as_a_whole(filled, tmp_path):
     assert (result.exit_code, result.stdout) == (0, "")
     assert target.read_text() == render(filled.store, "json") + "\n"
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "results"}
+
+
+def test_the_same_network_is_told_to_be_as_fast_whatever_the_machine_did_meanwhile(bench):
+    bench.done("none", 1)
+    bench.done("hint", 1, skill=0.4, latency={"ms_p50": 6.0})
+    bench.done("learn", 1, skill=0.4, latency={"ms_p50": 7.0}, parameters={"inference": 65_000})
+    (section,) = sections(leaderboard(bench.store))
+    (price,) = (table for table in section.tables if "costs" in table.caption)
+    shown = {row[2]: row[-1] for block in price.blocks for row in block}
+    assert shown == {"none": "0.50 ms", "hint": "0.50 ms", "learn": "7.00 ms"}
