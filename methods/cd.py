@@ -39,8 +39,9 @@ class CollaborativeDistillation(Method):
     Departs: from the paper, which samples all unobserved items, the pool is the stored list and
     `unlisted` random items: those have no distance and get the logit of the list's tail. Rows take
     the place of users, and the base loss stays as it is, where the paper's sees observed items
-    only. Samples are drawn anew at each step; a public port draws them once, by the teacher's
-    rank in spite of its name, and may repeat them (its sampler is `sampler: exponential`).
+    only; under ce, which leaves the level of a row's scores free, the term fixes it. Samples are
+    drawn anew at each step; a public port draws pairs once and keeps the one that the teacher
+    ranks higher, which is `sampler: linear` with `guide: teacher`.
     """
 
     class Config(MethodConfig):

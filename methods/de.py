@@ -31,7 +31,8 @@ class DistillationExperts(ExpertMethod):
 
     Costs: M (d + D)^2 / 2 expert weights and a selector of D M in training, at most 50 million
     (wider teachers: `pca_dim`), nothing at inference. A step passes at most `max_items` items
-    through all M experts.
+    through all M experts. Experts with more weights than the teacher has numbers, N D, can learn
+    it by heart and teach little: use fewer of them on small catalogues.
 
     Departs: errors are means over items and dimensions, not sums, so `weight` is not the published
     0.01 (`official_code` converts it). The temperature falls from 1 towards 1e-10, as published,

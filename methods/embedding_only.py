@@ -31,6 +31,7 @@ class EmbeddingOnly(Method):
     table (`inject: input`), and z is rescaled so that text does not drown offsets that start at
     0.02 (`normalise: none`); its bias is not added at padding. The paper's ablation without
     :math:`b_i` is `offset: false`. Weight decay, where a trial has any, takes the bias too.
+    `pca_dim` makes components first, which `standardise` then gives equal spread.
     """
 
     class Config(MethodConfig):

@@ -36,7 +36,9 @@ class UnbiasedDistillation(Method):
     ranks 1,000 items of every group; here a group is what a row's list, at most `pool` items,
     holds of it, and the pairs of a group with fewer than two go to the others. Pairs are drawn
     given that they differ, where the program repeats all draws after a tie. The paper's number of
-    groups is used, not the program's 2.
+    groups is used, not the program's 2; items that are never a target belong to the last group,
+    where the program leaves them out. Its shares of pairs are (max + min - mean) / sum of the
+    groups' mean counts, not the reversed list of means that `reversal` takes a power of.
     """
 
     class Config(MethodConfig):

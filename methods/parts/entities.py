@@ -78,7 +78,7 @@ def teacher_table(embeddings: Tensor, normalise: str, pca_dim: int | None) -> Te
 
     Args:
         embeddings: float32 [N + 1, D]; row 0 is padding.
-        normalise: `none` is untouched.
+        normalise: `none` is untouched; but principal components are those of centred vectors.
         pca_dim: size of the result where D is larger; None keeps D.
 
     Returns:

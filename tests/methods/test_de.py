@@ -94,18 +94,3 @@ def test_a_teacher_too_wide_for_thirty_experts_is_refused(knowledge: Knowledge) 
     with pytest.raises(ValueError, match=r"30 experts .* 4096 dimensions .* pca_dim"):
         attached(wide, pca_dim=None)
     assert attached(wide, pca_dim=8).items.width == 8
-
-
-def test_training_it_makes_the_student_tell_what_the_teacher_knows(knowledge: Knowledge) -> None:
-    method = attached(knowledge, experts=3, weight=1.0)
-    table = torch.nn.Parameter(a_table() * 0.1)
-    adam = torch.optim.Adam([table, *method.parameters()], lr=0.01)
-    values = []
-    for _ in range(150):
-        batch = make_batch()
-        value = method.loss(batch, output_of(batch, table))["experts"]
-        adam.zero_grad()
-        value.backward()
-        adam.step()
-        values.append(value.item())
-    assert values[-1] < 0.3 * values[0]
