@@ -35,7 +35,7 @@ format: $(CHECKERS) ## mend style where that is mechanical
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(INSTALLED) ## write docs/methods.md and docs/leaderboards.md
+docs: $(INSTALLED) ## write the pages that are generated
 	$(BIN)/python docs/generate.py
 
 clean: ## remove the environment and all caches (keeps datasets, tocf and results)

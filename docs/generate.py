@@ -1,7 +1,7 @@
 """Writes the pages that others would have to keep up to date by hand: `make docs`.
 
-docs/leaderboards.md is `bench report` of the records in results/reference/, and docs/methods.md
-what the methods say of themselves.
+docs/leaderboards.md is `bench report` of the records in results/reference/, docs/methods.md what
+the methods say of themselves, and docs/settings.md what training and protocols do.
 
 A method's section is the docstring of its class (reStructuredText's `.. math::` and `:math:`
 become the math of GitHub), the fields of its `Config`, and its YAML with the comments in it.
@@ -22,13 +22,17 @@ from pydantic import BaseModel
 
 from bench.config import layers
 from bench.config.files import MethodFile, read_method
+from bench.data.config import ProtocolConfig
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS, MethodEntry
 from bench.reporting.render import render
 from bench.results.store import ResultStore
+from bench.training.config import TrainingConfig
 
 LABELS = ("Takes", "Costs", "Departs")
 """Paragraphs that every method's docstring has."""
+
+TABLE_OF_SETTINGS = ("| setting | default | values | what it is |", "|---|---|---|---|")
 
 _TREE = Workspace(SHIPPED)
 
@@ -43,6 +47,18 @@ setting is changed with `--set method.SETTING=VALUE`; a variant is a set of sett
 `--method NAME:VARIANT`. What a step of each costs is measured in [performance.md](performance.md).
 Symbols that all share: a row r is a history with its target y; s are the student's logits, d its
 width, N the items; B rows make a batch; the teacher gives a list of items and vectors z of width D.
+"""
+
+
+SETTINGS = """\
+<!-- Generated from the classes that validate these settings by `make docs`: change those. -->
+
+# Settings of a run
+
+What `--set SECTION.SETTING=VALUE` changes beside the methods' own settings
+([methods.md](methods.md)). Students have those of their RecBole model (`student.*`), teachers those
+of their kind (`teacher.*`, [teachers.md](teachers.md)). Files in `configs/students/` choose other
+defaults for a student, on one dataset or all.
 """
 
 
@@ -79,6 +95,18 @@ def methods() -> str:
     return "\n\n".join([INTRODUCTION.strip(), contents, *map(section, entries)]) + "\n"
 
 
+def run_settings() -> str:
+    """docs/settings.md."""
+    parts = [SETTINGS.strip()]
+    for name, config, page in (
+        ("training", TrainingConfig(), "training.md"),
+        ("protocol", ProtocolConfig(name="temporal"), "protocol.md"),
+    ):
+        rows = [row for row in settings_of(config, f"{name}.") if "`protocol.name`" not in row]
+        parts += [f"## {name}", f"See [{page}]({page}).", "\n".join([*TABLE_OF_SETTINGS, *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
 def section(entry: MethodEntry) -> str:
     """All about one method."""
     method, config = entry.load(), read_method(entry, _TREE)
@@ -93,8 +121,7 @@ def section(entry: MethodEntry) -> str:
     ]
     settings = list(settings_of(method.Config.model_validate(config.settings)))
     if settings:
-        head = ["| setting | default | values | what it is |", "|---|---|---|---|"]
-        parts.append("\n".join([*head, *settings]))
+        parts.append("\n".join([*TABLE_OF_SETTINGS, *settings]))
     for dataset, changes in config.datasets.items():
         parts.append(f"On the dataset `{dataset}`: {_flat(changes)}.")
     if config.search:
@@ -228,7 +255,7 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", r"\|").split())
 
 
-PAGES = {"methods.md": methods, "leaderboards.md": leaderboards}
+PAGES = {"methods.md": methods, "settings.md": run_settings, "leaderboards.md": leaderboards}
 
 if __name__ == "__main__":
     for name, written in PAGES.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import (
@@ -113,6 +114,16 @@ class TrainingConfig(BaseModel):
                 "cannot be recorded"
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_more_at_least_than_at_most(cls, given: Any) -> Any:
+        # Whoever asks for fewer passes than the least that is usual means just these.
+        if not isinstance(given, Mapping) or "min_epochs" in given or "max_epochs" not in given:
+            return given
+        at_most, usual = given["max_epochs"], cls.model_fields["min_epochs"].default
+        fewer = isinstance(at_most, int) and 0 < at_most < usual
+        return {**given, "min_epochs": at_most} if fewer else given
 
     @model_validator(mode="after")
     def _epochs_in_order(self) -> TrainingConfig:

@@ -139,6 +139,11 @@ def test_minimum_above_maximum_is_refused() -> None:
         TrainingConfig(min_epochs=9, max_epochs=8)
 
 
+def test_fewer_epochs_than_the_usual_least_are_just_these() -> None:
+    assert TrainingConfig(max_epochs=2).min_epochs == 2
+    assert TrainingConfig(max_epochs=20) == TrainingConfig(max_epochs=20, min_epochs=8)
+
+
 class Staged(Method):
     """First the method's own number alone, on a few rows; then the student."""
 
