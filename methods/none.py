@@ -8,7 +8,7 @@ from methods.base import Method
 
 @register_method("none")
 class NoDistillation(Method):
-    """The undistilled student: the base objective alone, tuned as hard as the rest.
+    """The undistilled student: the base objective alone.
 
     Every gain in a leaderboard is measured against this row.
 
