@@ -49,4 +49,5 @@ def test_every_method_is_searched_with_the_same_budget_its_default_among_it(meth
     file, config = read_method(entry, HERE), entry.load().Config
     searched = [config.model_validate(layers.merge(file.settings, p)) for p in file.search]
     assert len(searched) == 3 and len({c.model_dump_json() for c in searched}) == 3
-    assert config.model_validate(file.settings) in searched
+    chosen = [file.settings, *(layers.merge(file.settings, s) for s in file.datasets.values())]
+    assert all(config.model_validate(settings) in searched for settings in chosen)
