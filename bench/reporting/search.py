@@ -94,7 +94,7 @@ def _section(tried: list[Tried], records: Sequence[Record]) -> Section:
                 columns=[*_TEXT, "Seeds", f"{metric} (valid)", "vs none", "Epoch", "Best"],
                 text_columns=len(_TEXT),
                 blocks=blocks,
-                notes=["Best: of the settings of a method; `*` marks it where there are several."],
+                notes=["Best: marked is the best of the settings of each method."],
             )
         ],
         failures=[
