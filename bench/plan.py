@@ -77,6 +77,11 @@ class Trial(BaseModel):
         return self.method if self.variant == DEFAULT_VARIANT else f"{self.method}:{self.variant}"
 
     @property
+    def teacher_label(self) -> str | None:
+        """The teacher with its control, such as `text (shuffled)`; None without a teacher."""
+        return f"{self.teacher} ({self.control})" if self.control else self.teacher
+
+    @property
     def label(self) -> str:
         """One line for people, such as `game sasrec dllm2rec (text) seed 0`."""
         control = f", {self.control}" if self.control else ""

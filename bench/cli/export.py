@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.argument("key")
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="File.  [KEY.pth]"
 )
-@click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
+@options.results
 def command(key: str, output: Path | None, results: Path | None) -> None:
     """Write the student of the trial KEY (any unique beginning) as a RecBole checkpoint.
 

@@ -95,6 +95,7 @@ _EXECUTION = (
     click.option(
         "--retry-failed", is_flag=True, help="Run trials again whose record is a failure."
     ),
+    click.option("--dry-run", is_flag=True, help="Show the trials and their state; run nothing."),
 )
 
 
@@ -174,8 +175,25 @@ def rows(command: Command) -> Command:
 
 
 def execution(command: Command) -> Command:
-    """Give a command the options of where and how trials run (those of `run_grid`)."""
-    return _with(_EXECUTION, command)
+    """Give a command the options of where and how trials run, read into one `execution`."""
+
+    @functools.wraps(command)
+    def with_execution(
+        *,
+        device: str,
+        jobs: Jobs,
+        threads: int | None,
+        results: Path | None,
+        retry_failed: bool,
+        dry_run: bool,
+        **others: Any,
+    ) -> None:
+        from bench.cli.execution import Execution
+
+        how = Execution(device, jobs, threads, results, retry_failed, dry_run)
+        command(execution=how, **others)
+
+    return _with(_EXECUTION, with_execution)
 
 
 def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from bench.cli import options
+
 
 @click.command()
 @click.option(
@@ -24,7 +26,7 @@ import click
 )
 @click.option("--dataset", "-d", "datasets", multiple=True, help="Show this dataset only.")
 @click.option("--method", "-m", "methods", multiple=True, help="Show this method only.")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
+@options.results
 @click.option(
     "--output",
     "-o",

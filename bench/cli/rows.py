@@ -84,9 +84,11 @@ class ChosenRows:
         Raises:
             UnknownNameError: it is not; the message tells which are.
         """
+        from bench.teachers.manifest import teachers_in
+
         folder = self.teacher_folder(teacher)
         if not folder.is_dir():
-            there = [path.name for path in folder.parent.glob("[!.]*") if path.is_dir()]
+            there = teachers_in(folder.parent)
             raise UnknownNameError(
                 "teacher", folder.name, there, f"{folder.parent} (`bench teacher build` makes one)"
             )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli import options
-from bench.cli.run import execute, show, tell_failures
 
 if TYPE_CHECKING:
+    from bench.cli.execution import Execution
     from bench.config.selection import Selection
-    from bench.execution.devices import Jobs
 
 SEARCH = "search"
 
@@ -20,16 +18,7 @@ SEARCH = "search"
 @click.command()
 @options.selection
 @options.execution
-@click.option("--dry-run", is_flag=True, help="Show the trials and their state; run nothing.")
-def command(
-    selection: Selection,
-    device: str,
-    jobs: Jobs,
-    threads: int | None,
-    results: Path | None,
-    retry_failed: bool,
-    dry_run: bool,
-) -> None:
+def command(selection: Selection, execution: Execution) -> None:
     """Compare the settings of methods on validation, the same number for each.
 
     What is compared stands in configs/methods/NAME.yaml under `search`. The best becomes what a
@@ -44,15 +33,11 @@ def command(
     from bench.paths import Workspace
     from bench.reporting.markdown import written
     from bench.reporting.search import searched
-    from bench.results.store import ResultStore
 
     workspace = Workspace.current()
-    grid = resolve(selection, workspace, search=True)
-    store = ResultStore(results or workspace.results / SEARCH)
-    if dry_run:
-        show(grid, store, workspace)
-        return
-    records = execute(grid, store, workspace, device, jobs, threads, retry_failed)
-    if records:
-        click.echo(written(searched(records)))
-    tell_failures(records, store)
+    execution.carry_out(
+        resolve(selection, workspace, search=True),
+        workspace,
+        workspace.results / SEARCH,
+        lambda _, records: written(searched(records)),
+    )

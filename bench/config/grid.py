@@ -29,7 +29,7 @@ from bench.teachers.config import (
     SYNTHETIC_ONLY,
     TeacherConfig,
 )
-from bench.teachers.manifest import read_manifest, teacher_folder
+from bench.teachers.manifest import read_manifest, teacher_folder, teachers_in
 from bench.training.config import TrainingConfig
 
 DEFAULTS = Selection(students=["sasrec"], seeds="0")
@@ -261,7 +261,7 @@ class _Resolver:
         for name in self.chosen_teachers():
             folder = self.folder(name, source)
             if name not in configured and not folder.is_dir():
-                known = {*configured, *_imported(folder.parent)}
+                known = {*configured, *teachers_in(folder.parent)}
                 raise UnknownNameError("teacher", name, known, f"dataset {source.name}")
 
     def folder(self, teacher: str, source: DataSource) -> Path:
@@ -286,10 +286,3 @@ class _Resolver:
 
 def _prefixed(section: str, taken: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{section}.{path}": value for path, value in taken.items()}
-
-
-def _imported(folder: Path) -> list[str]:
-    """Names of the teachers that lie in a dataset's folder of teachers."""
-    if not folder.is_dir():
-        return []
-    return [path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]

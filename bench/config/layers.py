@@ -124,11 +124,12 @@ def merge(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of nested mappings by their dotted keys."""
+    """The values of nested mappings by their dotted keys; an empty mapping is a value."""
     result: dict[str, Any] = {}
     for key, value in mapping.items():
-        inner = flat(value) if isinstance(value, Mapping) else {"": value}
-        result |= {f"{key}.{path}" if path else key: item for path, item in inner.items()}
+        nested = isinstance(value, Mapping) and value
+        inner = {f"{key}.{path}": item for path, item in flat(value).items()} if nested else None
+        result |= inner or {key: value}
     return result
 
 

@@ -13,7 +13,7 @@ from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
 from bench.plan import Trial
 from bench.students import properties
-from bench.teachers.manifest import TeacherManifest, read_manifest
+from bench.teachers.manifest import TeacherManifest, read_manifest, teachers_in
 
 if TYPE_CHECKING:
     from bench.students.recbole import RecBoleStudent
@@ -143,8 +143,8 @@ def _missing_signals(
     trial: Trial, missing: frozenset[str], manifest: TeacherManifest, workspace: Workspace
 ) -> str:
     offering = [
-        folder.name
-        for folder, signals in _built_teachers(workspace.tocf / trial.dataset)
+        name
+        for name, signals in _built_teachers(workspace.tocf / trial.dataset)
         if missing <= signals
     ]
     return (
@@ -155,9 +155,8 @@ def _missing_signals(
     )
 
 
-def _built_teachers(folder: Path) -> Iterator[tuple[Path, set[str]]]:
-    for path in folder.glob("[!.]*"):
+def _built_teachers(folder: Path) -> Iterator[tuple[str, set[str]]]:
+    for name in teachers_in(folder):
         # A teacher that is broken is no offer; it is refused when it is asked for.
         with contextlib.suppress(ArtifactError):
-            if path.is_dir():
-                yield path, set(read_manifest(path).signals)
+            yield name, set(read_manifest(folder / name).signals)

@@ -188,7 +188,7 @@ def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
         "objective": trial.training.objective,
         "method": trial.method_name,
         "variant": trial.variant,
-        "teacher": f"{trial.teacher} ({trial.control})" if trial.control else trial.teacher,
+        "teacher": trial.teacher_label,
         "control": trial.control,
         "overrides": trial.overrides,
         "cell": digest([version, trial.student, config, training]),

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
-from bench.reporting.tables import MISSING, Section, Table
+from bench.reporting.tables import MISSING, Section, Table, percent
 from bench.results.record import Record
 
 _TEXT = ("Student", "Objective", "Method", "Teacher", "Settings")
@@ -17,18 +17,15 @@ _TEXT = ("Student", "Objective", "Method", "Teacher", "Settings")
 
 @dataclass(frozen=True)
 class Tried:
-    """One of the settings of a method in a cell, over its seeds.
+    """One of the settings of a method in a cell: the records of its trials, one a seed."""
 
-    Attributes:
-        trial: one of its trials.
-        values: validation metric that chose the epoch (`training.select`), a value per seed that
-            has a result.
-        epochs: the epochs that were chosen.
-    """
+    records: list[Record]
 
-    trial: Trial
-    values: list[float]
-    epochs: list[int]
+    @property
+    def trial(self) -> Trial:
+        trial = self.records[0].trial
+        assert trial is not None  # noqa: S101 - `searched` takes records of trials
+        return trial
 
     @property
     def settings(self) -> str:
@@ -38,9 +35,20 @@ class Tried:
         return ", ".join(f"{name}={value}" for name, value in own.items()) or "as configured"
 
     @property
+    def values(self) -> list[float]:
+        """The validation metric that chose the epoch, of every seed that has a result."""
+        select = self.trial.training.select
+        return [record.metrics["valid"][select] for record in self.records if record.is_done]
+
+    @property
     def value(self) -> float:
         """Mean over seeds, below every metric where no seed has a result."""
         return fmean(self.values) if self.values else -1.0
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs that were chosen."""
+        return [record.best_epoch for record in self.records if record.best_epoch is not None]
 
 
 def searched(records: Sequence[Record]) -> list[Section]:
@@ -49,34 +57,20 @@ def searched(records: Sequence[Record]) -> list[Section]:
     Args:
         records: of trials, those of a search.
     """
-    tried = _tried([record for record in records if record.trial])
-    groups = groupby(
-        tried, key=lambda t: (t.trial.dataset, t.trial.protocol, t.trial.training.select)
-    )
-    return [_section(list(group), records) for _, group in groups]
+    groups = groupby(_tried(records), key=lambda tried: _table(tried.trial))
+    return [_section(list(group)) for _, group in groups]
 
 
 def _tried(records: Sequence[Record]) -> list[Tried]:
     by_settings: dict[str, list[Record]] = {}
     for record in records:
-        assert record.trial is not None  # noqa: S101 - the caller keeps trials alone
-        identity = record.trial.model_copy(update={"seed": 0}).key
-        by_settings.setdefault(identity, []).append(record)
-    return [_over_seeds(group) for group in by_settings.values()]
+        if record.trial is not None:
+            identity = record.trial.model_copy(update={"seed": 0}).key
+            by_settings.setdefault(identity, []).append(record)
+    return list(map(Tried, by_settings.values()))
 
 
-def _over_seeds(records: Sequence[Record]) -> Tried:
-    trial = records[0].trial
-    assert trial is not None  # noqa: S101 - see above
-    done = [record for record in records if record.is_done]
-    return Tried(
-        trial=trial,
-        values=[record.metrics["valid"][trial.training.select] for record in done],
-        epochs=[record.best_epoch for record in done if record.best_epoch is not None],
-    )
-
-
-def _section(tried: list[Tried], records: Sequence[Record]) -> Section:
+def _section(tried: list[Tried]) -> Section:
     first = tried[0].trial
     metric = parse_metric(first.training.select).label
     none = {_cell(t.trial): t.value for t in tried if t.trial.method == "none" and t.values}
@@ -99,32 +93,37 @@ def _section(tried: list[Tried], records: Sequence[Record]) -> Section:
         ],
         failures=[
             f"{record.trial.label}: {record.status}"
-            for record in records
-            if record.trial and not record.is_done and record.trial.dataset == first.dataset
+            for record in (record for one in tried for record in one.records)
+            if record.trial and not record.is_done
         ],
     )
+
+
+def _table(trial: Trial) -> tuple[str, str, str]:
+    return (trial.dataset, trial.protocol, trial.training.select)
 
 
 def _cell(trial: Trial) -> tuple[str, str]:
     return (trial.student, trial.training.model_dump_json())
 
 
-def _method(trial: Trial) -> tuple[str, str, str, str, str]:
-    return (*_cell(trial), trial.method_name, trial.teacher or "", trial.control or "")
+def _method(trial: Trial) -> tuple[str, str, str, str]:
+    return (*_cell(trial), trial.method_name, trial.teacher_label or "")
 
 
 def _cells(tried: Tried, none: float | None, best: bool) -> list[str]:
     trial = tried.trial
-    gain = f"{100 * (tried.value / none - 1):+.1f} %" if none and tried.values else MISSING
+    compared = bool(tried.values) and trial.method != "none"
+    gain = 100 * (tried.value / none - 1) if none and compared else None
     return [
         trial.student,
         trial.training.objective,
         trial.method_name,
-        f"{trial.teacher} ({trial.control})" if trial.control else trial.teacher or MISSING,
+        trial.teacher_label or MISSING,
         tried.settings,
         str(len(tried.values)),
         f"{tried.value:.4f}" if tried.values else MISSING,
-        gain if trial.method != "none" else MISSING,
+        percent(gain, signed=True),
         f"{fmean(tried.epochs):.0f}" if tried.epochs else MISSING,
         "*" if best and tried.values else "",
     ]

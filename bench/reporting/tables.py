@@ -114,7 +114,7 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
             lambda row: [
                 _seeds(row),
                 *(_spread(row.metrics.get(str(metric))) for metric in metrics),
-                _percent(row.vs_none.get(str(tested)), signed=True),
+                percent(row.vs_none.get(str(tested)), signed=True),
                 _p_value(row, tested),
                 _times(row.time_vs_none.get("epoch")),
             ],
@@ -198,7 +198,7 @@ def _price(rows: list[Row], metric: Metric) -> Table:
         blocks=_blocks(
             [row for row in rows if row.kind == "trial"],
             lambda row: [
-                _percent(row.gap_closed.get(str(metric))),
+                percent(row.gap_closed.get(str(metric))),
                 _epochs(row),
                 _training(row),
                 _parameters(row.parameters),
@@ -263,7 +263,8 @@ def _spread(spread: Spread | None) -> str:
     return f"{spread.mean:.4f}" + ("" if spread.std is None else f" ± {spread.std:.4f}")
 
 
-def _percent(value: float | None, *, signed: bool = False) -> str:
+def percent(value: float | None, *, signed: bool = False) -> str:
+    """A share as tables show it, with its sign where it is a difference."""
     if value is None:
         return MISSING
     return f"{value:+.1f} %" if signed else f"{value:.0f} %"

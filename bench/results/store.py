@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from bench.data.rows import Ids
-from bench.errors import ConfigError, DataError
+from bench.errors import DataError
+from bench.files import writing_to
 from bench.results.record import Outcome, Record, without_nan
 
 RECORD = "record.json"
@@ -102,15 +103,14 @@ class ResultStore:
         """
         temporary = self.folder / f".{record.key}.{uuid.uuid4().hex[:8]}"
         try:
-            temporary.mkdir(parents=True)
-            if outcome is not None:
-                _write_outcome(temporary, outcome)
-            _write_curve(temporary, curve if outcome is None else outcome.curve)
-            text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
-            (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
-            self._publish(temporary, record.key)
-        except OSError as error:
-            raise self._unwritable(error) from error
+            with self._writing():
+                temporary.mkdir(parents=True)
+                if outcome is not None:
+                    _write_outcome(temporary, outcome)
+                _write_curve(temporary, curve if outcome is None else outcome.curve)
+                text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
+                (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
+                self._publish(temporary, record.key)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -125,11 +125,9 @@ class ResultStore:
             ConfigError: the folder cannot be written to.
         """
         path = self.folder / ".claims" / key
-        try:
+        with self._writing():
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise self._unwritable(error) from error
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,16 +156,14 @@ class ResultStore:
         """
         probe = self.folder / f".probe.{uuid.uuid4().hex[:8]}"
         try:
-            probe.mkdir(parents=True)
-            (probe / "file").write_bytes(b"")
-        except OSError as error:
-            raise self._unwritable(error) from error
+            with self._writing():
+                probe.mkdir(parents=True)
+                (probe / "file").write_bytes(b"")
         finally:
             shutil.rmtree(probe, ignore_errors=True)
 
-    def _unwritable(self, error: OSError) -> ConfigError:
-        why = error.strerror or error
-        return ConfigError(f"results folder {self.folder} cannot be written to: {why}")
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing_to(f"results folder {self.folder}")
 
     def _publish(self, temporary: Path, key: str) -> None:
         target = self.folder / key

@@ -93,6 +93,11 @@ def teacher_folder(
     return workspace.tocf / dataset / (teacher if slug == default_slug else f"{teacher}.{slug}")
 
 
+def teachers_in(folder: Path) -> list[str]:
+    """Names of the teachers that lie in a dataset's folder of teachers, sorted."""
+    return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
+
+
 def read_manifest(folder: Path) -> TeacherManifest:
     """The manifest of a folder; for DLLM2Rec's bare files, the one they imply.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from bench.config import layers
 from bench.data.fingerprints import digest
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError
@@ -58,8 +58,8 @@ def refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: Prepa
 
 
 def _refuse_other_options(folder: Path, there: dict[str, Any], options: BaseModel) -> None:
-    built = _by_path(_with_defaults(there, type(options)))
-    asked = _by_path(options.model_dump(mode="json"))
+    built = layers.flat(_with_defaults(there, type(options)))
+    asked = layers.flat(options.model_dump(mode="json"))
     if built == asked:
         return
     differ = ", ".join(
@@ -76,12 +76,3 @@ def _with_defaults(built: dict[str, Any], kind: type[BaseModel]) -> dict[str, An
         return kind.model_validate(built).model_dump(mode="json")
     except ValidationError:
         return built
-
-
-def _by_path(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested options by their dotted key; an empty mapping is a value."""
-    flat: dict[str, Any] = {}
-    for key, value in options.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= _by_path(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat

@@ -9,18 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from bench.cli.main import main
 from bench.paths import SHIPPED, Workspace
 from bench.results.store import ResultStore
 
+from .conftest import bench
+
 TINY = ["run", "--dataset", "tiny", "--student", "tiny", "--device", "cpu", "--threads", "1"]
 TAUGHT = ["--teacher", "published"]
-
-
-def bench(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
 
 
 def spawn(home: Path, *arguments: str) -> subprocess.Popen[str]:

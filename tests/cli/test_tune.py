@@ -3,17 +3,13 @@
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from bench.cli.main import main
 from bench.paths import Workspace
 from bench.results.store import ResultStore
 
+from .conftest import bench
+
 TINY = ["--dataset", "tiny", "--student", "tiny", "--device", "cpu", "--threads", "1"]
-
-
-def bench(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments))
 
 
 @pytest.fixture

@@ -1,0 +1,131 @@
+"""A grid carried out: what `bench run` and `bench tune` do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.printing import progress
+from bench.cli.tables import aligned
+
+if TYPE_CHECKING:
+    from bench.config.grid import Grid
+    from bench.execution.devices import Jobs
+    from bench.paths import Workspace
+    from bench.plan import Trial
+    from bench.results.record import Record
+    from bench.results.store import ResultStore
+
+FAILED = 1
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how trials run, as a command line says it (see `run_grid`).
+
+    Attributes:
+        device: `auto` or a device's name.
+        jobs: trials at once.
+        threads: of each trial; None is an equal share.
+        results: folder of the records; None is the command's own.
+        retry_failed: run trials again whose record is a failure.
+        dry_run: show the trials and run nothing.
+    """
+
+    device: str
+    jobs: Jobs
+    threads: int | None
+    results: Path | None
+    retry_failed: bool
+    dry_run: bool
+
+    def carry_out(
+        self,
+        grid: Grid,
+        workspace: Workspace,
+        folder: Path,
+        report: Callable[[ResultStore, list[Record]], str],
+    ) -> None:
+        """Run what is missing of a grid and print the report of its records, or show its trials.
+
+        Args:
+            grid: what to run.
+            workspace: where data and teachers are and go.
+            folder: where records are and go unless the command line says otherwise.
+            report: the text to print of the store and the grid's records, if there are any.
+
+        Raises:
+            Exit: code 1 if a trial failed; each has a line on stderr.
+        """
+        from bench.execution.grid import run_grid
+        from bench.results.store import ResultStore
+
+        store = ResultStore(self.results or folder)
+        if self.dry_run:
+            _show(grid, store, workspace)
+            return
+        records = run_grid(
+            grid,
+            store,
+            workspace,
+            device=self.device,
+            threads=self.threads,
+            jobs=self.jobs,
+            retry_failed=self.retry_failed,
+            progress=progress,
+        )
+        if records:
+            click.echo(report(store, records))
+        _tell_failures(records, store)
+
+
+def _tell_failures(records: list[Record], store: ResultStore) -> None:
+    failures = [record for record in records if not record.is_done]
+    for record in failures:
+        last = (record.error or "").strip().splitlines()[-1]
+        label = record.trial.label if record.trial else record.key
+        click.echo(f"{label}: {record.status}: {last} ({store.folder / record.key})", err=True)
+    if failures:
+        click.echo(f"{len(failures)} of {len(records)} trials failed", err=True)
+        raise click.exceptions.Exit(FAILED)
+
+
+def _show(grid: Grid, store: ResultStore, workspace: Workspace) -> None:
+    """The table of a dry run; refuses the settings that a run would refuse."""
+    from bench.execution.inputs import identify
+    from bench.execution.preflight import check_settings
+
+    trials = identify(grid, workspace)
+    check_settings(t for t in trials if not t.is_identified or store.get(t.key) is None)
+
+    header = ["key", "state", "dataset", "protocol", "student", "objective", "method", "teacher"]
+    rows = [[*header, "seed", "overrides"]]
+    for trial in trials:
+        rows.append([*_key_and_state(trial, store), *_coordinates(trial)])
+    click.echo(aligned(rows))
+
+
+def _key_and_state(trial: Trial, store: ResultStore) -> tuple[str, str]:
+    if not trial.is_identified:
+        return "-", "missing"
+    record = store.get(trial.key)
+    if record is None:
+        return trial.key[:12], "missing"
+    return trial.key[:12], "done" if record.is_done else f"failed ({record.status})"
+
+
+def _coordinates(trial: Trial) -> list[str]:
+    return [
+        trial.dataset,
+        trial.protocol,
+        trial.student,
+        trial.training.objective,
+        trial.method_name,
+        trial.teacher_label or "-",
+        str(trial.seed),
+        " ".join(f"{key}={value}" for key, value in trial.overrides.items()) or "-",
+    ]
