@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from bench.files import writing_to
-
-Progress = Callable[[str], None]
+from bench.progress import Progress
 
 PATIENCE = 1.0
 """Seconds to wait for a lock before saying so: most processes hold one for less."""

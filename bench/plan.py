@@ -162,7 +162,12 @@ def derive_seed(trial: Trial, purpose: str) -> int:
     methods of a cell share initialisation and batch order.
     """
     cell = [trial.dataset, trial.protocol, trial.student, trial.training.objective, trial.seed]
-    return int(digest([*cell, purpose])[:16], 16) >> 1
+    return seed_of(*cell, purpose)
+
+
+def seed_of(*purpose: Any) -> int:
+    """The seed that stands for some plain values, 0 <= seed < 2^63; other values, another seed."""
+    return int(digest(purpose)[:16], 16) >> 1
 
 
 def digest(content: Any) -> str:

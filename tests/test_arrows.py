@@ -8,6 +8,9 @@ import pytest
 
 from bench.paths import SHIPPED
 
+TEACHERS_ARE_MADE_OF = [
+    f"bench/teachers/{part}/" for part in ("recommenders", "towers", "language", "exchange")
+]
 FILES = sorted([*(SHIPPED / "bench").rglob("*.py"), *(SHIPPED / "methods").rglob("*.py")])
 
 
@@ -76,6 +79,11 @@ def test_forbidden_imports(path: Path) -> None:
         assert not {m for m in modules if within(m, "recbole")}
     if not place.startswith("bench/cli/") and place != "bench/__main__.py":
         assert not {m for m in modules if within(m, "bench.cli")}
+    if place.startswith(tuple(TEACHERS_ARE_MADE_OF)):
+        assert not {m for m in modules if within(m, "bench.teachers.kinds")}
+    if place.startswith("bench/teachers/recommenders/"):
+        assert not {m for m in modules if within(m, "bench.teachers.towers")}
+        assert not {m for m in modules if within(m, "bench.teachers.language")}
 
 
 @pytest.mark.parametrize(

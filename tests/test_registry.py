@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import registry
+from bench import registry, source
 from bench.errors import ConfigError
 from bench.paths import SHIPPED
 from bench.registry import MethodRegistry
@@ -108,7 +108,7 @@ def test_a_warning_goes_to_stderr_alone(tmp_path: Path) -> None:
 def test_a_method_whose_helper_is_broken_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    monkeypatch.setattr(source, "SHIPPED", tmp_path)
     helper = write(tmp_path / "methods" / "helper.py", "x = (\n")
     path = write(tmp_path / "mine.py", f"from methods.helper import x\n{GOOD}")
     (entry,) = MethodRegistry().add_plugin(path)

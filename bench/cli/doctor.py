@@ -106,7 +106,7 @@ def _recbole() -> Finding:
 
 def _encoder() -> Finding:
     """The sentence encoder of the default teacher."""
-    from bench.teachers.kinds.encoder import MINILM, locate
+    from bench.teachers.encoder import MINILM, locate
 
     try:
         folder, _ = locate(MINILM)

@@ -113,7 +113,8 @@ def import_(
     Other names need ROLE=PATH. docs/teachers.md says how each is understood.
     """
     from bench.cli.rows import required
-    from bench.teachers.exchange.importing import Request, import_teacher
+    from bench.teachers.exchange.given import Request
+    from bench.teachers.exchange.importing import import_teacher
 
     name = required(name, "--name")
     request = Request(paths, items, **understood)

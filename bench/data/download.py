@@ -13,7 +13,6 @@ import re
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -23,11 +22,10 @@ from bench.data.download_config import Download
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
 from bench.folders import scratch
+from bench.progress import Progress
 
 if TYPE_CHECKING:
     import requests
-
-Progress = Callable[[str], None]
 
 TIMEOUT = 30.0
 """Seconds that a server may stay silent."""

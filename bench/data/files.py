@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import DataError
-from bench.folders import Progress, locked
+from bench.folders import locked
+from bench.progress import Progress
 
 
 def dataset_locked(home: Path, progress: Progress) -> AbstractContextManager[None]:

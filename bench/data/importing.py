@@ -30,8 +30,9 @@ from bench.data.tables import (
 )
 from bench.data.text import clean_text
 from bench.errors import ConfigError, DataError, UnknownNameError
-from bench.folders import Progress, replaced
+from bench.folders import replaced
 from bench.paths import Workspace
+from bench.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from bench.data.archives import lines_of
 from bench.data.config import DatasetConfig
-from bench.data.download import Progress, Unavailable, fetch
+from bench.data.download import Unavailable, fetch
 from bench.data.download_config import Table, Tables
 from bench.data.interactions import Interactions, canonical
 from bench.data.movielens import movie_text
 from bench.data.records import records
 from bench.data.text import clean_text
 from bench.errors import DataError
+from bench.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd

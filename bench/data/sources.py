@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from bench.data.config import DatasetConfig
 from bench.data.interactions import Interactions
 from bench.errors import DataError
 from bench.paths import Workspace
-
-Progress = Callable[[str], None]
+from bench.progress import Progress
 
 
 def is_outdated(config: DatasetConfig, origin: str) -> bool:

@@ -6,7 +6,6 @@ rows of one protocol: `<split>.<array>.npy`, `users.json`, `items.json` and `dat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ from bench.data.windows import ordinals, rows_at
 from bench.errors import DataError
 from bench.folders import replaced
 from bench.paths import Workspace
-
-Progress = Callable[[str], None]
+from bench.progress import Progress
 
 DATA_FILE = "data.json"
 LAYOUT = 1

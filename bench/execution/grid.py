@@ -7,11 +7,12 @@ import time
 from bench.config.grid import Grid
 from bench.execution import preflight, reference_rows
 from bench.execution.devices import Jobs, divide, set_up
-from bench.execution.inputs import Inputs, Progress, identify
+from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Runner, Task
 from bench.execution.workers import run_in_workers
 from bench.paths import Workspace
 from bench.plan import Trial, references
+from bench.progress import Progress
 from bench.results.record import Record
 from bench.results.store import ResultStore
 

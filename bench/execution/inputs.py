@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,11 @@ from bench.data.rows import PreparedData
 from bench.execution.devices import free_memory
 from bench.paths import Workspace
 from bench.plan import DataName, TeacherName, Trial
+from bench.progress import Progress
 from bench.teachers.manifest import TeacherManifest, read_manifest
 
 if TYPE_CHECKING:
     from methods.base import Knowledge
-
-Progress = Callable[[str], None]
 
 
 def identify(grid: Grid, workspace: Workspace) -> list[Trial]:
@@ -129,7 +128,7 @@ class Inputs:
         return read_manifest(self._grid.teachers[name].folder)
 
     def _knowledge(self, name: TeacherName) -> Knowledge:
-        from bench.teachers.contract import load_knowledge
+        from bench.teachers.knowledge import load_knowledge
 
         dataset, slug, _ = name
         return load_knowledge(self._grid.teachers[name].folder, self.data((dataset, slug)))

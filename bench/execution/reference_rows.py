@@ -68,6 +68,6 @@ def _outcome(reference: Reference, data: PreparedData, inputs: Inputs) -> Outcom
 
 def _teacher_ranks(inputs: Inputs, name: TeacherName, data: PreparedData) -> Ids | None:
     """The teacher's ranks of the test targets, int32 [R_test], where it tells them."""
-    from bench.teachers.contract import load_test_ranks
+    from bench.teachers.knowledge import load_test_ranks
 
     return load_test_ranks(inputs.teacher_folder(name), data)

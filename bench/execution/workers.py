@@ -21,9 +21,10 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.execution.environment import capture
-from bench.execution.inputs import Inputs, Progress
+from bench.execution.inputs import Inputs
 from bench.execution.runner import Runner, Task
 from bench.plan import Trial
+from bench.progress import Progress
 from bench.registry import METHODS
 from bench.results.record import failed
 

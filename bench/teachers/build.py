@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.data.rows import PreparedData
 from bench.folders import locked, replaced
 from bench.paths import Workspace
-from bench.teachers.builder import KINDS, Progress, resolved_options
+from bench.progress import Progress
+from bench.teachers.builder import KINDS, resolved_options
 from bench.teachers.config import TeacherConfig
 from bench.teachers.recipe import refuse_other_recipe
 from bench.teachers.writing import write

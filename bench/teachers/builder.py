@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -14,10 +13,9 @@ from pydantic import BaseModel
 from bench.config import layers
 from bench.data.rows import PreparedData
 from bench.paths import Workspace
+from bench.progress import Progress
 from bench.registry import Registry
 from bench.teachers.config import TeacherConfig
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from bench.data.rows import PreparedData
-from bench.teachers.contract import Array, Checked
+from bench.teachers.contract import Checked
 from bench.teachers.exchange.naming import preference
+from bench.teachers.rules import Array
 
 SAMPLE_ROWS = 2000
 """Rows on which the slower figures are taken, evenly spread."""

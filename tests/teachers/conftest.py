@@ -17,7 +17,7 @@ from bench.errors import ArtifactError
 from bench.paths import Workspace
 from bench.teachers.build import ensure_teacher
 from bench.teachers.config import TeacherConfig
-from bench.teachers.contract import load_knowledge
+from bench.teachers.knowledge import load_knowledge
 
 from .language.tiny import make_causal, make_encoder_decoder
 

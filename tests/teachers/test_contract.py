@@ -12,7 +12,8 @@ import torch
 
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError
-from bench.teachers.contract import check, load_knowledge, load_test_ranks
+from bench.teachers.contract import check
+from bench.teachers.knowledge import load_knowledge, load_test_ranks
 from bench.teachers.manifest import read_manifest
 from bench.teachers.summary import summarise
 
@@ -189,7 +190,7 @@ def test_one_id_out_of_range_is_found_anywhere(
     lists: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bench.teachers.contract.BLOCK", block)
+    monkeypatch.setattr("bench.teachers.rules.BLOCK", block)
     lists[1, 2, 239, 3] = item
     problem = folder.only_problem(folder.ensemble(lists), data)
     assert "holds 1 ids outside 1..30 (first: model 1, state 2, row 239)" in problem
@@ -203,7 +204,7 @@ def test_an_item_twice_in_a_list_of_a_trajectory(
     lists: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bench.teachers.contract.BLOCK", block)
+    monkeypatch.setattr("bench.teachers.rules.BLOCK", block)
     lists[0, 1, 100, 4] = lists[0, 1, 100, 0]
     problem = folder.only_problem(folder.ensemble(lists), data)
     assert "1 lists of trajectories.npy name an item twice" in problem

@@ -8,7 +8,7 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.plan import seed_of
+from bench.progress import Progress
 from bench.teachers.builder import Product
-from bench.teachers.kinds.members import derive, hold_out, rows_where
 from bench.teachers.language.generation import GenerationOptions, Writer, refuse_missing, writer
 from bench.teachers.language.grounding import Catalogue, Popularity, embed
 from bench.teachers.language.instructions import Instructions, Words, titles_of, tokens_digest
@@ -29,8 +30,8 @@ from bench.teachers.language.loading import CAUSAL, Dtype, LanguageModel, load
 from bench.teachers.language.resume import folder_of, in_batches, longest_first
 from bench.teachers.language.tuning import Adapter, Example, TuningOptions, tuned
 from bench.teachers.recipe import TEXTS, texts_hash
+from bench.teachers.rows import hold_out, rows_where
 
-Progress = Callable[[str], None]
 Mask = NDArray[np.bool_]
 
 GAMMAS = (0.0, *(step / 100 for step in range(1, 100)), *(float(step) for step in range(1, 100)))
@@ -255,7 +256,7 @@ def _ranks(catalogue: Catalogue, asked: _Asked, popularities: Sequence[Popularit
 def _chosen(rows: int, size: int | None, seed: int) -> Mask:
     """Which of some rows are taken: bool [rows], `size` of them True, or all where that is less."""
     taken = np.zeros(rows, dtype=bool)
-    order = np.random.default_rng(derive(seed, "rows", "sample")).permutation(rows)
+    order = np.random.default_rng(seed_of(seed, "rows", "sample")).permutation(rows)
     taken[order[:size]] = True
     return taken
 

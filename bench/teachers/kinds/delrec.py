@@ -8,7 +8,6 @@ docs/language-teachers.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +22,9 @@ from bench.data.fingerprints import digest
 from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
+from bench.progress import Progress
 from bench.teachers.builder import Product
-from bench.teachers.kinds.ensemble import TOLD, EnsembleTeacher
-from bench.teachers.kinds.members import rows_where
+from bench.teachers.kinds.ensemble import EnsembleTeacher
 from bench.teachers.language.delrec_options import LISTING, DelrecOptions
 from bench.teachers.language.loading import ENCODER_DECODER, load
 from bench.teachers.language.reranking import Scores, candidate_scores, reranked, target_ranks_of
@@ -33,8 +32,8 @@ from bench.teachers.language.resume import folder_of
 from bench.teachers.language.teaching import Taught, teach
 from bench.teachers.language.tuning import peft_package
 from bench.teachers.recipe import TEXTS, texts_hash
-
-Progress = Callable[[str], None]
+from bench.teachers.recommenders.members import TOLD
+from bench.teachers.rows import rows_where
 
 
 class DelrecTeacher:

@@ -18,12 +18,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from bench.data.rows import PreparedData, Rows
+from bench.progress import Progress
 from bench.teachers.builder import Product
-from bench.teachers.kinds.alignment import PreferenceAlignment, in_batch
-from bench.teachers.kinds.ensemble import listed
-from bench.teachers.kinds.fitting import Fitted, Progress, fit, full_softmax
-from bench.teachers.kinds.tower import TwoTowers
-from bench.teachers.kinds.tower_teacher import TowerOptions, TowerTeacher
+from bench.teachers.recommenders.lists import listed
+from bench.teachers.towers.alignment import PreferenceAlignment, in_batch
+from bench.teachers.towers.fitting import Fitted, fit, full_softmax
+from bench.teachers.towers.tower import TwoTowers
+from bench.teachers.towers.tower_teacher import TowerOptions, TowerTeacher
 
 TRAJECTORY_LENGTH = 64
 

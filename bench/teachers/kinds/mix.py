@@ -6,7 +6,7 @@ scores are the weighted mean of their log-probabilities; validation rows choose 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product as grid
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,17 +31,16 @@ from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
+from bench.progress import Progress
 from bench.teachers.builder import KINDS, Product, resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
-from bench.teachers.kinds.blocks import blocks, unseen
-from bench.teachers.kinds.ensemble import TOLD
-from bench.teachers.kinds.fitting import SELECT, Fitted
-from bench.teachers.kinds.lists import Lists
-from bench.teachers.kinds.members import Member
 from bench.teachers.recipe import TEXTS, texts_hash
+from bench.teachers.recommenders.members import TOLD, Member
+from bench.teachers.rows import blocks, unseen
+from bench.teachers.towers.fitting import SELECT, Fitted
+from bench.teachers.towers.lists import Lists
 from bench.training.rows import DeviceRows
 
-Progress = Callable[[str], None]
 Shares = tuple[float, ...]
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.builder import Product
-from bench.teachers.kinds.encoder import MINILM, encode
+from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
 
 BLOCK = 1024

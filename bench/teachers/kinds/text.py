@@ -14,9 +14,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from bench.data.rows import Rows
-from bench.teachers.kinds.fitting import Fitted, Progress, fit, full_softmax
-from bench.teachers.kinds.tower import Towers, TwoTowers
-from bench.teachers.kinds.tower_teacher import TowerOptions, TowerTeacher
+from bench.progress import Progress
+from bench.teachers.towers.fitting import Fitted, fit, full_softmax
+from bench.teachers.towers.tower import Towers, TwoTowers
+from bench.teachers.towers.tower_teacher import TowerOptions, TowerTeacher
 
 
 class TextOptions(TowerOptions):

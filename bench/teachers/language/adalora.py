@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
-from bench.teachers.kinds.encoder import quiet
+from bench.teachers.encoder import quiet
 from bench.teachers.language.tuning import peft_package
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,11 @@ from torch import Tensor
 from bench.data.rows import Ids, Rows
 from bench.evaluation.ranking import target_ranks
 from bench.files import write_whole
-from bench.teachers.kinds.blocks import blocks, unseen
-from bench.teachers.kinds.members import Trained, rows_where
+from bench.progress import Progress
 from bench.teachers.language.questions import ListedRows
+from bench.teachers.recommenders.members import Trained
+from bench.teachers.rows import blocks, rows_where, unseen
 from bench.training.rows import DeviceRows
-
-Progress = Callable[[str], None]
 
 
 class Conventional:

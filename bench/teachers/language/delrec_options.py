@@ -13,9 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-from bench.teachers.kinds.ensemble import MemberOptions
 from bench.teachers.language.loading import Dtype
 from bench.teachers.language.stages import Schedule
+from bench.teachers.recommenders.options import MemberOptions
 
 
 class PatternOptions(Schedule):

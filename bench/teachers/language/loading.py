@@ -5,7 +5,7 @@ Weights are read from safetensors only, and no code that comes with a model is r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +18,8 @@ from torch import Tensor
 from bench.errors import ConfigError
 from bench.files import sha256_of
 from bench.plan import digest
-from bench.teachers.kinds.encoder import quiet
-
-Progress = Callable[[str], None]
+from bench.progress import Progress
+from bench.teachers.encoder import quiet
 
 Dtype = Literal["float32", "bfloat16"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import BenchError
-from bench.teachers.kinds.members import derive
+from bench.plan import seed_of
 from bench.teachers.language.questions import Asking, ListedRows, Question
 from bench.teachers.language.soft_prompts import PromptedModel
 from bench.teachers.language.stages import Work, batch_of, parts
@@ -64,7 +64,7 @@ class PatternStage:
         self.prompted.eval()
         losses, gradients = [], []
         for name, ask in self.asks.items():
-            seed = derive(self.work.seed, self.name, name)
+            seed = seed_of(self.work.seed, self.name, name)
             random = np.random.default_rng([seed, step])
             chosen = batch_of(step, self.work.batch_size, self.rows[name], seed)
             questions = [ask(self.learned, int(row), random) for row in chosen]

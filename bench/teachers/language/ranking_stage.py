@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from bench.teachers.kinds.members import derive
+from bench.plan import seed_of
 from bench.teachers.language.adalora import AdaLoRA
 from bench.teachers.language.pattern_stage import asked, mean_loss
 from bench.teachers.language.questions import Asking, ListedRows
@@ -44,7 +44,7 @@ class RankingStage:
         prompted.soft.requires_grad_(False)
         self.prompted, self.adalora, self.asking, self.learned = prompted, adalora, asking, learned
         self.orthogonality, self.work = orthogonality, work
-        self.seed = derive(work.seed, self.name, "questions")
+        self.seed = seed_of(work.seed, self.name, "questions")
         self.parameters: Mapping[str, nn.Parameter] = adalora.parameters
         self.rows = np.arange(len(learned.rows))
         every = np.arange(len(held_out.rows))

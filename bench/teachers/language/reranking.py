@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from bench.data.rows import Ids, Rows
 from bench.errors import BenchError
 from bench.evaluation.ranking import target_ranks
+from bench.progress import Progress
 from bench.teachers.language.candidates import dealt
 from bench.teachers.language.questions import Asking
 from bench.teachers.language.resume import in_batches, longest_first
 from bench.teachers.language.soft_prompts import PromptedModel
 
-Progress = Callable[[str], None]
 Scores = NDArray[np.float32]
 
 

@@ -18,9 +18,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.files import write_whole
 from bench.plan import digest
-from bench.teachers.kinds.members import TimeLeft
-
-Progress = Callable[[str], None]
+from bench.progress import Progress, TimeLeft
 
 SHARDS = "rows-*.jsonl"
 INPUTS = "inputs.json"

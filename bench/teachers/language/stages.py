@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from bench.errors import BenchError
 from bench.files import write_whole
-from bench.teachers.kinds.members import TimeLeft, derive
+from bench.plan import seed_of
+from bench.progress import Progress, TimeLeft
 from bench.teachers.language.lion import Lion
-
-Progress = Callable[[str], None]
 
 
 class Schedule(BaseModel):
@@ -113,7 +112,7 @@ def fit(
     looks = {round(schedule.steps * look / schedule.looks) for look in range(1, schedule.looks + 1)}
     left = TimeLeft(schedule.steps - max(losses))
     for step in range(max(losses), schedule.steps):
-        torch.manual_seed(derive(seed, stage.name, f"step {step}"))
+        torch.manual_seed(seed_of(seed, stage.name, f"step {step}"))
         for group in optimiser.param_groups:
             group["lr"] = schedule.learning_rate * schedule.factor(step)
         seen = _finite(stage.begin(step), stage, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import torch
 
 from bench.data.rows import PreparedData, Rows
 from bench.files import sha256_of
-from bench.teachers.kinds.members import derive, hold_out, untrained
+from bench.plan import seed_of
+from bench.progress import Progress
 from bench.teachers.language.adalora import AdaLoRA
 from bench.teachers.language.conventional import Conventional, trained_or_kept
 from bench.teachers.language.delrec_options import DelrecOptions
@@ -23,8 +23,8 @@ from bench.teachers.language.ranking_stage import RankingStage
 from bench.teachers.language.soft_prompts import PromptedModel
 from bench.teachers.language.stages import Work, fit
 from bench.teachers.language.titles import Titles
-
-Progress = Callable[[str], None]
+from bench.teachers.recommenders.members import untrained
+from bench.teachers.rows import hold_out
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def teach(
         for some in (rows, held_out)
     )
     work = Work(options.batch_size, options.at_once, options.looked_at, options.seed)
-    seed = derive(options.seed, "soft prompts", "vectors")
+    seed = seed_of(options.seed, "soft prompts", "vectors")
     prompted = PromptedModel(language, titles, options.soft_prompts, seed)
     first = PatternStage(prompted, asking, learned, judged, options.patterns.alpha, work)
     file = folder / "patterns.pt"
@@ -117,7 +117,7 @@ def _conventional(
 
 
 def _adalora(options: DelrecOptions, language: LanguageModel) -> AdaLoRA:
-    torch.manual_seed(derive(options.seed, "AdaLoRA", "parameters"))
+    torch.manual_seed(seed_of(options.seed, "AdaLoRA", "parameters"))
     ranking = options.ranking
     return AdaLoRA(
         language.model,

@@ -17,14 +17,12 @@ from torch.nn import functional
 
 from bench.errors import BenchError, ConfigError
 from bench.folders import locked, replaced
-from bench.plan import digest
-from bench.teachers.kinds.encoder import quiet
-from bench.teachers.kinds.members import TimeLeft, derive
+from bench.plan import digest, seed_of
+from bench.progress import Progress, TimeLeft
+from bench.teachers.encoder import quiet
 from bench.teachers.language.instructions import Tokens, tokens_digest
 from bench.teachers.language.loading import LanguageModel
 from bench.teachers.language.resume import folder_of
-
-Progress = Callable[[str], None]
 
 COURSE = "course.json"
 _IGNORED = -100
@@ -130,7 +128,7 @@ def adapted(language: LanguageModel, options: TuningOptions, seed: int) -> Itera
         task_type="CAUSAL_LM",
     )
     with quiet(), torch.random.fork_rng():
-        torch.manual_seed(derive(seed, "adapter", "initial values"))
+        torch.manual_seed(seed_of(seed, "adapter", "initial values"))
         try:
             model = peft.get_peft_model(language.model, config)
         except ValueError as error:
@@ -191,13 +189,13 @@ def _tune(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, _warm_up_and_decay(options.warm_up_steps, steps)
     )
-    order = np.random.default_rng(derive(seed, "adapter", "order"))
+    order = np.random.default_rng(seed_of(seed, "adapter", "order"))
     size = options.micro_batch_size
     losses, best = [_mean_loss(model, language, held_out, options)], _copy(parameters)
     left = TimeLeft(options.epochs)
     progress(f"tuning on {len(examples):,} rows; loss of {len(held_out):,} others {losses[0]:.4f}")
     with torch.random.fork_rng():
-        torch.manual_seed(derive(seed, "adapter", "dropout"))
+        torch.manual_seed(seed_of(seed, "adapter", "dropout"))
         for epoch in range(1, options.epochs + 1):
             model.train()
             for batch in _parts(order.permutation(len(examples)).tolist(), options.batch_size):

@@ -12,9 +12,9 @@ import pytest
 from bench import folders
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError
-from bench.teachers.contract import load_knowledge
 from bench.teachers.exchange import exporting
 from bench.teachers.exchange.exporting import export_dllm2rec
+from bench.teachers.knowledge import load_knowledge
 
 from ..conftest import N_ROWS, Folder
 

@@ -19,10 +19,12 @@ from safetensors.numpy import save_file
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, BenchError, ConfigError, DataError
 from bench.paths import Workspace
-from bench.teachers.contract import check, load_knowledge, load_test_ranks
+from bench.teachers.contract import check
 from bench.teachers.exchange.exporting import export_dllm2rec
-from bench.teachers.exchange.importing import Request, import_teacher
+from bench.teachers.exchange.given import Request
+from bench.teachers.exchange.importing import import_teacher
 from bench.teachers.exchange.naming import find_base, preference
+from bench.teachers.knowledge import load_knowledge, load_test_ranks
 from bench.teachers.manifest import read_manifest
 from bench.teachers.summary import summarise
 
@@ -224,7 +226,7 @@ def test_ranks_of_the_whole_catalogue(desk: Desk, base: int) -> None:
 
 
 def test_arrays_in_blocks(desk: Desk, dist: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.teachers.exchange.importing.BLOCK_VALUES", 7 * N_ITEMS + 1)
+    monkeypatch.setattr("bench.teachers.exchange.values.BLOCK_VALUES", 7 * N_ITEMS + 1)
     np.save(desk.foreign / "dist.npy", dist)
     desk.bring()
     assert desk.knowledge().rankings.tolist() == expected_lists(dist, desk.data, N_ITEMS)

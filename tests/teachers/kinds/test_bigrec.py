@@ -27,13 +27,14 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import SHIPPED, Workspace
 from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
-from bench.teachers.contract import check, load_knowledge
+from bench.teachers.contract import check
 from bench.teachers.kinds.bigrec import GAMMAS, BigRecOptions, BigRecTeacher
-from bench.teachers.kinds.members import hold_out
+from bench.teachers.knowledge import load_knowledge
 from bench.teachers.language.instructions import PROMPT
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
 from bench.teachers.language.resume import SHARDS
 from bench.teachers.manifest import read_manifest
+from bench.teachers.rows import hold_out
 
 from ..language.tiny import make_causal
 

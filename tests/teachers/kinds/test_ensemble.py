@@ -21,18 +21,14 @@ from bench.evaluation.ranking import rank_targets as rank_student
 from bench.paths import Workspace
 from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import TeacherConfig
-from bench.teachers.contract import check, load_knowledge
-from bench.teachers.kinds import members as members_module
-from bench.teachers.kinds.ensemble import (
-    EnsembleOptions,
-    EnsembleTeacher,
-    combined,
-    listed,
-    make_members,
-    rank_targets,
-)
-from bench.teachers.kinds.members import Member, Trained, first_to_reach, hold_out
+from bench.teachers.contract import check
+from bench.teachers.kinds.ensemble import EnsembleOptions, EnsembleTeacher, make_members
+from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest
+from bench.teachers.recommenders import members as members_module
+from bench.teachers.recommenders.lists import combined, listed, rank_targets
+from bench.teachers.recommenders.members import Member, Trained, first_to_reach
+from bench.teachers.rows import hold_out
 from bench.teachers.summary import summarise
 from bench.training.rows import DeviceRows
 

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from bench.data.rows import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.config import SIGNALS
-from bench.teachers.contract import check, load_knowledge
+from bench.teachers.contract import check
 from bench.teachers.kinds.learn import LearnOptions, align
-from bench.teachers.kinds.lists import rank_targets
-from bench.teachers.kinds.tower import TwoTowers
+from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest
 from bench.teachers.summary import summarise
+from bench.teachers.towers.lists import rank_targets
+from bench.teachers.towers.tower import TwoTowers
 
 SMALL = {"width": 32, "heads": 2, "out_width": 16, "batch_size": 32, "list_length": 8}
 OPTIONS = LearnOptions(

@@ -15,13 +15,13 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
-from bench.teachers.contract import load_knowledge
-from bench.teachers.kinds.counting import MODELS
 from bench.teachers.kinds.ensemble import EnsembleOptions, EnsembleTeacher
-from bench.teachers.kinds.members import Counted
 from bench.teachers.kinds.mix import MixTeacher, mixed_lists, ranks_of, simplex
 from bench.teachers.kinds.text import TextOptions, TextTeacher
+from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest
+from bench.teachers.recommenders.counting import MODELS
+from bench.teachers.recommenders.members import Counted
 
 TEXTS = [" ".join("abcdefgh"[(i * step) % 8] for step in (1, 2, 3)[: 1 + i % 3]) for i in range(30)]
 SASREC = {

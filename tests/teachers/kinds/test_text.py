@@ -14,12 +14,12 @@ import torch
 from bench.data.rows import PreparedData
 from bench.errors import BenchError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.kinds.fitting import Fitted
 from bench.teachers.kinds.learn import LearnTeacher
-from bench.teachers.kinds.lists import rank_targets, ranked_lists
 from bench.teachers.kinds.raw_text import RawTextTeacher
 from bench.teachers.kinds.text import TextOptions, TextTeacher, train_towers
-from bench.teachers.kinds.tower import TwoTowers
+from bench.teachers.towers.fitting import Fitted
+from bench.teachers.towers.lists import rank_targets, ranked_lists
+from bench.teachers.towers.tower import TwoTowers
 
 OPTIONS = TextOptions(
     width=32, heads=2, feed_forward=32, dropout=0.0, learning_rate=0.02, batch_size=32, epochs=12

@@ -10,8 +10,8 @@ import torch
 
 from bench.data.rows import Rows
 from bench.students.config import StudentConfig
-from bench.teachers.kinds.members import Trained, untrained
 from bench.teachers.language.conventional import Conventional, trained_or_kept, without_last
+from bench.teachers.recommenders.members import Trained, untrained
 from bench.training.config import TrainingConfig
 
 from . import colours

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError, ConfigError
-from bench.teachers.kinds.members import derive
+from bench.plan import seed_of
 from bench.teachers.language.adalora import AdaLoRA
 from bench.teachers.language.pattern_stage import PatternStage
 from bench.teachers.language.questions import ListedRows
@@ -189,7 +189,7 @@ def test_gradients_of_stage_1_are_weighed_and_do_not_depend_on_the_parts(
     torch.testing.assert_close(whole.prompted.soft.grad, small.prompted.soft.grad)
     gradients = []
     for name, ask in whole.asks.items():
-        seed = derive(0, whole.name, name)
+        seed = seed_of(0, whole.name, name)
         random = np.random.default_rng([seed, 3])
         chosen = batch_of(3, 8, whole.rows[name], seed)
         questions = [ask(whole.learned, int(row), random) for row in chosen]

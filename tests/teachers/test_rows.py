@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.data.rows import Rows
-from bench.teachers.kinds.blocks import blocks, unseen
+from bench.teachers.rows import blocks, unseen
 
 SCORES = torch.tensor([[5.0, 4.0, 3.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
 HISTORY = torch.tensor([[2, 1, 0], [4, 3, 4]])
@@ -20,7 +20,7 @@ NEVER = -torch.inf
 def test_blocks_hold_every_row_once_and_in_order(
     size: int, make_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.teachers.kinds.blocks.BLOCK", size)
+    monkeypatch.setattr("bench.teachers.rows.BLOCK", size)
     rows = make_rows(240, 0)
     parts, found = zip(*blocks(rows, "cpu"), strict=True)
     assert [len(block) for block in found] == [len(rows.target[part]) for part in parts]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.teachers.kinds.tower import Towers
+from bench.teachers.towers.tower import Towers
 
 
 def gradients() -> list[torch.Tensor]:

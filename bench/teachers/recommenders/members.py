@@ -6,33 +6,33 @@ rows.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.rows import Rows
 from bench.errors import BenchError, Diverged
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
-from bench.plan import digest
+from bench.plan import seed_of
+from bench.progress import Progress
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
-from bench.teachers.kinds.bert4rec import Bert4Rec
-from bench.teachers.kinds.counting import CountingModel
+from bench.teachers.recommenders.bert4rec import Bert4Rec
+from bench.teachers.recommenders.counting import CountingModel
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, fit
 from bench.training.rows import DeviceRows
 from methods.none import NoDistillation
 
-Progress = Callable[[str], None]
-
 REACHED = (0.25, 0.5, 0.75, 1.0)
 """Shares of its best value at which a member is looked at: the C states of a trajectory."""
+
+TOLD = ("hr@20", "ndcg@20")
+"""Metrics of single members that manifests keep."""
 
 
 class Member(Protocol):
@@ -111,7 +111,7 @@ class Trained:
             values.append(value)
             return metrics
 
-        torch.manual_seed(derive(self.seed, self.name, "dropout"))
+        torch.manual_seed(seed_of(self.seed, self.name, "dropout"))
         try:
             fit(
                 student,
@@ -144,7 +144,7 @@ class Trained:
 
     def _streams(self, device: torch.device) -> Streams:
         def generator(purpose: str, where: torch.device) -> torch.Generator:
-            return torch.Generator(where).manual_seed(derive(self.seed, self.name, purpose))
+            return torch.Generator(where).manual_seed(seed_of(self.seed, self.name, purpose))
 
         return Streams(
             order=generator("order", torch.device("cpu")),
@@ -168,7 +168,7 @@ def untrained(
         BenchError: RecBole cannot build it with these parameters.
     """
     kind = Bert4Rec if config.model == "BERT4Rec" else RecBoleStudent
-    torch.manual_seed(derive(seed, name, "student"))
+    torch.manual_seed(seed_of(seed, name, "student"))
     known = np.bincount(rows.user, minlength=n_users) > 0
     try:
         student = kind(
@@ -193,51 +193,3 @@ def first_to_reach(values: Sequence[float]) -> list[int]:
         1 + next(epoch for epoch, value in enumerate(values) if value >= share * best)
         for share in REACHED
     ]
-
-
-def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
-    """Take the last rows of users out of training rows.
-
-    Of n rows of a user, the last floor(share * n + u) are held out, u uniform in [0, 1): a user
-    with a single row loses it with probability `share`.
-
-    Returns:
-        The rows to learn from and those held out, neither empty.
-
-    Raises:
-        BenchError: there are too few rows.
-    """
-    order = np.lexsort((rows.ordinal, rows.user))
-    counts = np.bincount(rows.user)
-    taken = np.floor(share * counts + np.random.default_rng(seed).random(len(counts)))
-    user = rows.user[order]
-    behind = np.cumsum(counts)[user] - 1 - np.arange(len(order))
-    held = np.zeros(len(rows), dtype=bool)
-    held[order[behind < taken[user]]] = True
-    if held.all() or not held.any():
-        raise BenchError(f"{len(rows)} training rows are too few to hold {share:.0%} of them out")
-    return rows_where(rows, ~held), rows_where(rows, held)
-
-
-def derive(seed: int, name: str, purpose: str) -> int:
-    """The seed of one purpose of one member, 0 <= seed < 2^63."""
-    return int(digest([seed, name, purpose])[:16], 16) >> 1
-
-
-class TimeLeft:
-    """Says how long the rest of some equal steps will take."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps, self.done, self.started = steps, 0, time.monotonic()
-
-    def step(self) -> str:
-        """Count one more; `at most 12 s left`."""
-        self.done += 1
-        mean = (time.monotonic() - self.started) / self.done
-        return f"at most {max(0, self.steps - self.done) * mean:.0f} s left"
-
-
-def rows_where(rows: Rows, chosen: NDArray[np.bool_] | slice) -> Rows:
-    """The rows that are True in `chosen`, bool [R], or that it cuts out, in their order."""
-    columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
-    return Rows(*(np.asarray(column)[chosen] for column in columns))

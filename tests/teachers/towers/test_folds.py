@@ -12,9 +12,9 @@ import pytest
 from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError, ConfigError
 from bench.teachers.builder import Product
-from bench.teachers.kinds.folds import OutOfFold, folds_of, out_of_fold
-from bench.teachers.kinds.lists import Lists
 from bench.teachers.kinds.text import TextOptions, TextTeacher
+from bench.teachers.towers.folds import OutOfFold, folds_of, out_of_fold
+from bench.teachers.towers.lists import Lists
 
 TEXTS = [
     " ".join("abcdefgh"[(i * step) % 8] for step in (1, 2, 3, 5)[: 1 + i % 4]) for i in range(30)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.teachers.kinds.tower import TwoTowers
+from bench.teachers.towers.tower import TwoTowers
 from methods.parts.in_batch import candidates
 from methods.parts.projectors import normalised
 

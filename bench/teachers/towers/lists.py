@@ -11,8 +11,8 @@ from torch import Tensor
 
 from bench.data.rows import Rows
 from bench.evaluation.ranking import target_ranks
-from bench.teachers.kinds.blocks import blocks, unseen
-from bench.teachers.kinds.tower import TwoTowers
+from bench.teachers.rows import blocks, unseen
+from bench.teachers.towers.tower import TwoTowers
 
 
 @dataclass(frozen=True)

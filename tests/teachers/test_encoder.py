@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.errors import ConfigError
-from bench.teachers.kinds.encoder import MINILM, MINILM_PACKAGE, encode
+from bench.teachers.encoder import MINILM, MINILM_PACKAGE, encode
 
 pytest.importorskip("transformers", reason="needs the extra 'text'")
 

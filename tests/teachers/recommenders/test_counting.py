@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.data.rows import Rows
-from bench.teachers.kinds.counting import (
+from bench.teachers.recommenders.counting import (
     ItemKNN,
     MarkovChain,
     MixtureParameters,

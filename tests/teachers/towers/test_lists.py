@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bench.data.rows import PreparedData
-from bench.teachers.kinds.alignment import PreferenceAlignment
-from bench.teachers.kinds.lists import Lists, rank_targets, ranked_lists
-from bench.teachers.kinds.tower import Towers, TwoTowers
+from bench.teachers.towers.alignment import PreferenceAlignment
+from bench.teachers.towers.lists import Lists, rank_targets, ranked_lists
+from bench.teachers.towers.tower import Towers, TwoTowers
 
 
 @pytest.fixture(params=["text", "learn"])

@@ -1,0 +1,104 @@
+"""What source text tells without being run: its syntax tree, and the identity of its code."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.errors import ConfigError
+from bench.paths import SHIPPED
+
+
+def code_digest(path: Path) -> str:
+    """SHA-256 of what a file computes, comments, docstrings and layout apart.
+
+    Covers the modules of `methods` and of its own package that it imports, and what they import.
+
+    Raises:
+        ConfigError: one of them cannot be read.
+    """
+    digest = hashlib.sha256()
+    pending, seen = [path], {path}
+    while pending:
+        file = pending.pop()
+        tree = tree_of(file)
+        for imported in _imported_files(tree, file):
+            if imported not in seen:
+                seen.add(imported)
+                pending.append(imported)
+        digest.update(_shape(tree).encode())
+    return digest.hexdigest()
+
+
+def _imported_files(tree: ast.AST, path: Path) -> Iterator[Path]:
+    """Files that a module imports from: of the package `methods`, and of its own package."""
+    homes = [SHIPPED / "methods", *_package(path)]
+    for node in ast.walk(tree):
+        for start, module in _imported_modules(node, path, [home.parent for home in homes]):
+            file = start / f"{module.replace('.', '/')}.py"
+            if file.is_file() and any(home in file.parents for home in homes):
+                yield file
+
+
+def _imported_modules(node: ast.AST, path: Path, starts: list[Path]) -> Iterator[tuple[Path, str]]:
+    """Modules that an import statement may mean, as dotted names below a folder."""
+    names: list[str] = []
+    if isinstance(node, ast.ImportFrom):
+        inside = f"{node.module}." if node.module else ""
+        names = [node.module] if node.module else []
+        names += [f"{inside}{alias.name}" for alias in node.names]
+        if node.level:
+            starts = [path.parents[node.level - 1]]
+    elif isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    yield from ((start, name) for name in names for start in dict.fromkeys(starts))
+
+
+def _package(path: Path) -> list[Path]:
+    """The folder of the outermost package that a file belongs to; none outside of packages."""
+    inside = itertools.takewhile(lambda f: (f / "__init__.py").is_file(), path.parents)
+    return list(inside)[-1:]
+
+
+def _shape(node: object) -> str:
+    """What a syntax tree says, the same on every Python, which `ast.dump` is not.
+
+    Left out are docstrings, fields that are empty, and the empty strings that some releases find
+    in an f-string.
+    """
+    if isinstance(node, list):
+        return f"[{','.join(_shape(item) for item in node if not _is_docstring(item))}]"
+    if isinstance(node, ast.JoinedStr):
+        parts = [part for part in node.values if getattr(part, "value", None) != ""]
+        return f"JoinedStr({_shape(parts)})"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    inner = ",".join(f"{name}={_shape(value)}" for name, value in fields if name != "kind")
+    return f"{type(node).__name__}({inner})"
+
+
+def _is_docstring(node: object) -> bool:
+    """Whether a statement is a bare string, which computes nothing."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def tree_of(path: Path) -> ast.Module:
+    """The syntax tree of a file.
+
+    Raises:
+        ConfigError: it is no UTF-8 Python; tells file and line.
+    """
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as error:
+        raise ConfigError(f"{path}: line {error.lineno}: {error.msg}") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 Python: {error}") from error

@@ -1,0 +1,85 @@
+"""Lists of integer ids, row by row of the training split."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import ConfigError, DataError
+from bench.teachers.exchange.given import Given, Lists
+from bench.teachers.exchange.listing import ListsOfRows, distances_of, rectangular
+from bench.teachers.exchange.naming import find_base
+from bench.teachers.rules import CATALOGUE_ORDER, Array
+
+
+def from_ids(given: Given, covered: Array | None) -> Lists:
+    """Lists of integer ids, best first, row by row of the training split."""
+    name = given.sources["rankings"].name
+    listed = np.asarray(given.array("rankings"))
+    given.refuse_other_rows(listed, name)
+    values = np.asarray(given.array("distances")) if "distances" in given.sources else None
+    if values is not None and values.shape != listed.shape:
+        raise DataError(
+            f"{given.sources['distances'].name} has shape {values.shape}, {name} {listed.shape}"
+        )
+    told = slice(None) if covered is None else covered
+    used = listed[told]
+    if not np.isfinite(used).all() or (used != np.floor(used)).any():
+        raise DataError(f"{name} holds values that are no item ids")
+    _refuse_catalogue_order(given, values, name)
+    base, why = find_base(used, len(given.order), given.base(), f"lists of {name}")
+    given.report.append(why)
+    given.on_trust("the lists are in the order of the training rows")
+    places = np.zeros(listed.shape, dtype=np.int64)
+    places[told] = used.astype(np.int64) - base
+    if given.request.value == "score" and values is not None:
+        values = distances_of(values)
+        given.report.append("distance = best score of the list - score")
+    lists = ListsOfRows(
+        np.arange(len(listed))[told],
+        given.order.item[places][told].astype(np.int32),
+        None if values is None else values[told].astype(np.float64),
+    )
+    if given.request.items is None and given.request.list_length is None:
+        # As they are: whatever is wrong with them is told by the contract's own check.
+        ids = _filled(lists, len(listed), listed.shape[1])
+        distances = None if values is None else np.ascontiguousarray(values, np.float32)
+        return Lists(ids, distances, covered)
+    if given.order.shared:
+        raise ConfigError(
+            f"{name} names items by their place in an order of titles, and titles repeat: "
+            "give the order by token"
+        )
+    return Lists(
+        *rectangular(_packed(lists), len(listed), given.request.list_length, given.report, name)
+    )
+
+
+def _refuse_catalogue_order(given: Given, values: Array | None, name: str) -> None:
+    if values is None or values.shape[1] != len(given.order) or len(given.order) < 3:
+        return
+    if (np.diff(values, axis=1) < 0).any(axis=1).mean() > 0.5 and not (
+        given.request.value == "score"
+    ):
+        raise DataError(
+            f"{name} and its distances name every item, and the distances do not grow: "
+            f"{CATALOGUE_ORDER}. As rank=PATH and dist=PATH they are converted so"
+        )
+
+
+def _packed(lists: ListsOfRows) -> ListsOfRows:
+    """Lists with the places that name no item moved behind the others."""
+    order = np.argsort(lists.ids == 0, axis=1, kind="stable")
+    values = lists.values
+    return ListsOfRows(
+        lists.row,
+        np.take_along_axis(lists.ids, order, axis=1),
+        None if values is None else np.take_along_axis(values, order, axis=1),
+    )
+
+
+def _filled(lists: ListsOfRows, rows: int, length: int) -> NDArray[np.int32]:
+    """A list for every row, with filler where there is none: ids [rows, length]."""
+    ids = np.tile(np.arange(1, length + 1, dtype=np.int32), (rows, 1))
+    ids[lists.row] = lists.ids
+    return ids

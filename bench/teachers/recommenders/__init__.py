@@ -1,0 +1,1 @@
+"""Conventional recommenders that teachers are made of, trained on training rows alone."""

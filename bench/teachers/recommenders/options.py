@@ -1,0 +1,43 @@
+"""Options of a conventional recommender."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.errors import ConfigError
+from bench.students import properties
+from bench.students.config import StudentConfig
+from bench.teachers.recommenders.counting import MODELS
+from bench.training.config import TrainingConfig
+
+
+class MemberOptions(BaseModel):
+    """One recommender."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(description=f"RecBole sequential model, or one of {', '.join(MODELS)}")
+    parameters: dict[str, Any] = Field(default_factory=dict, description="of the model")
+    training: TrainingConfig | None = Field(None, description="of a RecBole model")
+
+    @model_validator(mode="after")
+    def _the_model_knows_its_parameters(self) -> MemberOptions:
+        try:
+            if self.model in MODELS:
+                MODELS[self.model].Parameters.model_validate(self.parameters)
+            else:
+                properties.check(self.student)
+        except (ConfigError, ValidationError) as error:
+            raise ValueError(str(error)) from error
+        if (self.training is None) != (self.model in MODELS):
+            raise ValueError(f"{self.model} needs {'no ' * (self.model in MODELS)}'training'")
+        if self.training is not None and self.training.selection != "validation":
+            raise ValueError("states are chosen on training rows, never with test rows")
+        return self
+
+    @property
+    def student(self) -> StudentConfig:
+        """A RecBole model's own configuration."""
+        return StudentConfig(model=self.model, parameters=self.parameters)

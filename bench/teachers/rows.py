@@ -1,0 +1,67 @@
+"""Rows as teachers take them: parts held out, blocks to score, and the items left to list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from bench.data.rows import Rows
+from bench.errors import BenchError
+from bench.training.rows import DeviceRows
+
+BLOCK = 1024
+"""Rows for which every item is scored at a time."""
+
+
+def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Take the last rows of users out of training rows.
+
+    Of n rows of a user, the last floor(share * n + u) are held out, u uniform in [0, 1): a user
+    with a single row loses it with probability `share`.
+
+    Returns:
+        The rows to learn from and those held out, neither empty.
+
+    Raises:
+        BenchError: there are too few rows.
+    """
+    order = np.lexsort((rows.ordinal, rows.user))
+    counts = np.bincount(rows.user)
+    taken = np.floor(share * counts + np.random.default_rng(seed).random(len(counts)))
+    user = rows.user[order]
+    behind = np.cumsum(counts)[user] - 1 - np.arange(len(order))
+    held = np.zeros(len(rows), dtype=bool)
+    held[order[behind < taken[user]]] = True
+    if held.all() or not held.any():
+        raise BenchError(f"{len(rows)} training rows are too few to hold {share:.0%} of them out")
+    return rows_where(rows, ~held), rows_where(rows, held)
+
+
+def rows_where(rows: Rows, chosen: NDArray[np.bool_] | slice) -> Rows:
+    """The rows that are True in `chosen`, bool [R], or that it cuts out, in their order."""
+    columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
+    return Rows(*(np.asarray(column)[chosen] for column in columns))
+
+
+def blocks(rows: Rows, device: str | torch.device) -> Iterator[tuple[slice, DeviceRows]]:
+    """Parts of rows small enough for a score of every item: where each lies, and its tensors."""
+    for start in range(0, len(rows), BLOCK):
+        part = slice(start, start + BLOCK)
+        yield part, DeviceRows.of(rows_where(rows, part), torch.device(device))
+
+
+def unseen(scores: Tensor, history: Tensor, target: Tensor | None = None) -> Tensor:
+    """Scores float [B, N + 1] by id: -inf for padding and for the items of a row's history.
+
+    Args:
+        scores: float [B, N]; column i - 1 is item i.
+        history: int64 [B, L], ids 1..N, 0 is padding.
+        target: int64 [B], keeps its score even if the history holds it; None: nothing does.
+    """
+    seen = history if target is None else torch.where(history == target[:, None], 0, history)
+    return functional.pad(scores, (1, 0), value=-torch.inf).scatter_(1, seen, -torch.inf)
