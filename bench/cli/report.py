@@ -26,6 +26,13 @@ from bench.cli import options
 )
 @click.option("--dataset", "-d", "datasets", multiple=True, help="Show this dataset only.")
 @click.option("--method", "-m", "methods", multiple=True, help="Show this method only.")
+@click.option(
+    "--against",
+    metavar="METHOD",
+    default="none",
+    show_default=True,
+    help="Compare with, and test against, this method.",
+)
 @options.results
 @click.option(
     "--output",
@@ -38,15 +45,17 @@ def command(
     metrics: tuple[str, ...],
     datasets: tuple[str, ...],
     methods: tuple[str, ...],
+    against: str,
     results: Path | None,
     output: Path | None,
 ) -> None:
-    """Leaderboards from the records: mean and deviation over seeds, against `none`.
+    """Leaderboards from the records: mean and deviation over seeds, against one method.
 
     JSON holds everything that is known about a row, CSV its numbers; both have all metrics.
 
     \b
       bench report --dataset game --metric ndcg@10
+      bench report --dataset game --against ranking-only
       bench report --format html --output report.html
     """
     from bench.files import write_whole, writing_to
@@ -55,7 +64,7 @@ def command(
     from bench.results.store import ResultStore
 
     store = ResultStore(results or Workspace.current().results)
-    text = render(store, format_name, metrics, datasets=datasets, methods=methods)
+    text = render(store, format_name, metrics, datasets=datasets, methods=methods, against=against)
     if output is None:
         click.echo(text)
     else:

@@ -1,9 +1,10 @@
-"""A row against `none` of its cell, row by row of the test split, and against its teacher."""
+"""A row against another of its cell, row by row of the test split, and against its teacher."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,11 @@ from bench.data.rows import Ids
 from bench.errors import DataError
 from bench.evaluation.metrics import Metric
 from bench.evaluation.significance import Comparison, compare_by_seed, compare_by_user, holm
-from bench.reporting.rows import Row, Significance
+from bench.reporting.rows import BASELINE, Row, Significance
 from bench.results.store import ResultStore
 from bench.results.users import load_users
+
+Values = NDArray[np.float64]
 
 
 class Ranks:
@@ -52,18 +55,32 @@ class Ranks:
 
 
 def compared(
-    rows: list[Row], references: list[Row], metrics: Sequence[Metric], ranks: Ranks
+    rows: list[Row],
+    references: list[Row],
+    metrics: Sequence[Metric],
+    ranks: Ranks,
+    against: str = BASELINE,
 ) -> list[Row]:
-    """The rows of one table with `vs_none`, `significance` and `gap_closed` filled in."""
+    """The rows of one table with `gain`, `significance` and `gap_closed` filled in.
+
+    Args:
+        rows: of one table.
+        references: the teachers whose lead over `none` is shared out.
+        metrics: what to compare in.
+        ranks: of the records behind the rows.
+        against: name of the method to compare with, its variant included.
+    """
     none_of = baselines(rows)
     teachers = {row.teacher_fingerprint: row for row in references if row.teacher}
-    against = [
-        _against_none(row, none_of[row.cell], _teacher_of(row, teachers), metrics, ranks)
-        if row.kind == "trial" and not row.is_baseline and row.cell in none_of
-        else row
-        for row in rows
-    ]
-    return _corrected(against, metrics)
+    result = []
+    for row in rows:
+        other, none = _opponent(row, rows, against), none_of.get(row.cell)
+        update = {"against": against} | (_against(row, other, metrics, ranks) if other else {})
+        if none is not None and _is_compared(row, BASELINE):
+            teacher = _teacher_of(row, teachers)
+            update["gap_closed"] = _gap_closed(row, none, teacher, metrics, ranks)
+        result.append(row.model_copy(update=update))
+    return _corrected(result, metrics)
 
 
 def baselines(rows: list[Row]) -> dict[str, Row]:
@@ -72,46 +89,77 @@ def baselines(rows: list[Row]) -> dict[str, Row]:
     return {row.cell: row for row in in_order if row.is_baseline and row.seeds}
 
 
+def _is_compared(row: Row, against: str) -> bool:
+    return row.kind == "trial" and (row.method != against or row.control is not None)
+
+
+def _opponent(row: Row, rows: list[Row], against: str) -> Row | None:
+    """The row of a method in the cell of `row`: with the same teacher, as configured, today's."""
+    if not _is_compared(row, against):
+        return None
+    there = [
+        other
+        for other in rows
+        if (other.cell, other.method, other.control) == (row.cell, against, None) and other.seeds
+    ]
+
+    def likeness(other: Row) -> tuple[bool, bool, int, str, int]:
+        same_teacher = other.teacher_fingerprint == row.teacher_fingerprint
+        plain = -len(other.overrides)
+        return (same_teacher, other.current, plain, other.created, len(other.seeds))
+
+    return max(there, key=likeness, default=None)
+
+
 def _teacher_of(row: Row, teachers: dict[str | None, Row]) -> Row | None:
     return None if row.control else teachers.get(row.teacher_fingerprint)
 
 
-def _against_none(
-    row: Row, none: Row, teacher: Row | None, metrics: Sequence[Metric], ranks: Ranks
-) -> Row:
-    shared = sorted(set(row.seeds) & set(none.seeds))
-    if not shared:
-        return row
-    vs_none, significance, gap_closed = {}, {}, {}
+def _pairs(
+    row: Row, other: Row, metrics: Sequence[Metric], ranks: Ranks
+) -> Iterator[tuple[Metric, Values, Values]]:
+    """The metrics of two rows by test row, [S, R], over the S seeds that both ran."""
+    seeds = _shared_seeds(row, other)
+    for metric in metrics if seeds else ():
+        ours, theirs = _per_row(row, seeds, metric, ranks), _per_row(other, seeds, metric, ranks)
+        if ours is not None and theirs is not None and ours.shape == theirs.shape:
+            yield metric, ours, theirs
+
+
+def _shared_seeds(row: Row, other: Row) -> list[int]:
+    return sorted(set(row.seeds) & set(other.seeds))
+
+
+def _against(row: Row, other: Row, metrics: Sequence[Metric], ranks: Ranks) -> dict[str, Any]:
+    gain, significance = {}, {}
     users = ranks.users(row.data_fingerprint)
-    for metric in metrics:
-        ours, theirs = _per_row(row, shared, metric, ranks), _per_row(none, shared, metric, ranks)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            continue
+    for metric, ours, theirs in _pairs(row, other, metrics, ranks):
         name, base = str(metric), float(theirs.mean())
-        gain = float(ours.mean()) - base
         if base > 0:
-            vs_none[name] = 100 * gain / base
-        lead = _lead(teacher, theirs, users, metric, ranks)
-        if lead is not None:
-            gap_closed[name] = 100 * gain / lead
+            gain[name] = 100 * (float(ours.mean()) / base - 1)
         test = _test(ours, theirs, users)
         if users is not None and test is not None:
             by_seed = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
             significance[name] = _significance(test, by_seed, len(np.unique(users)))
-    return row.model_copy(
-        update={
-            "compared_seeds": shared,
-            "vs_none": vs_none,
-            "significance": significance,
-            "gap_closed": gap_closed,
-        }
-    )
+    seeds = _shared_seeds(row, other)
+    return {"compared_seeds": seeds, "gain": gain, "significance": significance}
+
+
+def _gap_closed(
+    row: Row, none: Row, teacher: Row | None, metrics: Sequence[Metric], ranks: Ranks
+) -> dict[str, float]:
+    users = ranks.users(row.data_fingerprint)
+    closed = {}
+    for metric, ours, theirs in _pairs(row, none, metrics, ranks):
+        lead = _lead(teacher, theirs, users, metric, ranks)
+        if lead is not None:
+            closed[str(metric)] = 100 * (float(ours.mean()) - float(theirs.mean())) / lead
+    return closed
 
 
 def _lead(
     teacher: Row | None,
-    none: NDArray[np.float64],
+    none: Values,
     users: Ids | None,
     metric: Metric,
     ranks: Ranks,
@@ -125,18 +173,14 @@ def _lead(
     return None if test is None or test.low <= 0 else test.difference
 
 
-def _test(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], users: Ids | None
-) -> Comparison | None:
+def _test(ours: Values, theirs: Values, users: Ids | None) -> Comparison | None:
     """The paired test of values [S, R]; None where the users of the rows are not known."""
     if users is None or users.shape != ours.shape[1:]:
         return None
     return compare_by_user(ours, theirs, users)
 
 
-def _per_row(
-    row: Row, seeds: list[int], metric: Metric, ranks: Ranks
-) -> NDArray[np.float64] | None:
+def _per_row(row: Row, seeds: list[int], metric: Metric, ranks: Ranks) -> Values | None:
     key_of = dict(zip(row.seeds, row.keys, strict=True))
     stored = [ranks.of(key_of[seed]) for seed in seeds]
     values = [metric.per_row(part) for part in stored if part is not None]

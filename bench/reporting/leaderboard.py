@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from bench import plan
-from bench.errors import ConfigError
+from bench.errors import ConfigError, UnknownNameError
 from bench.evaluation.metrics import Metric, metric_names, parse_metric
 from bench.plan import Reference, Trial, digest
 from bench.registry import METHODS, MethodEntry
 from bench.reporting.comparison import Ranks, baselines, compared
 from bench.reporting.cost import epoch_seconds, timed, train_seconds
-from bench.reporting.rows import Failure, Row, Segment, Spread
+from bench.reporting.rows import BASELINE, Failure, Row, Segment, Spread
 from bench.results.record import Record
 from bench.results.store import ResultStore
 
@@ -36,6 +36,7 @@ def leaderboard(
     keys: Collection[str] | None = None,
     datasets: Collection[str] | None = None,
     methods: Collection[str] | None = None,
+    against: str = BASELINE,
 ) -> list[Row]:
     """Every comparable group of records as a row.
 
@@ -49,9 +50,13 @@ def leaderboard(
         keys: show the rows these records belong to, with their `none` and references.
         datasets: show these only.
         methods: show these methods only (with any variant), beside the references.
+        against: name of the method to compare with, its variant included.
 
     Returns:
         Table by table; within one the references, then per cell `none` and the methods, best first.
+
+    Raises:
+        ConfigError: there is no record of the method to compare with.
     """
     by = metrics[0] if metrics else SORTED_BY
     ranks = Ranks(store)
@@ -61,6 +66,9 @@ def leaderboard(
         row = _row(identity, group, metrics or ALL_METRICS, ranks)
         if not datasets or row.dataset in datasets:
             tables[row.table].append(row)
+    there = {row.method for rows in tables.values() for row in rows if row.kind == "trial"}
+    if against != BASELINE and against not in there:
+        raise UnknownNameError("method to compare with", against, there, "the records")
     shown: list[Row] = []
     for table in sorted(tables, key=lambda t: (t[0], t[1], t[3] != "validation", t[2])):
         rows = tables[table]
@@ -68,7 +76,7 @@ def leaderboard(
             continue
         honest = tables.get((*table[:3], "validation"), [])
         references = [row for row in honest if row.kind == "reference"]
-        rows = compared(rows, references, metrics or ALL_METRICS, ranks)
+        rows = compared(rows, references, metrics or ALL_METRICS, ranks, against)
         rows = timed(rows, baselines(rows), records)
         rows = _tagged(_sorted(rows, str(by)))
         shown += [row for row in rows if _is_shown(row, rows, keys, methods)]

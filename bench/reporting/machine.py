@@ -53,7 +53,7 @@ def _flat(row: Row, names: list[str]) -> dict[str, Any]:
         spread, test = row.metrics.get(name), row.significance.get(name)
         flat[f"{name} mean"] = spread.mean if spread else None
         flat[f"{name} std"] = spread.std if spread else None
-        flat[f"{name} vs none %"] = row.vs_none.get(name)
+        flat[f"{name} vs {row.against} %"] = row.gain.get(name)
         flat[f"{name} p"] = test.p_holm if test else None
     for name in ("epochs", "epoch_seconds", "train_seconds"):
         spread = getattr(row, name)

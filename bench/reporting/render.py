@@ -8,6 +8,7 @@ from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
 from bench.reporting.formats import DEFAULT_FORMAT, FORMATS
 from bench.reporting.leaderboard import leaderboard
+from bench.reporting.rows import BASELINE
 from bench.reporting.tables import DEFAULT_METRICS
 from bench.results.store import ResultStore
 
@@ -22,6 +23,7 @@ def render(
     keys: Collection[str] | None = None,
     datasets: Collection[str] | None = None,
     methods: Collection[str] | None = None,
+    against: str = BASELINE,
 ) -> str:
     """The leaderboards of a store, without a final newline.
 
@@ -33,15 +35,18 @@ def render(
         keys: show what these records belong to, with their `none` and references.
         datasets: show these only.
         methods: show these only, beside the references.
+        against: name of the method to compare with.
 
     Raises:
-        ConfigError: an unknown format or metric.
+        ConfigError: an unknown format or metric, or no record of the method to compare with.
     """
     formatter = FORMATS.get(format)
     wanted = [parse_metric(name) for name in dict.fromkeys(metrics or ())] or None
     if wanted is None and format in _FOR_READING:
         wanted = list(DEFAULT_METRICS)
-    rows = leaderboard(store, wanted, keys=keys, datasets=datasets, methods=methods)
+    rows = leaderboard(
+        store, wanted, keys=keys, datasets=datasets, methods=methods, against=against
+    )
     if not rows and format == DEFAULT_FORMAT:
         return _nothing(store)
     return formatter(rows, wanted)

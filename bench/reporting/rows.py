@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+BASELINE = "none"
+"""The method without a teacher, which others are compared with unless told otherwise."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,7 +22,7 @@ class Spread(_Frozen):
 
 
 class Significance(_Frozen):
-    """Paired test of one metric against `none`, on the seeds that both ran.
+    """Paired test of one metric against another method, on the seeds that both ran.
 
     Attributes:
         difference: mean difference, in units of the metric.
@@ -67,7 +70,8 @@ class Row(_Frozen):
         tag: tells apart rows that would otherwise read the same (other code, teacher or YAML), and
             marks what is `outdated`.
         seeds: the seeds with a result, of which `metrics` are mean and deviation.
-        vs_none: difference to `none` of the same cell, in percent, over `compared_seeds`.
+        against: method that `gain` and `significance` compare with, in the same cell.
+        gain: difference to it in percent, over `compared_seeds`.
         gap_closed: share of the teacher's lead over `none` that the method gains, in percent;
             absent where the teacher has no lead that is more than chance.
         train_seconds: of all epochs, evaluation apart; on a CPU those of the processor.
@@ -95,7 +99,8 @@ class Row(_Frozen):
     tag: str | None = None
     seeds: list[int]
     metrics: dict[str, Spread]
-    vs_none: dict[str, float] = Field(default_factory=dict)
+    against: str = BASELINE
+    gain: dict[str, float] = Field(default_factory=dict)
     significance: dict[str, Significance] = Field(default_factory=dict)
     compared_seeds: list[int] = Field(default_factory=list)
     gap_closed: dict[str, float] = Field(default_factory=dict)
@@ -123,7 +128,7 @@ class Row(_Frozen):
 
     @property
     def is_baseline(self) -> bool:
-        return self.kind == "trial" and self.method == "none"
+        return self.kind == "trial" and self.method == BASELINE
 
     @property
     def method_label(self) -> str:

@@ -107,14 +107,14 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
     headings = [metric.label for metric in metrics]
     return Table(
         caption="",
-        columns=[*_OF_THE_ROW, "Seeds", *headings, "vs none", "p", "Time"],
+        columns=[*_OF_THE_ROW, "Seeds", *headings, f"vs {rows[0].against}", "p", "Time"],
         text_columns=len(_OF_THE_ROW),
         blocks=_blocks(
             rows,
             lambda row: [
                 _seeds(row),
                 *(_spread(row.metrics.get(str(metric))) for metric in metrics),
-                percent(row.vs_none.get(str(tested)), signed=True),
+                percent(row.gain.get(str(tested)), signed=True),
                 _p_value(row, tested),
                 _times(row.time_vs_none.get("epoch")),
             ],
@@ -124,18 +124,19 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
 
 
 def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
-    compared = [row for row in rows if str(metric) in row.vs_none]
+    other = rows[0].against
+    compared = [row for row in rows if str(metric) in row.gain]
     tests = [row.significance[str(metric)] for row in rows if str(metric) in row.significance]
     notes = []
     if compared:
         notes.append(
-            f"vs none: {metric.label} against the method none with the same student, objective and "
-            "training, on the seeds both ran."
+            f"vs {other}: {metric.label} against the method {other} with the same student, "
+            "objective and training, on the seeds both ran."
         )
     if tests:
         notes.append(
             f"p: two-sided paired t-test of {metric.label} over test rows, clustered by user "
-            f"({tests[0].users:,} users), Holm-corrected over all comparisons with none on this "
+            f"({tests[0].users:,} users), Holm-corrected over all comparisons with {other} on this "
             f"data; * below {SIGNIFICANT}. It speaks for other users, not for other seeds."
         )
     elif compared:

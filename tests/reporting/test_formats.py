@@ -76,7 +76,7 @@ def test_json_has_the_promised_shape(filled):
         f"{m}@{k}" for m in ("hr", "ndcg", "mrr") for k in (1, 5, 10, 20)
     }
     assert set(row["metrics"]["ndcg@20"]) == {"mean", "std"}
-    assert row["vs_none"]["ndcg@20"] > 0
+    assert row["gain"]["ndcg@20"] > 0
     assert row["objective"] == "ce"
     assert {r["selection"] for r in rows} == {"validation", "oracle"}
 
@@ -153,6 +153,7 @@ def test_chosen_metrics_are_the_columns_and_the_first_is_tested(filled):
         (["--format", "markdwn"], "Did you mean 'markdown'"),
         (["--metric", "ndgc@20"], "Did you mean 'ndcg'"),
         (["--output", "missing/folder/report.md"], "--output missing/folder/report.md"),
+        (["--against", "rd"], "unknown method to compare with 'rd'"),
     ],
 )
 def test_mistakes_are_one_message(filled, options, message):

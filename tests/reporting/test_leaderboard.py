@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from bench import plan
+from bench.errors import ConfigError
 from bench.evaluation.metrics import parse_metric
 from bench.registry import METHODS
 from bench.reporting.leaderboard import leaderboard
@@ -33,7 +34,7 @@ def test_seeds_become_mean_and_sample_deviation(bench):
     assert row.metrics["hr@20"].mean == pytest.approx(np.mean(values))
     assert row.metrics["hr@20"].std == pytest.approx(np.std(values, ddof=1))
     assert row.keys == keys
-    assert row.vs_none == {}
+    assert row.gain == {}
 
 
 def test_one_seed_has_no_deviation(bench):
@@ -74,7 +75,7 @@ def test_difference_to_none_is_over_the_seeds_both_ran(bench):
         return np.mean([bench.store.get(key).metrics["test"]["ndcg@20"] for key in keys])
 
     assert row.compared_seeds == [0, 1]
-    assert row.vs_none["ndcg@20"] == pytest.approx(100 * (mean(ours[:2]) / mean(none) - 1))
+    assert row.gain["ndcg@20"] == pytest.approx(100 * (mean(ours[:2]) / mean(none) - 1))
 
 
 def test_the_test_is_paired_by_row_and_clustered_by_user(bench):
@@ -96,6 +97,48 @@ def test_the_test_is_paired_by_row_and_clustered_by_user(bench):
     assert test.p == pytest.approx(2 * stats.t.sf(difference.mean() / error, n - 1))
 
 
+def test_against_another_method_it_is_compared_and_tested_in_place_of_none(bench):
+    bench.done("none", skill=0.3)
+    theirs = bench.done("ranking-only", seeds=[0, 1], skill=0.35)
+    ours = bench.done("dllm2rec", seeds=[1, 2], skill=0.4)
+    bench.references()
+    plain, rows = rows_of(bench, "hr@20"), rows_of(bench, "hr@20", against="ranking-only")
+    row = the_row(rows, "dllm2rec")
+    assert (row.against, row.compared_seeds) == ("ranking-only", [1])
+    a, b = (bench.store.get(key).metrics["test"]["hr@20"] for key in (ours[0], theirs[1]))
+    assert row.gain["hr@20"] == pytest.approx(100 * (a / b - 1))
+    assert row.significance["hr@20"].difference == pytest.approx(a - b)
+    assert the_row(rows, "none", None).gain["hr@20"] < 0
+    assert the_row(rows, "ranking-only").gain == {}
+    for method in ("ranking-only", "dllm2rec"):
+        assert the_row(rows, method).gap_closed == the_row(plain, method).gap_closed != {}
+    assert "vs ranking-only" in render(bench.store, against="ranking-only")
+
+
+def test_against_a_method_the_same_teacher_and_the_plain_settings_come_first(bench):
+    other = {"teacher": "other"}
+    bench.done("ranking-only", skill=0.2)
+    bench.done("ranking-only", skill=0.3, **other)
+    bench.done("ranking-only", skill=0.6, overrides={"method.weight": 2}, method_settings={"w": 2})
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("dllm2rec", skill=0.4, **other)
+    bench.done("ranking-only", skill=0.1, teacher="text", control="shuffled")
+    rows = rows_of(bench, against="ranking-only")
+    mean = {(r.method_label, r.teacher): r.metrics["ndcg@20"].mean for r in rows}
+    for teacher in ("text", "other"):
+        expected = mean["dllm2rec", teacher] / mean["ranking-only", teacher] - 1
+        gain = the_row(rows, "dllm2rec", teacher).gain["ndcg@20"]
+        assert gain == pytest.approx(100 * expected)
+    assert the_row(rows, "ranking-only", "text (shuffled)").gain["ndcg@20"] < 0
+
+
+def test_a_method_to_compare_with_that_has_no_records_is_refused(bench):
+    bench.done("none")
+    bench.done("dllm2rec")
+    with pytest.raises(ConfigError, match=r"unknown method to compare with 'dllm2rex'\. Did you"):
+        rows_of(bench, against="dllm2rex")
+
+
 def test_p_values_are_corrected_over_the_table_whatever_is_shown(bench):
     bench.done("none")
     bench.done("ranking-only", skill=0.30001)
@@ -115,9 +158,9 @@ def test_only_the_same_objective_and_training_are_compared(bench):
     bench.done("none", learning_rate=0.01, skill=0.2)
     bench.done("dllm2rec", skill=0.4)
     row = the_row(rows_of(bench), "dllm2rec")
-    assert (row.vs_none, row.significance, row.gap_closed) == ({}, {}, {})
+    assert (row.gain, row.significance, row.gap_closed) == ({}, {}, {})
     bench.done("none", skill=0.3)
-    assert the_row(rows_of(bench), "dllm2rec").vs_none["ndcg@20"] > 0
+    assert the_row(rows_of(bench), "dllm2rec").gain["ndcg@20"] > 0
     assert len([row for row in rows_of(bench) if row.method == "none"]) == 3
 
 
@@ -134,8 +177,8 @@ def test_oracle_and_honest_rows_are_apart(bench):
         ("oracle", "none"),
         ("oracle", "dllm2rec"),
     ]
-    assert the_row(rows, "dllm2rec", selection="validation").vs_none == {}
-    assert the_row(rows, "dllm2rec", selection="oracle").vs_none["ndcg@20"] > 0
+    assert the_row(rows, "dllm2rec", selection="validation").gain == {}
+    assert the_row(rows, "dllm2rec", selection="oracle").gain["ndcg@20"] > 0
 
 
 def test_failures_are_counted_and_named(bench):
@@ -159,7 +202,7 @@ def test_controls_and_variants_are_rows_of_their_own(bench):
     bench.done("dllm2rec", teacher="raw-text")
     bench.done("dllm2rec", variant="paper")
     rows = rows_of(bench)
-    assert the_row(rows, "dllm2rec", "text (shuffled)").vs_none["ndcg@20"] < 0
+    assert the_row(rows, "dllm2rec", "text (shuffled)").gain["ndcg@20"] < 0
     assert the_row(rows, "dllm2rec", "raw-text").seeds == [0, 1, 2]
     assert the_row(rows, "dllm2rec:paper").variant == "paper"
     assert all(row.tag is None for row in rows)
@@ -225,7 +268,7 @@ def test_rows_are_compared_with_none_of_todays_code(bench):
     bench.done("none", seeds=3, skill=0.5)  # later, and more seeds, but of other code
     row = the_row(rows_of(bench), "dllm2rec")
     assert row.compared_seeds == [0]
-    assert row.vs_none["ndcg@20"] > 0
+    assert row.gain["ndcg@20"] > 0
     assert sorted(r.current for r in rows_of(bench) if r.method == "none") == [False, True]
 
 
@@ -241,7 +284,7 @@ def test_what_another_version_of_the_suite_made_stands_apart(bench, monkeypatch)
         {row.method: row for row in rows_of(bench) if row.outdated is outdated}
         for outdated in (True, False)
     )
-    assert old["dllm2rec"].vs_none["ndcg@20"] < 0 < new["dllm2rec"].vs_none["ndcg@20"]
+    assert old["dllm2rec"].gain["ndcg@20"] < 0 < new["dllm2rec"].gain["ndcg@20"]
     for rows, comparisons in ((old, 1), (new, 2)):
         test = rows["dllm2rec"].significance["ndcg@20"]
         assert test.p_holm == pytest.approx(min(1.0, comparisons * test.p))
@@ -268,7 +311,7 @@ def test_rows_are_compared_with_none_of_todays_suite(bench, monkeypatch):
         bench.done("none", seeds=3, skill=0.5, method_code=TODAY)
     row = the_row(rows_of(bench), "dllm2rec")
     assert row.compared_seeds == [0]
-    assert row.vs_none["ndcg@20"] > 0
+    assert row.gain["ndcg@20"] > 0
 
 
 def test_of_two_outdated_ones_the_newest_counts(bench):
@@ -277,14 +320,14 @@ def test_of_two_outdated_ones_the_newest_counts(bench):
     (key,) = bench.done("none", seeds=1, skill=0.3, method_code="1" * 64)
     record = bench.store.get(key).model_copy(update={"created": "2999-01-01T00:00:00+00:00"})
     (bench.store.folder / key / RECORD).write_text(record.model_dump_json())
-    assert the_row(rows_of(bench), "dllm2rec").vs_none["ndcg@20"] > 0
+    assert the_row(rows_of(bench), "dllm2rec").gain["ndcg@20"] > 0
 
 
 def test_none_that_only_failed_is_compared_with_nothing(bench):
     bench.done("dllm2rec", skill=0.4)
     bench.done("none", skill=0.3)
     bench.store.write(failed(bench.trial("none", 0, method_code=TODAY), "diverged", "NaN loss"))
-    assert the_row(rows_of(bench), "dllm2rec").vs_none["ndcg@20"] > 0
+    assert the_row(rows_of(bench), "dllm2rec").gain["ndcg@20"] > 0
 
 
 def test_segments_keep_their_sizes(bench):
@@ -311,7 +354,7 @@ def test_without_users_there_is_a_difference_but_no_test(bench, damage):
     bench.done("none")
     bench.done("dllm2rec", skill=0.4)
     row = the_row(rows_of(bench), "dllm2rec")
-    assert row.vs_none["ndcg@20"] > 0
+    assert row.gain["ndcg@20"] > 0
     assert row.significance == {}
     assert "p: not known, as users/ is missing or damaged" in render(bench.store)
 
@@ -326,5 +369,5 @@ def test_a_method_equal_to_none_is_not_significant(bench):
     bench.done("none", skill=0.3)
     bench.done("dllm2rec", skill=0.3)
     row = the_row(rows_of(bench), "dllm2rec")
-    assert row.vs_none["ndcg@20"] == 0
+    assert row.gain["ndcg@20"] == 0
     assert row.significance["ndcg@20"].p_holm == 1
