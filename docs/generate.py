@@ -20,8 +20,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from bench.config import layers
-from bench.config.files import MethodFile, read_method
+from bench import layers
+from bench.config.methods import MethodFile, read_method
 from bench.data.config import ProtocolConfig
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS, MethodEntry

@@ -71,8 +71,8 @@ def import_(
 
     Common column names are recognised.
     """
+    from bench import layers
     from bench.cli.rows import Asked
-    from bench.config import layers
     from bench.data import importing
 
     workspace = Workspace.current()

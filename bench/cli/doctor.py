@@ -166,7 +166,7 @@ def _datasets(prepared: dict[str, str], others: list[str]) -> Iterator[Finding]:
 
 
 def _teachers(workspace: Workspace, prepared: dict[str, str]) -> Iterator[Finding]:
-    from bench.config import layers
+    from bench import layers
     from bench.teachers.manifest import read_manifest, teacher_folder
 
     for dataset, slug in prepared.items():

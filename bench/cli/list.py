@@ -44,7 +44,7 @@ def command(kind: str, form: str, results: Path | None) -> None:
 
 
 def _methods(workspace: Workspace) -> list[Entry]:
-    from bench.config.files import read_method
+    from bench.config.methods import read_method
     from bench.registry import METHODS
 
     return [
@@ -69,8 +69,8 @@ def _datasets(workspace: Workspace) -> list[Entry]:
 
 
 def _students(workspace: Workspace) -> list[Entry]:
-    from bench.config import layers
-    from bench.config.files import read_student
+    from bench import layers
+    from bench.students.config import read_student
 
     files = {name: read_student(name, workspace) for name in layers.names("students", workspace)}
     return [
@@ -79,8 +79,8 @@ def _students(workspace: Workspace) -> list[Entry]:
 
 
 def _teachers(workspace: Workspace) -> list[Entry]:
-    from bench.config import layers
-    from bench.config.files import read_teacher
+    from bench import layers
+    from bench.teachers.config import read_teacher
 
     files = {name: read_teacher(name, workspace) for name in layers.names("teachers", workspace)}
     return [
@@ -89,7 +89,7 @@ def _teachers(workspace: Workspace) -> list[Entry]:
 
 
 def _suites(workspace: Workspace) -> list[Entry]:
-    from bench.config import layers
+    from bench import layers
     from bench.config.selection import read_suite
 
     suites = layers.names("suites", workspace)

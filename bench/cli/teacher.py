@@ -50,10 +50,10 @@ def build(asked: Asked, teacher: str, device: str, threads: int | None, force: b
 
     --set takes the teacher's own options as well, such as teacher.epochs=3.
     """
-    from bench.config.files import read_teacher
     from bench.config.overrides import Overrides, teacher_for
     from bench.execution.devices import set_up
     from bench.teachers.build import ensure_teacher
+    from bench.teachers.config import read_teacher
 
     workspace = Workspace.current()
     given = Overrides(asked.overrides)

@@ -1,1 +1,1 @@
-"""Typed configuration: YAML layers, `--set` overrides, validation with key paths."""
+"""From a selection to a grid: settings of methods, `--set` overrides, what goes with what."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.config import files, layers
+from bench import layers
 from bench.config.method_settings import setting_names
+from bench.config.methods import MethodFile, read_method
 from bench.config.overrides import Overrides, overlay, protocol_of, teacher_for
 from bench.config.selection import Selection, expand, parse_seeds
 from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
@@ -21,13 +22,14 @@ from bench.paths import Workspace
 from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial
 from bench.registry import METHODS, MethodEntry
 from bench.students import properties
-from bench.students.config import StudentConfig
+from bench.students.config import StudentConfig, StudentFile, StudentLayer, read_student
 from bench.teachers.config import (
     CONTROLS,
     LANGUAGE_MODELS,
     SIGNALS,
     SYNTHETIC_ONLY,
     TeacherConfig,
+    read_teacher,
 )
 from bench.teachers.manifest import read_manifest, teacher_folder, teachers_in
 from bench.training.config import TrainingConfig
@@ -68,7 +70,7 @@ class _Choice:
 
     entry: MethodEntry
     variant: str
-    file: files.MethodFile
+    file: MethodFile
     code: str
     tried: dict[str, Any]
 
@@ -127,7 +129,7 @@ class _Resolver:
         for text in texts:
             name, _, variant = text.partition(":")
             entry = METHODS.get(name)
-            file = files.read_method(entry, self.workspace)
+            file = read_method(entry, self.workspace)
             variant = variant or DEFAULT_VARIANT
             allowed = [DEFAULT_VARIANT, *file.variants]
             if variant not in allowed:
@@ -146,7 +148,7 @@ class _Resolver:
 
     def cells(self, source: DataSource, student: str, choices: list[_Choice]) -> Iterator[Trial]:
         """The trials of one student on one dataset, but for their seeds."""
-        file = files.read_student(student, self.workspace)
+        file = read_student(student, self.workspace)
         config, training, taken = self.student(student, file, source.name)
         protocol = {
             f"protocol.{key}": value
@@ -172,10 +174,10 @@ class _Resolver:
                 )
 
     def student(
-        self, name: str, file: files.StudentFile, dataset: str
+        self, name: str, file: StudentFile, dataset: str
     ) -> tuple[StudentConfig, TrainingConfig, dict[str, Any]]:
         where = str(layers.locate("students", name, self.workspace))
-        layer = file.datasets.get(dataset, files.StudentLayer())
+        layer = file.datasets.get(dataset, StudentLayer())
         training = layers.merge(file.training, layer.training)
         layers.build(TrainingConfig, training, f"{where}: training")
         parameters = layers.merge(file.parameters, layer.parameters)
@@ -272,7 +274,7 @@ class _Resolver:
         """Note a teacher that the grid stands on."""
         config = None
         if name in layers.names("teachers", self.workspace):
-            file = files.read_teacher(name, self.workspace)
+            file = read_teacher(name, self.workspace)
             config = teacher_for(source.name, file, self.overrides)
         self.teachers[source.name, source.protocol.slug, name] = TeacherSource(
             name, self.folder(name, source), config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from bench.config import layers
+from bench import layers
 from bench.data.config import DatasetConfig, ProtocolConfig
 from bench.errors import ConfigError, UnknownNameError
 from bench.teachers.config import TeacherConfig

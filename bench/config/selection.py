@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from bench.config import layers
+from bench import layers
 from bench.errors import ConfigError
 from bench.paths import Workspace
 

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench.config import layers
+from bench import layers
 from bench.data.download_config import Tables, over_family
 from bench.data.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.config import layers
+from bench import layers
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.config import layers
+from bench import layers
 from bench.errors import BenchError, ConfigError
 from bench.plan import DEFAULT_VARIANT, Trial
 from bench.registry import METHODS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from bench.config import layers
+from bench import layers
 from bench.data.rows import PreparedData
 from bench.paths import Workspace
 from bench.progress import Progress

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.config import layers
+from bench import layers
+from bench.paths import Workspace
 
 _LISTS = {"rankings", "truth-distance", "trajectories"}
 
@@ -55,3 +56,13 @@ class TeacherConfig(BaseModel):
     def options_for(self, dataset: str) -> dict[str, Any]:
         """The options with those of `dataset` laid over them."""
         return layers.merge(self.options, self.datasets.get(dataset))
+
+
+def read_teacher(name: str, workspace: Workspace) -> TeacherConfig:
+    """The file of a teacher.
+
+    Raises:
+        UnknownNameError: there is none.
+        ConfigError: it cannot be understood.
+    """
+    return layers.load(TeacherConfig, "teachers", name, workspace)

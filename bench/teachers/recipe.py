@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bench.config import layers
+from bench import layers
 from bench.data.fingerprints import digest
 from bench.data.rows import PreparedData
 from bench.errors import ConfigError

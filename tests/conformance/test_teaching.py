@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.config.files import read_method
+from bench.config.methods import read_method
 from bench.data.rows import PreparedData, Rows
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS

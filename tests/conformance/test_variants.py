@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.config import layers
-from bench.config.files import read_method
+from bench import layers
+from bench.config.methods import read_method
 from bench.data.rows import PreparedData
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.config import layers
+from bench import layers
 from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.data import store

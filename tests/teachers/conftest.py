@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.config import layers
+from bench import layers
 from bench.data.rows import PreparedData, Rows
 from bench.errors import ArtifactError
 from bench.paths import Workspace

@@ -285,7 +285,7 @@ def test_mistakes(arguments: list[str], message: str, workspace: Workspace) -> N
 
 
 def test_shipped_configurations_are_valid() -> None:
-    from bench.config import layers
+    from bench import layers
     from bench.teachers.builder import resolved_options
     from bench.teachers.config import SYNTHETIC_ONLY, TeacherConfig
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import layers
+from bench import layers
 from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks

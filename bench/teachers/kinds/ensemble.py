@@ -21,12 +21,12 @@ from pydantic import (
     PositiveInt,
 )
 
-from bench.config import layers
-from bench.config.files import read_student
+from bench import layers
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.progress import Progress, TimeLeft
+from bench.students.config import read_student
 from bench.teachers.builder import Product
 from bench.teachers.recommenders.counting import MODELS
 from bench.teachers.recommenders.lists import DECAY, combined, listed, rank_targets

@@ -25,7 +25,7 @@ from pydantic import (
 from torch import Tensor
 from torch.nn import functional
 
-from bench.config import layers
+from bench import layers
 from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks

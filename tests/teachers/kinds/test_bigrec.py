@@ -19,8 +19,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from bench import layers
 from bench.cli.main import main
-from bench.config import layers
 from bench.data.rows import PreparedData, Rows
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks

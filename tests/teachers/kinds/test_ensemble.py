@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config import layers
+from bench import layers
 from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
-from bench.config import layers
+from bench import layers
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import SHIPPED, Workspace
 from bench.training.config import TrainingConfig
