@@ -84,7 +84,7 @@ class MethodEntry:
     def code_digest(self) -> str:
         """SHA-256 of what the method computes, comments, docstrings and layout apart.
 
-        Covers its file and those of the `methods` modules that it imports.
+        Covers its file and what it imports of `methods` and of its own package.
 
         Raises:
             ConfigError: one of them cannot be read.

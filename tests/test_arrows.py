@@ -8,9 +8,7 @@ import pytest
 
 from bench.paths import SHIPPED
 
-TEACHERS_ARE_MADE_OF = [
-    f"bench/teachers/{part}/" for part in ("recommenders", "towers", "language", "exchange")
-]
+CONFIGURED = ("bench/layers.py", "bench/data/", "bench/students/", "bench/teachers/")
 FILES = sorted([*(SHIPPED / "bench").rglob("*.py"), *(SHIPPED / "methods").rglob("*.py")])
 
 
@@ -79,8 +77,14 @@ def test_forbidden_imports(path: Path) -> None:
         assert not {m for m in modules if within(m, "recbole")}
     if not place.startswith("bench/cli/") and place != "bench/__main__.py":
         assert not {m for m in modules if within(m, "bench.cli")}
-    if place.startswith(tuple(TEACHERS_ARE_MADE_OF)):
+    if place.startswith("bench/teachers/") and not place.startswith("bench/teachers/kinds/"):
         assert not {m for m in modules if within(m, "bench.teachers.kinds")}
+    if place.startswith(CONFIGURED):
+        assert not {m for m in modules if within(m, "bench.config")}
+    if place.startswith("bench/teachers/towers/"):
+        assert not {m for m in modules if within(m, "bench.teachers.language")}
+    if place.startswith("bench/teachers/language/"):
+        assert not {m for m in modules if within(m, "bench.teachers.towers")}
     if place.startswith("bench/teachers/recommenders/"):
         assert not {m for m in modules if within(m, "bench.teachers.towers")}
         assert not {m for m in modules if within(m, "bench.teachers.language")}

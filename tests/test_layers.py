@@ -247,3 +247,8 @@ def test_all_mistakes_are_listed_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         layers.build(Outer, {"inner": {"width": 0}, "zzz": 1}, "here")
     assert len(str(caught.value).splitlines()) == 3
+
+
+def test_flat_values_stand_under_dotted_keys_and_an_empty_mapping_is_one() -> None:
+    nested = {"a": {"b": {"c": 1}, "d": {}}, "e": [{"f": 2}], "g": {}}
+    assert layers.flat(nested) == {"a.b.c": 1, "a.d": {}, "e": [{"f": 2}], "g": {}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from bench.evaluation.segments import segment_metrics
 from bench.execution.finished import build_student
 from bench.execution.method import method_config, refuse_held_student
 from bench.plan import derive_seed
+from bench.progress import Progress
 from bench.results.record import Outcome
 from bench.training.loop import Fit, Streams, fit
 from bench.training.precision import products
@@ -36,7 +37,7 @@ def run_trial(
     knowledge: Knowledge | None,
     method_class: type[Method],
     device: str,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Outcome:
     """Train one student under one method, choose its epoch, and rank the test rows once.
 
@@ -65,7 +66,7 @@ def _run(
     knowledge: Knowledge | None,
     method_class: type[Method],
     device: torch.device,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Outcome:
     started = time.perf_counter()
     log: list[dict[str, Any]] = []

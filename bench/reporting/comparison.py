@@ -65,7 +65,8 @@ def compared(
 
     Args:
         rows: of one table.
-        references: the teachers whose lead over `none` is shared out.
+        references: the teachers whose lead over `none` is shared out in `gap_closed`, whatever
+            `against` is.
         metrics: what to compare in.
         ranks: of the records behind the rows.
         against: name of the method to compare with, its variant included.
@@ -74,11 +75,15 @@ def compared(
     teachers = {row.teacher_fingerprint: row for row in references if row.teacher}
     result = []
     for row in rows:
-        other, none = _opponent(row, rows, against), none_of.get(row.cell)
-        update = {"against": against} | (_against(row, other, metrics, ranks) if other else {})
-        if none is not None and _is_compared(row, BASELINE):
-            teacher = _teacher_of(row, teachers)
-            update["gap_closed"] = _gap_closed(row, none, teacher, metrics, ranks)
+        update: dict[str, Any] = {"against": against}
+        none = None if row.kind == "reference" or row.is_baseline else none_of.get(row.cell)
+        other = none if against == BASELINE else opponent(row, rows, against)
+        if other is not None and _shared_seeds(row, other):
+            update |= _against(row, other, metrics, ranks)
+        if none is not None:
+            update["gap_closed"] = _gap_closed(
+                row, none, _teacher_of(row, teachers), metrics, ranks
+            )
         result.append(row.model_copy(update=update))
     return _corrected(result, metrics)
 
@@ -89,26 +94,30 @@ def baselines(rows: list[Row]) -> dict[str, Row]:
     return {row.cell: row for row in in_order if row.is_baseline and row.seeds}
 
 
-def _is_compared(row: Row, against: str) -> bool:
-    return row.kind == "trial" and (row.method != against or row.control is not None)
+def opponent(row: Row, rows: list[Row], against: str) -> Row | None:
+    """The row of a method to compare `row` with, if there is one that differs in the method alone.
 
-
-def _opponent(row: Row, rows: list[Row], against: str) -> Row | None:
-    """The row of a method in the cell of `row`: with the same teacher, as configured, today's."""
-    if not _is_compared(row, against):
-        return None
+    It is of the same cell and has a seed of `row`; it has the same teacher, never a control: what a
+    control is made of is what it is compared with. A row without a teacher is compared where
+    there is no choice of teachers. Of several versions and settings it is today's code first, then
+    what overrides least, then the newest.
+    """
     there = [
         other
         for other in rows
-        if (other.cell, other.method, other.control) == (row.cell, against, None) and other.seeds
+        if (other.cell, other.method, other.control) == (row.cell, against, None)
+        and _shared_seeds(row, other)
+        and _one_teacher(row, other)
     ]
+    if row.kind == "reference" or len({other.teacher_fingerprint for other in there}) != 1:
+        return None
+    found = max(there, key=lambda other: (other.current, -len(other.overrides), other.created))
+    return None if found is row else found
 
-    def likeness(other: Row) -> tuple[bool, bool, int, str, int]:
-        same_teacher = other.teacher_fingerprint == row.teacher_fingerprint
-        plain = -len(other.overrides)
-        return (same_teacher, other.current, plain, other.created, len(other.seeds))
 
-    return max(there, key=likeness, default=None)
+def _one_teacher(row: Row, other: Row) -> bool:
+    fingerprints = {row.teacher_fingerprint, other.teacher_fingerprint}
+    return None in fingerprints or len(fingerprints) == 1
 
 
 def _teacher_of(row: Row, teachers: dict[str | None, Row]) -> Row | None:
@@ -148,6 +157,8 @@ def _against(row: Row, other: Row, metrics: Sequence[Metric], ranks: Ranks) -> d
 def _gap_closed(
     row: Row, none: Row, teacher: Row | None, metrics: Sequence[Metric], ranks: Ranks
 ) -> dict[str, float]:
+    if teacher is None:
+        return {}
     users = ranks.users(row.data_fingerprint)
     closed = {}
     for metric, ours, theirs in _pairs(row, none, metrics, ranks):
@@ -158,14 +169,14 @@ def _gap_closed(
 
 
 def _lead(
-    teacher: Row | None,
+    teacher: Row,
     none: Values,
     users: Ids | None,
     metric: Metric,
     ranks: Ranks,
 ) -> float | None:
     """How far a teacher is ahead of `none` [S, R]; None where it may as well not be (5 %)."""
-    stored = ranks.of(teacher.keys[0]) if teacher is not None and teacher.keys else None
+    stored = ranks.of(teacher.keys[0]) if teacher.keys else None
     if stored is None or len(stored) != none.shape[1]:
         return None
     values = np.broadcast_to(metric.per_row(stored), none.shape)

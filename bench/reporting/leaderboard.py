@@ -1,8 +1,9 @@
 """Records to leaderboard rows: group by everything but the seed, average, compare with `none`.
 
 Rows are put together only if nothing but the seed differs, so records of an older code, teacher
-or data never blend into newer ones, and are compared with `none` of the same version of the suite.
-What is of another version carries a tag, and so do rows that would otherwise read the same.
+or data never blend into newer ones, and are compared with `none`, or another method, of the same
+version of the suite. What is of another version carries a tag, and so do rows that would otherwise
+read the same.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def leaderboard(
         store: where the records are.
         metrics: what to compute; by default HR, NDCG and MRR at 1, 5, 10 and 20. Rows are sorted
             by the first.
-        keys: show the rows these records belong to, with their `none` and references.
+        keys: show the rows these records belong to, with their references, their `none` and the
+            method they are compared with.
         datasets: show these only.
         methods: show these methods only (with any variant), beside the references.
         against: name of the method to compare with, its variant included.
@@ -61,14 +63,12 @@ def leaderboard(
     by = metrics[0] if metrics else SORTED_BY
     ranks = Ranks(store)
     records = {record.key: record for record in store.records()}
+    _refuse_unknown(against, records.values())
     tables: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
     for identity, group in _groups(records.values()).items():
         row = _row(identity, group, metrics or ALL_METRICS, ranks)
         if not datasets or row.dataset in datasets:
             tables[row.table].append(row)
-    there = {row.method for rows in tables.values() for row in rows if row.kind == "trial"}
-    if against != BASELINE and against not in there:
-        raise UnknownNameError("method to compare with", against, there, "the records")
     shown: list[Row] = []
     for table in sorted(tables, key=lambda t: (t[0], t[1], t[3] != "validation", t[2])):
         rows = tables[table]
@@ -81,6 +81,12 @@ def leaderboard(
         rows = _tagged(_sorted(rows, str(by)))
         shown += [row for row in rows if _is_shown(row, rows, keys, methods)]
     return shown
+
+
+def _refuse_unknown(against: str, records: Collection[Record]) -> None:
+    there = {r.trial.method_name for r in records if r.trial and r.is_done and not r.trial.control}
+    if records and against not in {BASELINE, *there}:
+        raise UnknownNameError("method to compare with", against, there, "these records")
 
 
 def _groups(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -279,7 +285,9 @@ def _is_shown(
         return False
     if keys is None or _holds(row, keys):
         return True
-    return row.is_baseline and any(other.cell == row.cell for other in rows if _holds(other, keys))
+    if row.method not in (BASELINE, row.against) or row.control:
+        return False
+    return any(other.cell == row.cell for other in rows if _holds(other, keys))
 
 
 def _holds(row: Row, keys: Collection[str]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.evaluation.metrics import Metric
-from bench.reporting.rows import Row
+from bench.reporting.rows import BASELINE, Row
 
 _TEXT_COLUMNS = (
     "dataset",
@@ -31,11 +31,13 @@ def as_json(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str
 
 
 def as_csv(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
-    """One line per row; per metric its mean, deviation, difference to none (percent) and p."""
+    """One line per row; per metric its mean, deviation, difference (percent) and p."""
+    against = rows[0].against if rows else BASELINE
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))
     stream = io.StringIO()
     fields = [*_TEXT_COLUMNS, "overrides", "seeds", "failed"]
-    fields += [f"{name} {part}" for name in names for part in ("mean", "std", "vs none %", "p")]
+    parts = ("mean", "std", f"vs {against} %", "p")
+    fields += [f"{name} {part}" for name in names for part in parts]
     fields += ["epochs", "epoch_seconds", "epoch vs none", "train_seconds", "total vs none"]
     fields += ["inference_parameters", "latency_ms_p50"]
     writer = csv.DictWriter(stream, fields, lineterminator="\n")

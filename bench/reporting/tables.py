@@ -13,7 +13,7 @@ from itertools import groupby
 from bench.data.synthetic_config import is_synthetic
 from bench.evaluation.metrics import Metric, parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
-from bench.reporting.rows import Row, Spread
+from bench.reporting.rows import BASELINE, Row, Spread
 
 DEFAULT_METRICS = (parse_metric("ndcg@20"), parse_metric("hr@20"))
 """What tables show unless told otherwise; the first is the one that is sorted by and tested."""
@@ -132,6 +132,12 @@ def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
         notes.append(
             f"vs {other}: {metric.label} against the method {other} with the same student, "
             "objective and training, on the seeds both ran."
+        )
+    if other != BASELINE:
+        notes.append(
+            "The teacher is the same too; a control is compared with the teacher it is made of."
+            if compared
+            else f"vs {other}: no row here has a counterpart of {other}."
         )
     if tests:
         notes.append(

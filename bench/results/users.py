@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.rows import Ids, PreparedData
-from bench.errors import ConfigError
-from bench.files import write_whole
+from bench.files import write_whole, writing_to
 
 FOLDER = "users"
 
@@ -32,12 +31,9 @@ def save_users(results: Path, data: PreparedData) -> None:
     """
     path = _path(results, data.fingerprint)
     users = np.asarray(data.test.user, dtype=np.int32)
-    try:
+    with writing_to(f"results folder {results}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda stream: np.save(stream, users))
-    except OSError as error:
-        why = error.strerror or error
-        raise ConfigError(f"results folder {results} cannot be written to: {why}") from error
 
 
 def load_users(results: Path, fingerprint: str) -> Ids | None:

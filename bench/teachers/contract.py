@@ -242,7 +242,7 @@ class _Reader:
             return None
         name, rows = files.TRUTH_DISTANCE, len(self.data.train)
         hint = rules.count_hint(len(values), self.data) if values.ndim == 1 else ""
-        if not self.keeps(p + hint for p in rules.one_value_a_row(values, name, rows)):
+        if not self.keeps(rules.one_value_a_row(values, name, rows, hint)):
             return None
         values = values.astype(np.float32)
         told = self.told(values)
@@ -265,7 +265,11 @@ class _Reader:
         return lists
 
     def is_list_table(self, table: Array, what: str) -> bool:
-        return self.keeps(rules.one_list_a_row(table, what, self.data))
+        """Whether it can be looked at further; another number of rows is noted alone."""
+        if not self.keeps(rules.lists(table, what, self.data)):
+            return False
+        self.keeps(rules.one_list_a_row(table, what, self.data))
+        return True
 
     def told(self, table: Array) -> Told:
         return told_by(table, self.checked.covered)

@@ -1,4 +1,4 @@
-"""Rows as teachers take them: parts held out, blocks to score, and the items left to list."""
+"""Rows as teachers take them: parts held out, blocks to score, the items left and their ties."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bench.data.rows import Rows
+from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError
 from bench.training.rows import DeviceRows
 
@@ -65,3 +65,13 @@ def unseen(scores: Tensor, history: Tensor, target: Tensor | None = None) -> Ten
     """
     seen = history if target is None else torch.where(history == target[:, None], 0, history)
     return functional.pad(scores, (1, 0), value=-torch.inf).scatter_(1, seen, -torch.inf)
+
+
+def preference(data: PreparedData) -> NDArray[np.int64]:
+    """The ids 1..N in the order in which ties are broken: often a training target, then by token.
+
+    Items of one title have one embedding in an LLM's space, so their distances tie.
+    """
+    counts = data.target_counts()
+    order = sorted(range(1, data.n_items + 1), key=lambda i: (-counts[i], data.item_tokens[i - 1]))
+    return np.array(order, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The rules that a teacher's arrays keep. Each yields a sentence for what breaks it."""
+"""The rules that a teacher's arrays keep: a rule yields a sentence for what breaks it."""
 
 from __future__ import annotations
 
@@ -91,22 +91,26 @@ def count_hint(count: int, data: PreparedData) -> str:
     return ""
 
 
+def lists(table: Array, what: str, data: PreparedData) -> Problems:
+    """A table is [R', K], K > 0."""
+    if table.ndim != 2 or table.shape[1] == 0:
+        yield f"{what} have shape {table.shape}, expected [{len(data.train)}, K]"
+
+
 def one_list_a_row(table: Array, what: str, data: PreparedData) -> Problems:
     """A table is [R, K]: a list for every training row of `data`."""
     rows = len(data.train)
-    if table.ndim != 2 or table.shape[1] == 0:
-        yield f"{what} have shape {table.shape}, expected [{rows}, K]"
-    elif len(table) != rows:
+    if len(table) != rows:
         yield (
             f"{what} have {len(table)} rows, the training split of {data.dataset} "
             f"({data.protocol}) has {rows}{count_hint(len(table), data)}"
         )
 
 
-def one_value_a_row(values: Array, what: str, rows: int) -> Problems:
-    """Values are [rows]."""
+def one_value_a_row(values: Array, what: str, rows: int, hint: str = "") -> Problems:
+    """Values are [rows]; `hint` tells what another number may mean."""
     if values.shape != (rows,):
-        yield f"{what} has shape {values.shape}, expected ({rows},)"
+        yield f"{what} has shape {values.shape}, expected ({rows},){hint}"
 
 
 def finite(told: Told, what: str) -> Problems:

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.data.rows import PreparedData
 from bench.teachers.contract import Checked
-from bench.teachers.exchange.naming import preference
+from bench.teachers.rows import preference
 from bench.teachers.rules import Array
 
 SAMPLE_ROWS = 2000

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ConfigError, Diverged
+from bench.progress import Progress
 from bench.training.negatives import sample_negatives
 from bench.training.objectives import NEEDS_NEGATIVE, ROBUST, make_objective
 from bench.training.output import BlockBuffers, StepOutput
@@ -70,7 +71,7 @@ def fit(
     config: TrainingConfig,
     streams: Streams,
     evaluate: Evaluate,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Fit:
     """Train stage by stage; leave the best parameters of the last one in place.
 
@@ -97,7 +98,7 @@ def _fit_stage(
     stage: Stage,
     evaluate: Evaluate,
     result: Fit,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     # A method may hold dropout of its own: it goes in and out of training with the student.
     trained_together = nn.ModuleList([step.student, step.method])

@@ -67,6 +67,13 @@ def test_a_cell_cannot_break_its_table(bench):
     assert "\\<script>" in "\n".join(lines)
 
 
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_every_format_names_what_is_compared_with(filled, name):
+    told = report(filled, "--format", name, "--against", "dllm2rec")
+    assert told.exit_code == 0, told.output
+    assert ('"against": "dllm2rec"' if name == "json" else "vs dllm2rec") in told.stdout
+
+
 def test_json_has_the_promised_shape(filled):
     rows = json.loads(report(filled, "--format", "json").stdout)
     row = next(r for r in rows if r["method"] == "dllm2rec" and r["teacher"] == "text")

@@ -11,7 +11,7 @@ from bench.registry import METHODS
 from bench.reporting.leaderboard import leaderboard
 from bench.reporting.render import render
 from bench.results.record import failed
-from bench.results.store import RECORD
+from bench.results.store import RECORD, ResultStore
 
 
 def rows_of(bench, *metrics, **options):
@@ -130,6 +130,55 @@ def test_against_a_method_the_same_teacher_and_the_plain_settings_come_first(ben
         gain = the_row(rows, "dllm2rec", teacher).gain["ndcg@20"]
         assert gain == pytest.approx(100 * expected)
     assert the_row(rows, "ranking-only", "text (shuffled)").gain["ndcg@20"] < 0
+    assert the_row(rows, "ranking-only", overrides={"method.weight": 2}).gain["ndcg@20"] > 0
+
+
+def test_against_a_method_no_other_teacher_stands_in(bench):
+    bench.done("none")
+    bench.done("ranking-only", teacher="one")
+    bench.done("dllm2rec", teacher="two")
+    rows = rows_of(bench, against="ranking-only")
+    assert the_row(rows, "dllm2rec", "two").gain == {}
+    assert the_row(rows, "none", None).gain != {}
+    bench.done("ranking-only", teacher="three")
+    assert the_row(rows_of(bench, against="ranking-only"), "none", None).gain == {}
+
+
+def test_against_a_method_a_row_without_a_common_seed_is_passed_over(bench):
+    bench.done("ranking-only", seeds=[0, 1], skill=0.3, method_settings={"weight": 1})
+    bench.done("ranking-only", seeds=[7], skill=0.3)
+    bench.done("dllm2rec", seeds=[1, 2], skill=0.4)
+    assert the_row(rows_of(bench, against="ranking-only"), "dllm2rec").compared_seeds == [1]
+
+
+def test_against_a_method_the_rows_of_records_show_what_they_are_compared_with(bench):
+    bench.done("none")
+    bench.done("ranking-only")
+    bench.done("embedding-only")
+    keys = bench.done("dllm2rec", skill=0.4)
+    shown = rows_of(bench, against="ranking-only", keys=keys)
+    assert [row.method for row in shown] == ["none", "dllm2rec", "ranking-only"]
+
+
+def test_where_the_method_to_compare_with_did_not_run_the_table_says_so(bench, tmp_path):
+    bench.done("none")
+    bench.done("dllm2rec")
+    bench.done("ranking-only", selection="oracle")
+    text = render(bench.store, against="ranking-only")
+    assert text.count("no row here has a counterpart of ranking-only") == 2
+    bench.done("dllm2rec", selection="oracle")
+    assert render(bench.store, against="ranking-only").count("no row here has") == 1
+    nothing = ResultStore(tmp_path / "nothing")
+    assert "No results yet" in render(nothing, against="ranking-only")
+
+
+def test_gain_and_gap_closed_are_of_one_row_of_none(bench):
+    bench.references()
+    bench.done("none", skill=0.4)
+    bench.done("none", skill=0.2, method_settings={"x": 1}, overrides={"method.x": 1})
+    bench.done("dllm2rec", skill=0.3)
+    row = the_row(rows_of(bench), "dllm2rec")
+    assert (row.gain["ndcg@20"] > 0) == (row.gap_closed["ndcg@20"] > 0)
 
 
 def test_a_method_to_compare_with_that_has_no_records_is_refused(bench):

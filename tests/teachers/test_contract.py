@@ -358,6 +358,15 @@ def test_wrong_number_of_rows(folder: Folder, data: PreparedData) -> None:
     assert all("239 rows, the training split of toy (temporal-4) has 240" in p for p in problems)
 
 
+def test_a_wrong_number_of_rows_hides_no_other_problem(folder: Folder, data: PreparedData) -> None:
+    folder.ids, folder.distances = folder.ids[:-1], folder.distances[:-1]
+    folder.ids[3, 0] = 4000
+    folder.distances[5, 1] = np.nan
+    problems = folder.refusal(folder.published(), data)
+    assert len(problems) == 4
+    assert sum("3999" in p or "NaN" in p for p in problems) == 2
+
+
 @pytest.mark.parametrize(("items", "hint"), [(N_ITEMS + 1, "padding"), (N_ITEMS - 2, "28 rows")])
 def test_wrong_number_of_items(items: int, hint: str, folder: Folder, data: PreparedData) -> None:
     folder.embeddings = np.ones((items, WIDTH), dtype=np.float32)

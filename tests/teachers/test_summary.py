@@ -9,7 +9,7 @@ import pytest
 
 from bench.data.rows import PreparedData
 from bench.teachers.contract import check
-from bench.teachers.exchange.naming import preference
+from bench.teachers.rows import preference
 from bench.teachers.summary import list_agreement, summarise, ties_out_of_order
 
 from .conftest import N_ITEMS, N_ROWS, Folder, K

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError
 from bench.files import sha256_of, writing_to
 from bench.folders import created, locked
+from bench.progress import Progress
 from bench.teachers import files
 from bench.teachers.contract import check
 from bench.teachers.manifest import PUBLISHED_NAME, TeacherManifest, write_manifest
@@ -31,7 +31,7 @@ def export_dllm2rec(
     folder: Path,
     data: PreparedData,
     output: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
     id_base: int = 0,
 ) -> None:
     """Write `all_embeddings.pt`, `myrank_train.txt` and `confidence_train.txt`.

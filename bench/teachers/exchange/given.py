@@ -32,7 +32,7 @@ class Request:
         item_key: what names of items are; None: tokens, unless integers could be both.
         id_base: base of integer ids; None: what the ids themselves prove.
         value: what accompanies lists, where their files do not say; arrays: None is a distance.
-        list_length: K_T; None: as long as they come, `LIST_LENGTH` for values of the catalogue.
+        list_length: K_T; None: as long as they come, 100 for values of the catalogue.
     """
 
     paths: Sequence[str]
@@ -110,7 +110,12 @@ class Given:
                 raise ConfigError(f"--{option.replace('_', '-')} concerns none of these files")
 
     def declared(self) -> TeacherManifest | None:
-        """The manifest beside the files, if it is of this dataset."""
+        """The manifest beside the files, if there is one.
+
+        Raises:
+            ConfigError: the files are in the suite's own layout.
+            ArtifactError: the manifest is of other data, or cannot be understood.
+        """
         if "manifest" not in self.sources:
             return None
         folder = self.sources.pop("manifest").parent
@@ -126,7 +131,11 @@ class Given:
         return manifest
 
     def item_order(self) -> ItemOrder:
-        """The order of the items in arrays, as it is given or that of the catalogue."""
+        """The order of the items in arrays, as it is given or that of the catalogue.
+
+        Raises:
+            DataError: the file of the order cannot be understood.
+        """
         if self.request.items is None:
             return catalogue_order(self.data)
         return read_order(self.request.items, self.data, self.request.item_key or "token")
@@ -140,7 +149,11 @@ class Given:
         return read_array(self.sources[role], _HOLDS.get(role, "numbers"))
 
     def vector(self, role: str) -> Array:
-        """A value for every training row [R]; text has it as a table of one column."""
+        """A value for every training row [R]; text has it as a table of one column.
+
+        Raises:
+            DataError: it has another shape.
+        """
         values, rows = self.array(role), len(self.data.train)
         if values.shape not in ((rows,), (rows, 1)):
             hint = rules.count_hint(len(values), self.data) if values.ndim else ""
@@ -155,7 +168,11 @@ class Given:
         self.report.append(f"taken on trust: {what}")
 
     def base(self) -> int | None:
-        """The base of integer ids, where it is said."""
+        """The base of integer ids, where it is said.
+
+        Raises:
+            ConfigError: request and manifest say different ones.
+        """
         declared = None if self.manifest is None else self.manifest.id_base
         asked = self.request.id_base
         if None not in (declared, asked) and declared != asked:

@@ -13,7 +13,16 @@ from bench.teachers.rules import CATALOGUE_ORDER, Array
 
 
 def from_ids(given: Given, covered: Array | None) -> Lists:
-    """Lists of integer ids, best first, row by row of the training split."""
+    """Lists of integer ids, best first, row by row of the training split.
+
+    Args:
+        given: has a source `rankings`.
+        covered: bool [R], the rows whose list counts; None: all.
+
+    Raises:
+        ConfigError: only the user can tell what the ids mean.
+        DataError: what is there are no lists of ids for these rows.
+    """
     name = given.sources["rankings"].name
     listed = np.asarray(given.array("rankings"))
     given.refuse_other_rows(listed, name)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from bench.data.rows import PreparedData, Rows
 from bench.data.tables import COLUMNS, parse_numbers, read_table
 from bench.errors import ConfigError, DataError
-from bench.teachers.exchange.naming import Key, clean, find_base, ids_by_name, integers, preference
+from bench.teachers.exchange.naming import Key, clean, find_base, ids_by_name, integers
+from bench.teachers.rows import preference
 
 if TYPE_CHECKING:
     import pandas as pd

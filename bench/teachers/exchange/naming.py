@@ -15,21 +15,12 @@ from bench.data.rows import PreparedData
 from bench.data.tables import COLUMNS, read_table, table_format
 from bench.data.text import clean_text
 from bench.errors import ConfigError, DataError
+from bench.teachers.rows import preference
 
 Key = Literal["token", "title", "id"]
 Index = NDArray[np.int64]
 
 _INTEGER = re.compile(r"\d+")
-
-
-def preference(data: PreparedData) -> Index:
-    """The ids 1..N in the order in which ties are broken: often a training target, then by token.
-
-    Items of one title have one embedding in an LLM's space, so their distances tie.
-    """
-    counts = data.target_counts()
-    order = sorted(range(1, data.n_items + 1), key=lambda i: (-counts[i], data.item_tokens[i - 1]))
-    return np.array(order, dtype=np.int64)
 
 
 def ids_by_name(data: PreparedData, key: Key) -> Mapping[str, list[int]]:

@@ -14,7 +14,12 @@ METRICS_AT = 20
 
 
 def from_table(given: Given) -> Lists:
-    """A table of lists by keys of rows."""
+    """A table of lists by keys of rows.
+
+    Raises:
+        ConfigError: an order of items was given, which a table does not need.
+        DataError: the table cannot be understood, or its rows are not those of the data.
+    """
     request = given.request
     if request.items is not None and "embeddings" not in given.sources:
         raise ConfigError("--items orders arrays, and none was given")

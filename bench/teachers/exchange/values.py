@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bench.errors import DataError
 from bench.teachers.exchange.given import Given, Lists
-from bench.teachers.exchange.naming import preference
+from bench.teachers.rows import preference
 from bench.teachers.rules import Array
 
 LIST_LENGTH = 100
@@ -18,7 +18,11 @@ BLOCK_VALUES = 1 << 24
 
 
 def from_values(given: Given) -> Lists:
-    """BIGRec's arrays: for every row a value of every item, in the order of the items."""
+    """BIGRec's arrays: for every row a value of every item, in the order of the items.
+
+    Raises:
+        DataError: they have another shape, or ranks and distances are of different evaluations.
+    """
     role = "dist" if "dist" in given.sources else "rank"
     values = given.array(role)
     name = given.sources[role].name

@@ -10,7 +10,7 @@ that the rows are its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from bench.data.synthetic_config import GENERATOR, SyntheticConfig
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
+from bench.progress import Progress
 from bench.teachers.builder import Product
 
 Floats = NDArray[np.float64]
@@ -74,7 +75,7 @@ class PlantedTeacher:
         data: PreparedData,
         cache: Path,
         device: str,
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> Product:
         """Draw the world again and say what it knows about each row.
 

@@ -5,7 +5,6 @@ The control beside `text`: a method that gains as much from it owes nothing to a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.progress import Progress
 from bench.teachers.builder import Product
 from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
@@ -41,7 +41,7 @@ class RawTextTeacher:
         data: PreparedData,
         cache: Path,
         device: str,
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> Product:
         """Encode the texts; as a recommender it ranks by cosine to the last item's text."""
         vectors = encode(data.texts(), options.encoder, cache, progress, device)

@@ -1,4 +1,4 @@
-"""RecBole's BERT4Rec as a member of an ensemble: bidirectional, read at a mask behind the history.
+"""RecBole's BERT4Rec as a member of a teacher: bidirectional, read at a mask behind the history.
 
 RecBole's adapter serves models that encode a history and score by their item table. BERT4Rec has
 one row more in that table (the mask) and a bias per item.

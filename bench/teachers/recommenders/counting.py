@@ -1,4 +1,4 @@
-"""Members of an ensemble that count: nothing is trained, they are converged from the start."""
+"""Recommenders that count: nothing is trained, they are converged from the start."""
 
 from __future__ import annotations
 

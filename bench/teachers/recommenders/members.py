@@ -1,4 +1,4 @@
-"""Members of an ensemble: trained on training rows alone, and what they say at saved states.
+"""Recommenders that teachers are made of: trained on training rows alone, with saved states.
 
 Nothing here is given validation or test rows. What chooses a state is held out of the training
 rows.

@@ -23,9 +23,10 @@ from bench.teachers.contract import check
 from bench.teachers.exchange.exporting import export_dllm2rec
 from bench.teachers.exchange.given import Request
 from bench.teachers.exchange.importing import import_teacher
-from bench.teachers.exchange.naming import find_base, preference
+from bench.teachers.exchange.naming import find_base
 from bench.teachers.knowledge import load_knowledge, load_test_ranks
 from bench.teachers.manifest import read_manifest
+from bench.teachers.rows import preference
 from bench.teachers.summary import summarise
 
 from ..conftest import N_ITEMS, N_ROWS, Folder, K
