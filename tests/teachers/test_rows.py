@@ -1,4 +1,4 @@
-"""Every row is in one block, and what a row has seen is not left to list."""
+"""Rows in blocks, rows held out, and what a row has seen is not left to list."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import Rows
-from bench.teachers.rows import blocks, unseen
+from bench.data.rows import PreparedData, Rows
+from bench.errors import BenchError
+from bench.teachers.rows import blocks, hold_out, unseen
 
 SCORES = torch.tensor([[5.0, 4.0, 3.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
 HISTORY = torch.tensor([[2, 1, 0], [4, 3, 4]])
@@ -45,3 +46,31 @@ def test_a_target_that_was_seen_stays() -> None:
 def test_padding_is_never_listed_where_no_history_has_any() -> None:
     full = unseen(SCORES, torch.tensor([[1], [2]]), torch.tensor([3, 3]))
     assert (full[:, 0] == NEVER).all() and torch.isfinite(full[:, 3]).all()
+
+
+def test_the_last_rows_of_users_are_held_out(toy: PreparedData) -> None:
+    rows, held = hold_out(toy.train, 0.2, 0)
+    assert len(rows) + len(held) == len(toy.train)
+    keys = [set(zip(r.user.tolist(), r.ordinal.tolist(), strict=True)) for r in (rows, held)]
+    assert not keys[0] & keys[1]
+    for user in range(20):
+        mine = rows.ordinal[rows.user == user]
+        theirs = held.ordinal[held.user == user]
+        assert len(theirs) in (2, 3)  # 0.2 of 12 rows
+        assert mine.max() < theirs.min()
+
+
+def test_a_user_with_one_row_loses_it_as_often_as_the_share_says() -> None:
+    n = 4000
+    column = np.arange(n, dtype=np.int32)
+    ones = np.ones(n, dtype=np.int32)
+    _, held = hold_out(Rows(ones[:, None], ones, ones, column, ones), 0.05, 1)
+    assert 140 < len(held) < 260
+    _, again = hold_out(Rows(ones[:, None], ones, ones, column, ones), 0.05, 1)
+    np.testing.assert_array_equal(held.user, again.user)
+
+
+def test_too_few_rows(toy: PreparedData) -> None:
+    few = Rows(*(np.asarray(c)[:1] for c in vars(toy.train).values()))
+    with pytest.raises(BenchError, match="1 training rows are too few"):
+        hold_out(few, 0.05, 0)

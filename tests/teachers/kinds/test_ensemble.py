@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench import layers
 from bench.data.rows import PreparedData, Rows
@@ -27,7 +25,7 @@ from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest
 from bench.teachers.recommenders import members as members_module
 from bench.teachers.recommenders.lists import combined, listed, rank_targets
-from bench.teachers.recommenders.members import Member, Trained, first_to_reach
+from bench.teachers.recommenders.members import Member, Trained
 from bench.teachers.rows import hold_out
 from bench.teachers.summary import summarise
 from bench.training.rows import DeviceRows
@@ -95,28 +93,6 @@ def scores_of(member: Member, rows: Rows) -> np.ndarray:
 # -- the states of a training ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([0.1, 0.2, 0.31, 0.4], [1, 2, 3, 4]),
-        ([0.01, 0.04, 0.03, 0.09, 0.05, 0.1, 0.1], [2, 4, 4, 6]),
-        ([0.5], [1, 1, 1, 1]),
-        ([0.0, 0.0], [1, 1, 1, 1]),
-        ([0.4, 0.1, 0.5], [1, 1, 1, 3]),
-    ],
-)
-def test_states_by_hand(values: list[float], expected: list[int]) -> None:
-    assert first_to_reach(values) == expected
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_states_are_ordered_and_every_one_was_the_best_so_far(values: list[float]) -> None:
-    states = first_to_reach(values)
-    assert states == sorted(states) and states[-1] == 1 + values.index(max(values))
-    for epoch in states:
-        assert all(values[epoch - 1] > before for before in values[: epoch - 1])
-
-
 def test_a_state_is_the_model_of_its_epoch(
     trained: list[Member], toy: PreparedData, small: EnsembleOptions
 ) -> None:
@@ -146,37 +122,6 @@ def test_training_stops_when_it_no_longer_gets_better(toy: PreparedData) -> None
     (caser,) = made(toy, only)
     curve = caser.story["held_out_ndcg@20_by_epoch"]
     assert len(curve) < 40 and len(curve) == 1 + int(np.argmax(curve)) + 2
-
-
-# -- rows that are held out ------------------------------------------------------------------------
-
-
-def test_the_last_rows_of_users_are_held_out(toy: PreparedData) -> None:
-    rows, held = hold_out(toy.train, 0.2, 0)
-    assert len(rows) + len(held) == len(toy.train)
-    keys = [set(zip(r.user.tolist(), r.ordinal.tolist(), strict=True)) for r in (rows, held)]
-    assert not keys[0] & keys[1]
-    for user in range(20):
-        mine = rows.ordinal[rows.user == user]
-        theirs = held.ordinal[held.user == user]
-        assert len(theirs) in (2, 3)  # 0.2 of 12 rows
-        assert mine.max() < theirs.min()
-
-
-def test_a_user_with_one_row_loses_it_as_often_as_the_share_says() -> None:
-    n = 4000
-    column = np.arange(n, dtype=np.int32)
-    ones = np.ones(n, dtype=np.int32)
-    _, held = hold_out(Rows(ones[:, None], ones, ones, column, ones), 0.05, 1)
-    assert 140 < len(held) < 260
-    _, again = hold_out(Rows(ones[:, None], ones, ones, column, ones), 0.05, 1)
-    np.testing.assert_array_equal(held.user, again.user)
-
-
-def test_too_few_rows(toy: PreparedData) -> None:
-    few = Rows(*(np.asarray(c)[:1] for c in vars(toy.train).values()))
-    with pytest.raises(BenchError, match="1 training rows are too few"):
-        hold_out(few, 0.05, 0)
 
 
 class Forbidden:
