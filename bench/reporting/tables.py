@@ -1,7 +1,7 @@
 """Rows to tables of text, the common form that markdown, LaTeX and HTML print.
 
-Every dataset, protocol and selection rule has its own section: the results, the same by kind of
-target, and what a method costs.
+Every dataset, protocol and selection rule has its own section: the results, those under controls
+of the teacher, the results by kind of target, and what a method costs.
 """
 
 from __future__ import annotations
@@ -67,18 +67,20 @@ def sections(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> li
         Section(
             title=f"{title} · data {group[0].table[2][:8]}" if titles.count(title) > 1 else title,
             intro=_intro(group),
-            tables=[
-                table
-                for table in (
-                    _results(group, metrics),
-                    _by_target(group, metrics[0]),
-                    _price(group, metrics[0]),
-                )
-                if table.blocks
-            ],
+            tables=[table for table in _tables(group, metrics) if table.blocks],
             failures=_failures(group),
         )
         for title, group in zip(titles, grouped, strict=True)
+    ]
+
+
+def _tables(rows: list[Row], metrics: Sequence[Metric]) -> list[Table]:
+    taught = [row for row in rows if not row.control]
+    return [
+        _results(taught, metrics),
+        _controls(rows, metrics[0]),
+        _by_target(taught, metrics[0]),
+        _price(taught, metrics[0]),
     ]
 
 
@@ -105,9 +107,10 @@ def _intro(rows: list[Row]) -> str:
 def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
     tested = metrics[0]
     headings = [metric.label for metric in metrics]
+    against = rows[0].against if rows else BASELINE
     return Table(
         caption="",
-        columns=[*_OF_THE_ROW, "Seeds", *headings, f"vs {rows[0].against}", "p", "Time"],
+        columns=[*_OF_THE_ROW, "Seeds", *headings, f"vs {against}", "p", "Time"],
         text_columns=len(_OF_THE_ROW),
         blocks=_blocks(
             rows,
@@ -123,7 +126,45 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
     )
 
 
+def _controls(rows: list[Row], metric: Metric) -> Table:
+    """Methods under a control of their teacher, beside what they gain of the teacher itself."""
+    controls = [row for row in rows if row.control]
+    taught = {_of_one_teacher(row): row for row in rows if not row.control}
+    against = f"vs {rows[0].against}"
+
+    def itself(row: Row) -> str:
+        other = taught.get(_of_one_teacher(row))
+        return percent(other.gain.get(str(metric)) if other else None, signed=True)
+
+    return Table(
+        caption="Under controls of the teacher",
+        columns=[*_OF_THE_ROW, "Seeds", metric.label, against, "p", "With the teacher"],
+        text_columns=len(_OF_THE_ROW),
+        blocks=_blocks(
+            controls,
+            lambda row: [
+                _seeds(row),
+                _spread(row.metrics.get(str(metric))),
+                percent(row.gain.get(str(metric)), signed=True),
+                _p_value(row, metric),
+                itself(row),
+            ],
+        ),
+        notes=[
+            "A control is made of the teacher, and its worth is known: what a method gains of a "
+            "shuffled one is not the teacher's knowledge. With the teacher: the gain of the same "
+            f"method under the teacher itself, {against} too. p: as above."
+        ],
+    )
+
+
+def _of_one_teacher(row: Row) -> tuple[str | None, ...]:
+    return (row.cell, row.method_label, row.teacher_fingerprint)
+
+
 def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
+    if not rows:
+        return []
     other = rows[0].against
     compared = [row for row in rows if str(metric) in row.gain]
     tests = [row.significance[str(metric)] for row in rows if str(metric) in row.significance]

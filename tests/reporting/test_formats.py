@@ -46,6 +46,17 @@ def test_markdown_is_aligned_and_says_which_test(filled):
     assert "cold (" in text and "warm (" in text
 
 
+def test_controls_stand_apart_beside_what_the_teacher_itself_gives(filled):
+    honest = render(filled.store).split("## toy · temporal-10 · oracle")[0]
+    board, controls = honest.split("**Under controls of the teacher**")
+    assert "(shuffled)" not in board and "(shuffled)" not in controls.split("**")[1]
+    (line,) = (line for line in table_lines(controls.split("**")[0]) if "(shuffled)" in line)
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[2:4] == ["dllm2rec", "text (shuffled)"] and cells[6].startswith("-")
+    taught = next(line for line in table_lines(board) if "dllm2rec" in line and "text" in line)
+    assert cells[-1] == re.search(r"\+\d+\.\d %", taught)[0]
+
+
 def test_oracle_rows_stand_under_their_own_heading(filled):
     honest, oracle = render(filled.store).split("## toy · temporal-10 · oracle")
     assert len([line for line in table_lines(oracle) if "dllm2rec" in line]) == 3
