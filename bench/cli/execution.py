@@ -96,10 +96,11 @@ def _tell_failures(records: list[Record], store: ResultStore) -> None:
 
 def _show(grid: Grid, store: ResultStore, workspace: Workspace) -> None:
     """The table of a dry run; refuses the settings that a run would refuse."""
+    from bench.execution.grid import runnable
     from bench.execution.inputs import identify
     from bench.execution.preflight import check_settings
 
-    trials = identify(grid, workspace)
+    trials = identify(runnable(grid, store, workspace, progress), workspace)
     check_settings(t for t in trials if not t.is_identified or store.get(t.key) is None)
 
     header = ["key", "state", "dataset", "protocol", "student", "objective", "method", "teacher"]

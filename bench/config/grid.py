@@ -181,8 +181,9 @@ class _Resolver:
         training = layers.merge(file.training, layer.training)
         layers.build(TrainingConfig, training, f"{where}: training")
         parameters = layers.merge(file.parameters, layer.parameters)
-        properties.check(StudentConfig(model=file.model, parameters=parameters))
-        wanted = self.overrides.take("student", properties.defaults(file.model))
+        given = StudentConfig(model=file.model, parameters=parameters)
+        properties.check(given, where=f"{where}: ")
+        wanted = self.overrides.take("student", properties.settable(file.model))
         changed = self.overrides.take("training", TrainingConfig.model_fields)
         return (
             StudentConfig(model=file.model, parameters=overlay(parameters, wanted)),

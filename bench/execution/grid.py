@@ -52,6 +52,7 @@ def run_grid(
         BenchError: something is wrong with the request, its data or its teachers, and no trial
             ran; or the results folder cannot be written to any more.
     """
+    grid = runnable(grid, store, workspace, progress, retry_failed=retry_failed)
     inputs = Inputs(grid, workspace, progress)
 
     def look() -> tuple[list[Trial], list[Trial]]:
@@ -83,6 +84,20 @@ def run_grid(
         at_once, share = divide(jobs, threads)
         _run(Task.of(missing, grid, store, workspace, device, share), inputs, at_once, progress)
     return [record for trial in trials if (record := store.get(trial.key)) is not None]
+
+
+def runnable(
+    grid: Grid,
+    store: ResultStore,
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    retry_failed: bool = False,
+) -> Grid:
+    """The grid without what cannot be; a finished grid as it is (which needs no torch)."""
+    if any(_is_missing(trial, store, retry_failed) for trial in identify(grid, workspace)):
+        return preflight.without_misfits(grid, progress)
+    return grid
 
 
 def _is_missing(trial: Trial, store: ResultStore, retry_failed: bool) -> bool:

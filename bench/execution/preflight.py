@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from bench.students import properties
 from bench.teachers.manifest import TeacherManifest, read_manifest, teachers_in
 
 if TYPE_CHECKING:
+    from bench.config.grid import Grid
+    from bench.progress import Progress
     from bench.students.recbole import RecBoleStudent
 
 
@@ -32,8 +35,23 @@ def check_settings(trials: Iterable[Trial]) -> None:
             built.append(build)
             _refuse_precision(trial, _build_student(trial))
         _refuse_training(trial)
-        method = load_method(trial)
-        _refuse_prompts(trial, method.prompt_length(method_config(trial, method)))
+        method_config(trial, load_method(trial))
+        if misfit := _misfit(trial):
+            raise ConfigError(misfit)
+
+
+def without_misfits(grid: Grid, progress: Progress) -> Grid:
+    """A grid without the trials whose student cannot do what their method asks, which are told.
+
+    Where none is left the grid stays as it is, for `check_settings` to refuse.
+    """
+    judged = [(trial, _misfit(trial)) for trial in grid.trials]
+    fitting = [trial for trial, misfit in judged if misfit is None]
+    if not fitting:
+        return grid
+    for misfit in dict.fromkeys(misfit for _, misfit in judged if misfit):
+        progress(f"left out: {misfit}")
+    return dataclasses.replace(grid, trials=fitting)
 
 
 def check_device(trials: Iterable[Trial], device: str) -> None:
@@ -128,15 +146,17 @@ def _refuse_training(trial: Trial) -> None:
         )
 
 
-def _refuse_prompts(trial: Trial, count: int) -> None:
+def _misfit(trial: Trial) -> str | None:
+    """What the method of a trial asks that its student cannot do, if anything."""
     from bench.students import prompted
 
-    model = trial.student_config.model
-    if count and model not in prompted.READERS:
-        raise ConfigError(
-            f"method '{trial.method}' puts prompts before histories; student model {model} takes "
-            f"none, {', '.join(prompted.READERS)} do"
-        )
+    method, model = load_method(trial), trial.student_config.model
+    if model in prompted.READERS or not method.prompt_length(method_config(trial, method)):
+        return None
+    return (
+        f"method '{trial.method}' puts prompts before histories; student model {model} takes "
+        f"none, {', '.join(prompted.READERS)} do"
+    )
 
 
 def _missing_signals(

@@ -22,6 +22,7 @@ from bench.students.checkpointing import in_parts
 from bench.students.config import StudentConfig
 from bench.students.dropout import replace_dropout
 from bench.students.items import ItemTable
+from bench.students.penalties import PENALTIES
 from methods.base import Fusion
 
 
@@ -33,6 +34,9 @@ class RecBoleStudent(nn.Module):
         width: d, size of item embeddings and encoded histories.
         objective: name of the base objective it is trained with.
     """
+
+    models: tuple[str, ...] = properties.STUDENTS
+    """Names of the RecBole models that this adapter serves."""
 
     def __init__(
         self,
@@ -57,10 +61,11 @@ class RecBoleStudent(nn.Module):
                 is made for one length gets room for them, and reads zeros there until then.
 
         Raises:
-            ConfigError: RecBole is missing, or does not know the model or a parameter.
+            ConfigError: RecBole is missing, the model is none of `models`, or a parameter is
+                unknown to it.
         """
         super().__init__()
-        properties.check(config)
+        properties.check(config, self.models)
         self.n_items = n_items
         self.objective = objective
         room = prompt_length if config.model in prompted.FIXED_LENGTH else 0
@@ -184,18 +189,9 @@ class RecBoleStudent(nn.Module):
         return scores
 
     def penalty(self) -> Tensor | None:
-        """The regulariser that RecBole adds inside a model's own loss (Caser's), or None."""
-        model = self.model
-        if not hasattr(model, "reg_loss_conv_h"):
-            return None
-        weights = [
-            model.user_embedding.weight,
-            self.item_table(),
-            model.conv_v.weight,
-            model.fc1.weight,
-            model.fc2.weight,
-        ]
-        return model.reg_weight * model.reg_loss(weights) + model.reg_loss_conv_h()
+        """The regulariser that RecBole adds inside a model's own loss, or None."""
+        penalty = PENALTIES.get(self._name)
+        return None if penalty is None else penalty(self.model)
 
     def export_state(self) -> dict[str, Tensor]:
         """The folded student under RecBole's own parameter names.

@@ -23,6 +23,8 @@ class Bert4Rec(RecBoleStudent):
     every prefix of a user is a row of its own.
     """
 
+    models = ("BERT4Rec",)
+
     def __init__(self, config: StudentConfig, *, history: int, **rest: Any) -> None:
         super().__init__(config, history=history + 1, **rest)
 
