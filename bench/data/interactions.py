@@ -1,7 +1,9 @@
 """Interactions in their one canonical order, whatever table they came from.
 
 Users and items are numbered in the order of their tokens (by code point). Interactions are ordered
-by user, then time, then stated position, then item: equal data in another row order is equal.
+by user, then time, then stated position: equal data in another row order is equal. What that leaves
+open is in an order drawn for each user. An order of the items themselves would be the same for all
+users, and a model learns it: the next item would be one that comes later in it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ HISTORY = -1
 """Split label of an interaction that is context only; 0, 1, 2 are the indices of `SPLITS`."""
 
 SOURCE_FILE = "source.json"
+ORDER = 2
+"""Version of the canonical order, kept with the interactions that are in it."""
+
 _ARRAYS = ("user", "item", "time", "split", "rating")
 _OPTIONAL = ("time", "split", "rating")
 
@@ -111,7 +116,8 @@ def canonical(
         item_texts: text of each item of the item table; the catalogue is its keys and every item
             of the interactions.
         time: int64 [M]; without it, `position` orders each user's interactions.
-        position: int64 [M]; breaks ties of `time`.
+        position: int64 [M]; breaks ties of `time`. Ties that are left are broken by chance, the
+            same chance for the same users and items.
         split: int8 [M], `HISTORY` or an index of `SPLITS`.
         rating: float32 [M].
         origin: where the data came from.
@@ -135,7 +141,8 @@ def canonical(
     place = {token: index for index, token in enumerate(item_tokens)}
     item_code = np.array([place[token] for token in seen], dtype=np.int32)[item_code]
 
-    keys = [key for key in (item_code, position, time, user_code) if key is not None]
+    drawn = _drawn_order(user_code, item_code, len(item_tokens))
+    keys = [key for key in (drawn, position, time, user_code) if key is not None]
     extra = [key for key in (rating, split) if key is not None]
     order = np.lexsort([*extra, *keys])
     repeated = np.ones(len(order), dtype=bool)
@@ -171,6 +178,23 @@ def canonical(
     )
     _refuse_backward_labels(result)
     return result
+
+
+def _drawn_order(
+    user: NDArray[np.integer], item: NDArray[np.integer], n_items: int
+) -> NDArray[np.uint64]:
+    """A number for each pair of user and item [M], different pairs different numbers.
+
+    The finaliser of SplitMix64 (Steele et al., OOPSLA 2014), which permutes all 64-bit numbers:
+    the order of a user's items by it says nothing of another user's.
+    """
+    mixed = user.astype(np.uint64) * np.uint64(n_items) + item.astype(np.uint64)
+    mixed += np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed ^= mixed >> np.uint64(shift)
+        mixed *= np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
 
 
 def _sorted_codes(tokens: Any) -> tuple[NDArray[Any], list[str]]:
@@ -211,7 +235,12 @@ def save(data: Interactions, folder: Path) -> None:
             np.save(folder / f"{name}.npy", array)
     write_json(folder / "users.json", data.user_tokens)
     write_json(folder / "items.json", {"tokens": data.item_tokens, "texts": data.item_texts})
-    about = {"origin": data.origin, "report": data.report, "fingerprint": data.fingerprint}
+    about = {
+        "origin": data.origin,
+        "report": data.report,
+        "fingerprint": data.fingerprint,
+        "order": ORDER,
+    }
     write_json(folder / SOURCE_FILE, about)
 
 

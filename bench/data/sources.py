@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bench.data.config import DatasetConfig
-from bench.data.interactions import Interactions
+from bench.data.interactions import ORDER, Interactions
 from bench.errors import DataError
 from bench.paths import Workspace
 from bench.progress import Progress
 
 
-def is_outdated(config: DatasetConfig, origin: str) -> bool:
-    """Whether interactions of this origin are not what a synthetic dataset says today."""
-    return config.synthetic is not None and origin != config.synthetic.origin
+def is_outdated(config: DatasetConfig, about: Mapping[str, Any]) -> bool:
+    """Whether stored interactions are not what their source would give today.
+
+    Args:
+        config: of the dataset.
+        about: what is kept with them (`interactions.SOURCE_FILE`).
+    """
+    if about.get("order") != ORDER:
+        return True
+    return config.synthetic is not None and about["origin"] != config.synthetic.origin
 
 
 def fetch(
@@ -36,5 +46,6 @@ def fetch(
         progress(f"{name}: drawing {config.synthetic.interactions:,} interactions")
         return read_synthetic(config.synthetic)
     raise DataError(
-        f"dataset '{name}' has no interactions yet: run 'bench data import {name} PATH'"
+        f"dataset '{name}' has no interactions yet, or in an older order: "
+        f"run 'bench data import {name} PATH'"
     )

@@ -73,7 +73,7 @@ def source(
     """
     folder = workspace.datasets / name / "source"
     there = folder / SOURCE_FILE
-    if not there.exists() or sources.is_outdated(config, read_json(there)["origin"]):
+    if not there.exists() or sources.is_outdated(config, read_json(there)):
         data = sources.fetch(name, config, workspace, progress)
         with replaced(folder) as temporary:
             interactions.save(data, temporary)

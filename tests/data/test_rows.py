@@ -42,9 +42,27 @@ def rows_of(data: Interactions, protocol: ProtocolConfig) -> list[Rows]:
     return [rows_at(t, data.user, data.item, ordinal, protocol.history) for t in targets]
 
 
+def drawn(user: int, item: int, n_items: int) -> int:
+    """SplitMix64 of a pair, in whole numbers without end."""
+    z = (user * n_items + item + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31
+
+
 def sequences(table: list[tuple[str, str, int]]) -> dict[str, list[tuple[int, str]]]:
     """Per user token the ordered (time, item), repetitions dropped, by plain Python."""
-    return {u: sorted({(t, i) for v, i, t in table if v == u}) for u, _, _ in table}
+    users, items = (sorted({row[column] for row in table}) for column in (0, 1))
+
+    def place(user: str, time: int, item: str) -> tuple[int, int]:
+        return time, drawn(users.index(user), items.index(item), len(items))
+
+    return {
+        user: sorted(
+            {(t, i) for v, i, t in table if v == user}, key=lambda event: place(user, *event)
+        )
+        for user in users
+    }
 
 
 def spelled_out(data: Interactions, rows: Rows) -> list[tuple[str, int, list[str], str]]:
@@ -113,6 +131,19 @@ def test_the_order_of_the_table_changes_nothing(table, random):
     assert one.user_tokens == sorted(one.user_tokens)
     assert one.item_tokens == sorted(one.item_tokens)
     assert one.fingerprint == other.fingerprint
+
+
+def test_what_time_leaves_open_has_an_order_that_no_item_can_be_told_by() -> None:
+    """An order of items that all users share would be learned: it says which may come next."""
+    users, items = 200, 50
+    table = [(f"u{u}", f"i{i:02}", 0) for u in range(users) for i in range(items)]
+    order = build(table).item.reshape(users, items)
+    # Before which share of users an item comes before another: of a coin, for each pair of items.
+    place = np.argsort(order, axis=1)
+    first = (place[:, :, None] < place[:, None, :]).mean(axis=0)[np.triu_indices(items, 1)]
+    assert first.mean() == pytest.approx(0.5, abs=0.01)
+    assert np.abs(first - 0.5).max() < 5 * 0.5 / users**0.5
+    assert len(np.unique(order, axis=0)) == users
 
 
 @settings(max_examples=60, deadline=None)
