@@ -22,6 +22,9 @@ RESULTS_VERSION = 2
 
 DEFAULT_VARIANT = "default"
 
+COUNTED = ("popularity", "item-knn")
+"""References that count training rows, and ask for nothing that has to be chosen."""
+
 
 class Trial(BaseModel):
     """One cell of the grid under one seed.
@@ -96,7 +99,7 @@ class Reference(BaseModel):
 
     dataset: str
     protocol: str
-    name: str = Field(description="`popularity` or `teacher:<name>`")
+    name: str = Field(description="one of `COUNTED`, or `teacher:<name>`")
     data_fingerprint: str
     teacher_fingerprint: str | None = None
 
@@ -142,7 +145,7 @@ def references(trials: Iterable[Trial]) -> list[Reference]:
             "protocol": trial.protocol,
             "data_fingerprint": trial.data_fingerprint,
         }
-        rows = [Reference(name="popularity", **cell)]
+        rows = [Reference(name=name, **cell) for name in COUNTED]
         if trial.teacher_fingerprint is not None:
             rows.append(
                 Reference(

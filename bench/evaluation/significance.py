@@ -1,19 +1,22 @@
 """Is a difference between two methods more than chance? Paired tests and their correction.
 
-Two questions, two tests, never mixed:
+A difference may be chance in two ways: other users would not show it, and other seeds would not.
+The test of the leaderboards asks both, the other two one each:
 
-* *other users* (the test of the leaderboards): the difference of every test row is averaged over
-  the seeds both methods ran; rows of one user are not independent, so users are the sampling
-  unit. The mean difference over rows is a ratio of user-level sums, and its standard error is
-  the cluster-robust one; t with (users - 1) degrees of freedom.
+* *other users*: the difference of every test row is averaged over the seeds both methods ran; rows
+  of one user are not independent, so users are the sampling unit. The mean difference over rows
+  is a ratio of user-level sums, and its standard error is the cluster-robust one; t with
+  (users - 1) degrees of freedom.
+* *other users and seeds*: the same, its variance increased by that between seeds, which all
+  methods that are compared with one tell together: two or three seeds of one pair say too little.
 * *other seeds*: the seeds are the sampling unit; a paired t-test over their mean differences.
 
-Both are two-sided. Several comparisons of one table are corrected with Holm's procedure.
+All are two-sided. Several comparisons of one table are corrected with Holm's procedure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,17 +43,60 @@ class Comparison:
     p: float
 
 
-def compare_by_user(ours: ArrayLike, baseline: ArrayLike, users: ArrayLike) -> Comparison | None:
-    """Paired test of two methods, clustered by user.
+@dataclass(frozen=True)
+class SeedSpread:
+    """How far the difference of two methods on one seed lies from its mean over seeds.
 
-    With S_u the sum and n_u the number of the differences of user u, U users and R rows,
+    Attributes:
+        variance: of the mean difference over rows of one seed.
+        degrees: of freedom of that estimate.
+    """
 
-        d = sum_u S_u / R,    se^2 = U / (U - 1) * sum_u (S_u - n_u d)^2 / R^2,    t = d / se.
+    variance: float
+    degrees: float
+
+
+def seed_spread(differences: Iterable[Sequence[float]]) -> SeedSpread | None:
+    """Pool the spread between seeds of several methods that are compared with one and the same.
+
+    Half of the variance is taken to be that one's own, which all methods see alike: it has no more
+    degrees of freedom than it has seeds, whatever the number of methods (Satterthwaite).
+
+    Args:
+        differences: of each method the mean differences over rows, one of each shared seed.
+
+    Returns:
+        The spread, or None where no method has two seeds: nothing is known of other seeds then.
+    """
+    several = [np.asarray(values) for values in differences if len(values) > 1]
+    if not several:
+        return None
+    total = sum(len(values) - 1 for values in several)
+    squares = sum(float(np.sum((values - values.mean()) ** 2)) for values in several)
+    shared = max(len(values) for values in several) - 1
+    return SeedSpread(squares / total, min(total, 4 / (1 / shared + 1 / total)))
+
+
+def compare_by_user(
+    ours: ArrayLike,
+    baseline: ArrayLike,
+    users: ArrayLike,
+    spread: SeedSpread | None = None,
+) -> Comparison | None:
+    """Paired test of two methods, clustered by user; of other seeds too where `spread` is known.
+
+    With S_u the sum and n_u the number of the differences of user u, U users, R rows and S seeds,
+
+        d = sum_u S_u / R,    se_u^2 = U / (U - 1) * sum_u (S_u - n_u d)^2 / R^2,
+        se^2 = se_u^2 + spread.variance / S,    t = d / se,
+
+    with U - 1 degrees of freedom, or Satterthwaite's of the sum.
 
     Args:
         ours: float [R] or [seeds, R], the metric of every row (of every shared seed).
         baseline: same shape, row by row and seed by seed the counterpart.
         users: int [R], the user of each row.
+        spread: between seeds; without it the test is about these trials alone.
 
     Returns:
         The comparison, or None with fewer than two users: then nothing can be said.
@@ -71,8 +117,12 @@ def compare_by_user(ours: ArrayLike, baseline: ArrayLike, users: ArrayLike) -> C
         return None
     mean = float(row_difference.mean())
     residual = sums - sizes * mean
-    error = np.sqrt(n_users / (n_users - 1) * np.sum(residual**2)) / n_rows
-    return _t_comparison(mean, float(error), n_users - 1)
+    parts: list[tuple[float, float]] = [
+        (n_users / (n_users - 1) * float(np.sum(residual**2)) / n_rows**2, n_users - 1)
+    ]
+    if spread is not None:
+        parts.append((spread.variance / len(ours), spread.degrees))
+    return _t_comparison(mean, *_summed(parts))
 
 
 def compare_by_seed(ours: ArrayLike, baseline: ArrayLike) -> Comparison | None:
@@ -112,7 +162,15 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _t_comparison(mean: float, error: float, degrees: int) -> Comparison:
+def _summed(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a sum of variances (Satterthwaite, 1946)."""
+    variance = sum(part for part, _ in parts)
+    squares = sum(part**2 / degrees for part, degrees in parts)
+    degrees = variance**2 / squares if squares > 0 else float(parts[0][1])
+    return variance**0.5, degrees
+
+
+def _t_comparison(mean: float, error: float, degrees: float) -> Comparison:
     if error == 0.0:  # no spread at all: equal everywhere, or the same shift everywhere
         return Comparison(mean, mean, mean, 1.0 if mean == 0.0 else 0.0)
     p = 2.0 * float(stdtr(degrees, -abs(mean) / error))

@@ -1,20 +1,23 @@
-"""Rows that need no training: the ranking by popularity and the teachers' own."""
+"""Rows that need no training: rankings by counts, and the teachers' own."""
 
 from __future__ import annotations
 
 import time
 
-from bench.data.rows import Ids, PreparedData
+import numpy as np
+
+from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.execution.inputs import Inputs
-from bench.plan import Reference, TeacherName
+from bench.plan import COUNTED, Reference, TeacherName
 from bench.results.record import Outcome, finished
 from bench.results.store import ResultStore
 from bench.results.users import load_users, save_users
 
 POLL_SECONDS = 0.1
+BLOCK_ROWS = 256
 
 
 def write_missing(references: list[Reference], store: ResultStore, inputs: Inputs) -> None:
@@ -44,13 +47,14 @@ def _write_or_wait(reference: Reference, outcome: Outcome, store: ResultStore) -
 
 def _outcome(reference: Reference, data: PreparedData, inputs: Inputs) -> Outcome | None:
     started = time.perf_counter()
-    kind, _, teacher = reference.name.partition(":")
     metrics: dict[str, dict[str, float]] = {}
     ranks: Ids | None
-    if kind == "popularity":
-        metrics["valid"] = metrics_from_ranks(popularity_ranks(data, "valid"))
-        ranks = popularity_ranks(data)
+    if reference.name in COUNTED:
+        by_split = _COUNTED_RANKS[reference.name](data)
+        metrics["valid"] = metrics_from_ranks(by_split["valid"])
+        ranks = by_split["test"]
     else:
+        _, _, teacher = reference.name.partition(":")
         name = (reference.dataset, reference.protocol, teacher)
         if "valid" in (known := inputs.manifest(name).metrics):
             metrics["valid"] = known["valid"]
@@ -64,6 +68,37 @@ def _outcome(reference: Reference, data: PreparedData, inputs: Inputs) -> Outcom
         ranks=ranks,
         timings={"evaluation_seconds": time.perf_counter() - started},
     )
+
+
+def _by_popularity(data: PreparedData) -> dict[str, Ids]:
+    return {"valid": popularity_ranks(data, "valid"), "test": popularity_ranks(data)}
+
+
+def _by_item_knn(data: PreparedData) -> dict[str, Ids]:
+    """Ranks by co-occurrence in the training rows, with the defaults of `ItemKNN`."""
+    import torch
+
+    from bench.evaluation.ranking import target_ranks
+    from bench.teachers.recommenders.counting import ItemKNN, NeighbourParameters
+
+    model = ItemKNN(NeighbourParameters(), data.train, data.n_items)
+
+    def ranks(rows: Rows) -> Ids:
+        blocks = np.array_split(np.arange(len(rows)), -(-len(rows) // BLOCK_ROWS))
+        found = [
+            target_ranks(
+                torch.from_numpy(model.log_probabilities(rows.history[part], rows.length[part])),
+                torch.from_numpy(rows.target[part].astype(np.int64) - 1),
+            )
+            for part in blocks
+        ]
+        return torch.cat(found).int().numpy()
+
+    return {"valid": ranks(data.valid), "test": ranks(data.test)}
+
+
+_COUNTED_RANKS = {"popularity": _by_popularity, "item-knn": _by_item_knn}
+"""How each of `plan.COUNTED` ranks the targets of validation and test."""
 
 
 def _teacher_ranks(inputs: Inputs, name: TeacherName, data: PreparedData) -> Ids | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,12 +13,22 @@ from numpy.typing import NDArray
 from bench.data.rows import Ids
 from bench.errors import DataError
 from bench.evaluation.metrics import Metric
-from bench.evaluation.significance import Comparison, compare_by_seed, compare_by_user, holm
+from bench.evaluation.significance import (
+    SeedSpread,
+    compare_by_seed,
+    compare_by_user,
+    holm,
+    seed_spread,
+)
 from bench.reporting.rows import BASELINE, Row, Significance
 from bench.results.store import ResultStore
 from bench.results.users import load_users
 
 Values = NDArray[np.float64]
+
+CLEAR_LEAD = 1e-4
+"""A teacher's lead of a larger p-value is no denominator: what is divided by it could be anything.
+About four standard errors."""
 
 
 class Ranks:
@@ -72,20 +83,32 @@ def compared(
         against: name of the method to compare with, its variant included.
     """
     none_of = baselines(rows)
+    others = [_other(row, rows, none_of, against) for row in rows]
+    spreads = _spreads(rows, others, metrics, ranks)
     teachers = {row.teacher_fingerprint: row for row in references if row.teacher}
     result = []
-    for row in rows:
+    for row, other in zip(rows, others, strict=True):
         update: dict[str, Any] = {"against": against}
-        none = None if row.kind == "reference" or row.is_baseline else none_of.get(row.cell)
-        other = none if against == BASELINE else opponent(row, rows, against)
-        if other is not None and _shared_seeds(row, other):
-            update |= _against(row, other, metrics, ranks)
+        if other is not None:
+            update |= _against(row, other, spreads, metrics, ranks)
+        none = _none_of(row, none_of)
         if none is not None:
             update["gap_closed"] = _gap_closed(
                 row, none, _teacher_of(row, teachers), metrics, ranks
             )
         result.append(row.model_copy(update=update))
     return _corrected(result, metrics)
+
+
+def _none_of(row: Row, none_of: dict[str, Row]) -> Row | None:
+    return None if row.kind == "reference" or row.is_baseline else none_of.get(row.cell)
+
+
+def _other(row: Row, rows: list[Row], none_of: dict[str, Row], against: str) -> Row | None:
+    """The row to compare a row with, if they have a seed in common."""
+    none = against == BASELINE
+    other = _none_of(row, none_of) if none else opponent(row, rows, against)
+    return other if other is not None and _shared_seeds(row, other) else None
 
 
 def baselines(rows: list[Row]) -> dict[str, Row]:
@@ -115,6 +138,20 @@ def opponent(row: Row, rows: list[Row], against: str) -> Row | None:
     return None if found is row else found
 
 
+def _spreads(
+    rows: list[Row], others: list[Row | None], metrics: Sequence[Metric], ranks: Ranks
+) -> dict[tuple[str, str], SeedSpread | None]:
+    """The spread between seeds, by cell and metric, of all rows that are compared."""
+    differences: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for row, other in zip(rows, others, strict=True):
+        if other is None or len(_shared_seeds(row, other)) < 2:
+            continue
+        for metric, ours, theirs in _pairs(row, other, metrics, ranks):
+            means = (ours - theirs).mean(axis=1)
+            differences[row.cell, str(metric)].append(means.tolist())
+    return {name: seed_spread(values) for name, values in differences.items()}
+
+
 def _one_teacher(row: Row, other: Row) -> bool:
     fingerprints = {row.teacher_fingerprint, other.teacher_fingerprint}
     return None in fingerprints or len(fingerprints) == 1
@@ -139,17 +176,23 @@ def _shared_seeds(row: Row, other: Row) -> list[int]:
     return sorted(set(row.seeds) & set(other.seeds))
 
 
-def _against(row: Row, other: Row, metrics: Sequence[Metric], ranks: Ranks) -> dict[str, Any]:
-    gain, significance = {}, {}
+def _against(
+    row: Row,
+    other: Row,
+    spreads: dict[tuple[str, str], SeedSpread | None],
+    metrics: Sequence[Metric],
+    ranks: Ranks,
+) -> dict[str, Any]:
+    gain: dict[str, float] = {}
+    significance: dict[str, Significance] = {}
     users = ranks.users(row.data_fingerprint)
     for metric, ours, theirs in _pairs(row, other, metrics, ranks):
         name, base = str(metric), float(theirs.mean())
         if base > 0:
             gain[name] = 100 * (float(ours.mean()) / base - 1)
-        test = _test(ours, theirs, users)
-        if users is not None and test is not None:
-            by_seed = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
-            significance[name] = _significance(test, by_seed, len(np.unique(users)))
+        if users is not None and users.shape == ours.shape[1:]:
+            found = _significance(ours, theirs, users, spreads.get((row.cell, name)))
+            significance |= {} if found is None else {name: found}
     seeds = _shared_seeds(row, other)
     return {"compared_seeds": seeds, "gain": gain, "significance": significance}
 
@@ -157,38 +200,24 @@ def _against(row: Row, other: Row, metrics: Sequence[Metric], ranks: Ranks) -> d
 def _gap_closed(
     row: Row, none: Row, teacher: Row | None, metrics: Sequence[Metric], ranks: Ranks
 ) -> dict[str, float]:
-    if teacher is None:
-        return {}
     users = ranks.users(row.data_fingerprint)
+    stored = ranks.of(teacher.keys[0]) if teacher is not None and teacher.keys else None
+    if users is None or stored is None:
+        return {}
     closed = {}
     for metric, ours, theirs in _pairs(row, none, metrics, ranks):
-        lead = _lead(teacher, theirs, users, metric, ranks)
-        if lead is not None:
-            closed[str(metric)] = 100 * (float(ours.mean()) - float(theirs.mean())) / lead
+        if theirs.shape[1:] == stored.shape == users.shape:
+            teaching = np.broadcast_to(metric.per_row(stored), theirs.shape)
+            lead = _lead(teaching, theirs, users)
+            if lead is not None:
+                closed[str(metric)] = 100 * (float(ours.mean()) - float(theirs.mean())) / lead
     return closed
 
 
-def _lead(
-    teacher: Row,
-    none: Values,
-    users: Ids | None,
-    metric: Metric,
-    ranks: Ranks,
-) -> float | None:
-    """How far a teacher is ahead of `none` [S, R]; None where it may as well not be (5 %)."""
-    stored = ranks.of(teacher.keys[0]) if teacher.keys else None
-    if stored is None or len(stored) != none.shape[1]:
-        return None
-    values = np.broadcast_to(metric.per_row(stored), none.shape)
-    test = _test(values, none, users)
-    return None if test is None or test.low <= 0 else test.difference
-
-
-def _test(ours: Values, theirs: Values, users: Ids | None) -> Comparison | None:
-    """The paired test of values [S, R]; None where the users of the rows are not known."""
-    if users is None or users.shape != ours.shape[1:]:
-        return None
-    return compare_by_user(ours, theirs, users)
+def _lead(teacher: Values, none: Values, users: Ids) -> float | None:
+    """How far a teacher is ahead of `none` [S, R]; None where that is not clear."""
+    test = compare_by_user(teacher, none, users)
+    return test.difference if test and test.difference > 0 and test.p < CLEAR_LEAD else None
 
 
 def _per_row(row: Row, seeds: list[int], metric: Metric, ranks: Ranks) -> Values | None:
@@ -199,26 +228,38 @@ def _per_row(row: Row, seeds: list[int], metric: Metric, ranks: Ranks) -> Values
     return np.stack(values) if complete else None
 
 
-def _significance(test: Comparison, by_seed: Comparison | None, users: int) -> Significance:
+def _significance(
+    ours: Values, theirs: Values, users: Ids, spread: SeedSpread | None
+) -> Significance | None:
+    test = compare_by_user(ours, theirs, users, spread)
+    of_users = compare_by_user(ours, theirs, users)
+    if test is None or of_users is None:
+        return None
+    by_seed = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
     return Significance(
         difference=test.difference,
         low=test.low,
         high=test.high,
         p=test.p,
         p_holm=test.p,
+        p_users=of_users.p,
         p_seeds=by_seed.p if by_seed else None,
-        users=users,
+        users=len(np.unique(users)),
+        knows_seeds=spread is not None,
     )
 
 
 def _corrected(rows: list[Row], metrics: Sequence[Metric]) -> list[Row]:
-    """The rows with `p_holm`; what another version of the suite made is a family of its own."""
+    """The rows with `p_holm`.
+
+    The methods of a cell are a family, and their controls another: what is run beside does not
+    change what is said of a method.
+    """
     tests = [dict(row.significance) for row in rows]
-    families = [
-        [test for test, row in zip(tests, rows, strict=True) if row.outdated is outdated]
-        for outdated in (False, True)
-    ]
-    for family, name in itertools.product(families, map(str, metrics)):
+    families: dict[tuple[str, bool], list[dict[str, Significance]]] = defaultdict(list)
+    for row, test in zip(rows, tests, strict=True):
+        families[row.cell, row.control is None].append(test)
+    for family, name in itertools.product(families.values(), map(str, metrics)):
         corrected = holm([test[name].p if name in test else None for test in family])
         for test, p in zip(family, corrected, strict=True):
             if p is not None:

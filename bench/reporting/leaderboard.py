@@ -255,7 +255,7 @@ def _sorted(rows: list[Row], by: str) -> list[Row]:
     def order(row: Row) -> tuple[Any, ...]:
         score = row.metrics[by].mean if by in row.metrics else -1.0
         if row.kind == "reference":
-            return (0, row.method != "popularity", -score, row.teacher or "")
+            return (0, row.teacher is not None, -score, row.teacher or row.method)
         cell = (row.student, row.objective, row.cell)
         return (1, *cell, not row.is_baseline, -score, row.method_label, row.teacher or "")
 

@@ -26,12 +26,14 @@ class Significance(_Frozen):
 
     Attributes:
         difference: mean difference, in units of the metric.
-        low: lower end of its 95 % interval over users.
+        low: lower end of its 95 % interval over users and seeds.
         high: upper end.
-        p: two-sided p-value, rows clustered by user, uncorrected.
-        p_holm: the same, Holm-corrected over all comparisons of the metric in the table.
-        p_seeds: p-value of the paired t-test over seeds, uncorrected: another question.
+        p: two-sided p-value, rows clustered by user, the spread between seeds added; uncorrected.
+        p_holm: the same, Holm-corrected over the methods of the student, or over their controls.
+        p_users: without the spread between seeds: would other users show it, of these trials?
+        p_seeds: p-value of the paired t-test over seeds alone, uncorrected.
         users: number of users the test rests on.
+        knows_seeds: whether the spread between seeds is known; without, `p` is `p_users`.
     """
 
     difference: float
@@ -39,8 +41,10 @@ class Significance(_Frozen):
     high: float
     p: float
     p_holm: float
+    p_users: float
     p_seeds: float | None
     users: int
+    knows_seeds: bool
 
 
 class Segment(_Frozen):
@@ -65,7 +69,7 @@ class Row(_Frozen):
     Attributes:
         selection: split that chose the epochs: `validation`, or `oracle` for the test split.
         method: as named on the command line, with its variant: `dllm2rec:paper`. References are
-            `popularity` and `teacher`.
+            `popularity`, `item-knn` and `teacher`.
         teacher: name and control: `text`, `text (shuffled)`; None where none is used.
         tag: tells apart rows that would otherwise read the same (other code, teacher or YAML), and
             marks what is `outdated`.
@@ -73,7 +77,7 @@ class Row(_Frozen):
         against: method that `gain` and `significance` compare with, in the same cell.
         gain: difference to it in percent, over `compared_seeds`.
         gap_closed: share of the teacher's lead over `none` that the method gains, in percent;
-            absent where the teacher has no lead that is more than chance.
+            absent where the teacher's lead is not far from nothing.
         train_seconds: of all epochs, evaluation apart; on a CPU those of the processor.
         epoch_seconds: the same by epoch.
         time_vs_none: seconds of training divided by those of `none` of the same cell, by `epoch`

@@ -182,10 +182,16 @@ def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
         )
     if tests:
         notes.append(
-            f"p: two-sided paired t-test of {metric.label} over test rows, clustered by user "
-            f"({tests[0].users:,} users), Holm-corrected over all comparisons with {other} on this "
-            f"data; * below {SIGNIFICANT}. It speaks for other users, not for other seeds."
+            f"p: two-sided paired test of {metric.label} over test rows, clustered by user "
+            f"({tests[0].users:,} users), with the spread between seeds of all methods of the "
+            f"student added; Holm-corrected over these methods; * below {SIGNIFICANT}: other users "
+            "and other seeds would show it."
         )
+        if not all(test.knows_seeds for test in tests):
+            notes.append(
+                "Where no method of a student has two seeds, p speaks for other users alone, and "
+                "has no *."
+            )
     elif compared:
         notes.append("p: not known, as users/ is missing or damaged beside the records.")
     fewer = [row for row in compared if row.compared_seeds != row.seeds]
@@ -255,7 +261,7 @@ def _price(rows: list[Row], metric: Metric) -> Table:
         ),
         notes=[
             f"Gap closed: share of the teacher's lead over none in {metric.label} that the student "
-            f"gains, {MISSING} where that lead is none or may be chance (5 %). Epochs: how many, "
+            f"gains, {MISSING} where that lead is none or not clear (p > .0001). Epochs: how many, "
             "and how long one took on average over the stages of a method. Training: all of them, "
             "and that as a multiple of none's; on a CPU in seconds of the processor. Parameters: "
             "of the finished student, and what only training needs on top. Latency: median of one "
@@ -323,7 +329,7 @@ def _p_value(row: Row, metric: Metric) -> str:
     if test is None:
         return MISSING
     text = "<0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
-    return f"{text} *" if test.p_holm < SIGNIFICANT else text
+    return f"{text} *" if test.p_holm < SIGNIFICANT and test.knows_seeds else text
 
 
 def _epochs(row: Row) -> str:

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.evaluation.significance import compare_by_seed, compare_by_user, holm
+from bench.evaluation.significance import (
+    SeedSpread,
+    compare_by_seed,
+    compare_by_user,
+    holm,
+    seed_spread,
+)
 
 
 def test_one_row_per_user_is_the_paired_t_test():
@@ -92,6 +98,48 @@ def test_seeds_are_compared_by_the_paired_t_test():
     assert compare_by_seed(ours, baseline).p == pytest.approx(
         stats.ttest_rel(ours, baseline).pvalue
     )
+
+
+def test_the_spread_between_seeds_is_pooled_over_methods():
+    spread = seed_spread([[0.1, 0.3], [0.2], [0.0, 0.3, 0.6]])
+    assert spread.variance == pytest.approx((0.02 + 0.18) / 3)
+    assert spread.degrees == 3
+    # What all are compared with has three seeds, however many they are.
+    many = seed_spread([[0.1, 0.2, 0.3]] * 10)
+    assert (many.variance, many.degrees) == pytest.approx((0.01, 4 / (1 / 2 + 1 / 20)))
+    assert seed_spread([[0.1, 0.3]]) == SeedSpread(pytest.approx(0.02), 1)
+    assert seed_spread([[0.2], []]) is None
+
+
+def test_other_seeds_add_to_the_error_by_the_written_formula():
+    rng = np.random.default_rng(6)
+    ours, baseline = rng.normal(0.2, 1, (3, 200)), rng.normal(0, 1, (3, 200))
+    users, d = np.arange(200), (ours - baseline).mean(axis=0)
+    of_users, of_seeds = d.var(ddof=1) / 200, 0.02 / 3
+    degrees = (of_users + of_seeds) ** 2 / (of_users**2 / 199 + of_seeds**2 / 5)
+    p = 2 * stats.t.sf(abs(d.mean()) / (of_users + of_seeds) ** 0.5, degrees)
+    assert compare_by_user(ours, baseline, users, SeedSpread(0.02, 5)).p == pytest.approx(p)
+    alone = compare_by_user(ours, baseline, users)
+    assert compare_by_user(ours, baseline, users, SeedSpread(0.0, 5)).p == pytest.approx(alone.p)
+
+
+def test_methods_that_differ_by_their_seeds_alone_are_rarely_called_better():
+    """Ten methods and what they are compared with, all the same but for the luck of a seed."""
+    rng = np.random.default_rng(7)
+    users = np.repeat(np.arange(80), 5)
+    found, of_users = [], []
+    for _ in range(200):
+        world = rng.normal(0, 1, 400) + rng.normal(0, 1, 80)[users]
+        # [method, seed, row]: a shift of the whole trial, and what single rows make of it.
+        luck = rng.normal(0, 0.15, (11, 3, 1))
+        values = world + luck + rng.normal(0, 0.3, (11, 3, 400))
+        differences = (values[1:] - values[0]).mean(axis=2)
+        spread = seed_spread(differences.tolist())
+        for ours in values[1:]:
+            found.append(compare_by_user(ours, values[0], users, spread).p)
+            of_users.append(compare_by_user(ours, values[0], users).p)
+    assert np.mean(np.array(found) < 0.05) < 0.07
+    assert np.mean(np.array(of_users) < 0.05) > 0.3
 
 
 def test_holm_by_hand():

@@ -3,7 +3,9 @@
 import resource
 import shutil
 import threading
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +63,42 @@ def test_popularity_has_a_row(tiny: Workspace) -> None:
     assert record.metrics["valid"] == metrics_from_ranks(popularity_ranks(data, "valid"))
     users = load_users(tiny.results, row.data_fingerprint)
     assert users is not None and users.tolist() == data.test.user.tolist()
+
+
+def test_counting_neighbours_has_a_row(tiny: Workspace) -> None:
+    """By brute force over the pairs of items of a user."""
+    grid = grid_of(tiny, "none")
+    run(grid, tiny)
+    row = reference(tiny, grid, "item-knn")
+    store = ResultStore(tiny.results)
+    data = data_store.load("tiny", row.protocol, tiny)
+    baskets: dict[int, set[int]] = defaultdict(set)
+    for user, history, target in zip(
+        data.train.user, data.train.history, data.train.target, strict=True
+    ):
+        baskets[int(user)] |= {int(target), *map(int, history)} - {0}
+    users = {i: {u for u, items in baskets.items() if i in items} for i in range(data.n_items + 1)}
+    counts = data.target_counts()[1:] + 1.0
+    popularity = counts / counts.sum()
+
+    def mixture(history: Any) -> Any:
+        scores = np.zeros(data.n_items)
+        for read in filter(None, history.tolist()):
+            for item in range(1, data.n_items + 1):
+                both = len(users[read] & users[item])
+                if item != read and both:
+                    scores[item - 1] += both / (len(users[read]) * len(users[item])) ** 0.5
+        known = scores.sum() > 0
+        return 0.9 * scores / scores.sum() + 0.1 * popularity if known else popularity
+
+    ranks = store.ranks(row.key)
+    for rank, history, target in zip(ranks, data.test.history, data.test.target, strict=True):
+        ahead = mixture(history) / mixture(history)[target - 1]
+        # Single precision may part what ties.
+        assert (ahead > 1 + 1e-5).sum() < rank <= (ahead > 1 - 1e-5).sum()
+    record = store.get(row.key)
+    assert record is not None and record.kind == "reference"
+    assert set(record.metrics) == {"valid", "test"}
 
 
 def test_a_teacher_that_tells_its_ranks_has_a_row(tiny: Workspace, tiny_teacher: Path) -> None:
@@ -191,7 +229,7 @@ def test_a_disk_that_fills_up_stops_the_run_with_a_clear_message(tiny: Workspace
             run_grid(grid_of(tiny, "none"), store, tiny, device="cpu", threads=1, progress=progress)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [record.kind for record in store.records()] == ["reference"]
+    assert [record.kind for record in store.records()] == ["reference"] * 2
     assert list((tiny.results / ".claims").iterdir()) == []
 
 

@@ -94,7 +94,47 @@ def test_the_test_is_paired_by_row_and_clustered_by_user(bench):
     error = np.sqrt(n / (n - 1) * np.sum(np.square(residual))) / len(users)
     assert test.users == n
     assert test.difference == pytest.approx(difference.mean())
-    assert test.p == pytest.approx(2 * stats.t.sf(difference.mean() / error, n - 1))
+    assert test.p_users == pytest.approx(2 * stats.t.sf(difference.mean() / error, n - 1))
+
+
+def test_p_holds_for_other_seeds_too_as_all_methods_of_the_cell_tell_them(bench):
+    bench.done("none", skill=0.3)
+    bench.done("ranking-only", seeds=1, skill=0.33)
+    alone = the_row(rows_of(bench), "ranking-only").significance["hr@20"]
+    assert not alone.knows_seeds and alone.p == alone.p_users < 0.05
+
+    bench.done("dllm2rec", seeds=3, skill=0.33)
+    one, three = (
+        the_row(rows_of(bench), name).significance["hr@20"] for name in ("ranking-only", "dllm2rec")
+    )
+    assert one.knows_seeds and three.knows_seeds
+    assert one.p > alone.p and three.p > three.p_users
+    assert one.high - one.low > alone.high - alone.low
+    assert one.difference == alone.difference
+
+
+def test_without_two_seeds_of_anything_no_star_is_given(bench):
+    bench.done("none", seeds=1, skill=0.3)
+    bench.done("dllm2rec", seeds=1, skill=0.4)
+    text = render(bench.store)
+    assert "| <0.001 |" in text and "<0.001 *" not in text
+    assert "p speaks for other users alone" in text
+    bench.done("none", seeds=2, skill=0.3)
+    bench.done("dllm2rec", seeds=2, skill=0.4)
+    assert "p speaks for other users alone" not in render(bench.store)
+
+
+def test_what_else_is_run_does_not_change_what_is_said_of_a_method(bench):
+    """Controls, and methods of other students, are families of their own."""
+    bench.done("none")
+    bench.done("dllm2rec", skill=0.31)
+    before = the_row(rows_of(bench), "dllm2rec").significance["hr@20"]
+    assert before.p_holm == before.p
+    bench.done("dllm2rec", seeds=1, control="shuffled", skill=0.31)
+    bench.done("none", student="gru4rec")
+    bench.done("ranking-only", student="gru4rec")
+    after = the_row(rows_of(bench), "dllm2rec").significance["hr@20"]
+    assert after.p_holm == after.p
 
 
 def test_against_another_method_it_is_compared_and_tested_in_place_of_none(bench):
