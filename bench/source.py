@@ -38,9 +38,21 @@ def _imported_files(tree: ast.AST, path: Path) -> Iterator[Path]:
     homes = [SHIPPED / "methods", *_package(path)]
     for node in ast.walk(tree):
         for start, module in _imported_modules(node, path, [home.parent for home in homes]):
-            file = start / f"{module.replace('.', '/')}.py"
-            if file.is_file() and any(home in file.parents for home in homes):
-                yield file
+            place = start / module.replace(".", "/")
+            files = [place.with_name(f"{place.name}.py"), *_faces(place)]
+            yield from (
+                file
+                for file in files
+                if file.is_file() and any(home in file.parents for home in homes)
+            )
+
+
+def _faces(place: Path) -> Iterator[Path]:
+    """The `__init__.py` that run when a module is imported, but for those that say nothing."""
+    for folder in (place, *place.parents):
+        face = folder / "__init__.py"
+        if face.is_file() and not all(map(_is_docstring, tree_of(face).body)):
+            yield face
 
 
 def _imported_modules(node: ast.AST, path: Path, starts: list[Path]) -> Iterator[tuple[Path, str]]:

@@ -125,6 +125,9 @@ def test_a_method_whose_helper_is_broken_is_refused_by_name(
         ("from .losses import x", "losses.py"),
         ("from . import losses", "losses.py"),
         ("from .deep.losses import x", "deep/losses.py"),
+        ("from mine import x", "__init__.py"),
+        ("from . import losses", "__init__.py"),
+        ("from .deep.losses import x", "deep/__init__.py"),
     ],
 )
 def test_the_rest_of_a_plug_ins_package_is_part_of_its_code(

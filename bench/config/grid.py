@@ -13,8 +13,14 @@ from typing import Any
 from bench import layers
 from bench.config.method_settings import setting_names
 from bench.config.methods import MethodFile, read_method
-from bench.config.overrides import Overrides, overlay, protocol_of, teacher_for
-from bench.config.selection import Selection, expand, parse_seeds
+from bench.config.overrides import (
+    PROTOCOL_PARTS,
+    Overrides,
+    overlay,
+    protocol_of,
+    teacher_for,
+)
+from bench.config.selection import ALL, Selection, expand, parse_seeds
 from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
 from bench.data.synthetic_config import is_synthetic
 from bench.errors import ConfigError, UnknownNameError
@@ -104,6 +110,8 @@ class _Resolver:
         self.workspace = workspace
         self.overrides = Overrides(selection.overrides)
         self.teachers: dict[TeacherName, TeacherSource] = {}
+        self.configured = layers.names("teachers", workspace)
+        self.chosen = self.chosen_teachers()
 
     def grid(self) -> Grid:
         students = expand(self.selection.students, layers.names("students", self.workspace))
@@ -113,12 +121,16 @@ class _Resolver:
         data = {(name, source.protocol.slug): source for name, source in self.data()}
         for source in data.values():
             self.refuse_unknown(source)
-        trials = [
-            trial.model_copy(update={"seed": seed})
+        cells = [
+            list(self.cells(source, student, choices))
             for source in data.values()
             for student in students
+        ]
+        trials = [
+            trial.model_copy(update={"seed": seed})
+            for cell in cells
             for seed in seeds
-            for trial in self.cells(source, student, choices)
+            for trial in cell
         ]
         self.overrides.refuse_unused()
         return Grid(trials, data, self.teachers)
@@ -152,7 +164,7 @@ class _Resolver:
         config, training, taken = self.student(student, file, source.name)
         protocol = {
             f"protocol.{key}": value
-            for key, value in self.overrides.take("protocol", ProtocolConfig.model_fields).items()
+            for key, value in self.overrides.take("protocol", PROTOCOL_PARTS).items()
         }
         for choice in choices:
             settings, changed = self.settings(choice, source.name)
@@ -195,6 +207,11 @@ class _Resolver:
         """Settings of a method beyond its class's defaults, and the overrides among them."""
         file = choice.file
         taken = self.overrides.take("method", setting_names(choice.entry))
+        if fixed := layers.flat(choice.tried).keys() & taken.keys():
+            raise ConfigError(
+                f"--set method.{sorted(fixed)[0]}: is what is searched of {choice.entry.name} "
+                "(`search` in its file); leave it out, or use bench run"
+            )
         mapping = layers.merge(
             file.settings,
             file.datasets.get(dataset),
@@ -208,7 +225,7 @@ class _Resolver:
         needs = choice.entry.needs
         if not needs:
             return [(None, None)]
-        chosen = self.chosen_teachers() or [choice.file.teacher]
+        chosen = self.chosen or [choice.file.teacher]
         for teacher in chosen:
             self.teacher(teacher, source)
         if len(chosen) > 1:
@@ -238,13 +255,15 @@ class _Resolver:
 
     def chosen_teachers(self) -> list[str]:
         """Names of teachers; `all` leaves out those that ask for a language model of one's own."""
-        known = {
+        if ALL not in self.selection.teachers:
+            return expand(self.selection.teachers, ())
+        kinds = {
             name: layers.read("teachers", name, self.workspace).get("kind")
-            for name in layers.names("teachers", self.workspace)
+            for name in self.configured
         }
         return expand(
             self.selection.teachers,
-            [name for name, kind in known.items() if kind not in LANGUAGE_MODELS],
+            [name for name, kind in kinds.items() if kind not in LANGUAGE_MODELS],
         )
 
     def signals(self, teacher: str, source: DataSource, unknown: frozenset[str]) -> set[str]:
@@ -260,11 +279,10 @@ class _Resolver:
 
     def refuse_unknown(self, source: DataSource) -> None:
         """Refuse teachers that do not exist, even where no method asks for them."""
-        configured = layers.names("teachers", self.workspace)
-        for name in self.chosen_teachers():
+        for name in self.chosen:
             folder = self.folder(name, source)
-            if name not in configured and not folder.is_dir():
-                known = {*configured, *teachers_in(folder.parent)}
+            if name not in self.configured and not folder.is_dir():
+                known = {*self.configured, *teachers_in(folder.parent)}
                 raise UnknownNameError("teacher", name, known, f"dataset {source.name}")
 
     def folder(self, teacher: str, source: DataSource) -> Path:
@@ -273,8 +291,10 @@ class _Resolver:
 
     def teacher(self, name: str, source: DataSource) -> None:
         """Note a teacher that the grid stands on."""
+        if (source.name, source.protocol.slug, name) in self.teachers:
+            return
         config = None
-        if name in layers.names("teachers", self.workspace):
+        if name in self.configured:
             file = read_teacher(name, self.workspace)
             config = teacher_for(source.name, file, self.overrides)
         self.teachers[source.name, source.protocol.slug, name] = TeacherSource(
@@ -282,7 +302,7 @@ class _Resolver:
         )
 
     def teacher_overrides(self, teacher: str | None) -> dict[str, Any]:
-        if teacher not in layers.names("teachers", self.workspace):
+        if teacher not in self.configured:
             return {}
         return _prefixed("teacher", self.overrides.take("teacher", None))
 

@@ -82,6 +82,10 @@ def overlay(mapping: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+PROTOCOL_PARTS = ProtocolConfig.model_fields.keys() - {"name"}
+"""What `--set protocol.*` may change: another protocol is chosen by `--protocol`."""
+
+
 def protocol_of(config: DatasetConfig, name: str | None, overrides: Overrides) -> ProtocolConfig:
     """The protocol that a command chooses for a dataset, `--set protocol.*` applied.
 
@@ -90,7 +94,7 @@ def protocol_of(config: DatasetConfig, name: str | None, overrides: Overrides) -
         ConfigError: an override with a wrong value.
     """
     protocol = config.protocol_named(name).model_dump()
-    taken = overrides.take("protocol", ProtocolConfig.model_fields.keys() - {"name"})
+    taken = overrides.take("protocol", PROTOCOL_PARTS)
     return layers.build(ProtocolConfig, overlay(protocol, taken), "--set protocol")
 
 

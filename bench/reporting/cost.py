@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bench.reporting.rows import Row
 from bench.results.record import Record
@@ -45,13 +45,20 @@ def epoch_seconds(record: Record) -> float | None:
     return seconds / record.epochs if seconds and record.epochs else None
 
 
+def on_one_machine(records: Sequence[Record]) -> list[Record]:
+    """Those of the machine that most of them ran on: times of several machines have no mean."""
+    machines = [machine_of(record) for record in records]
+    most = max(machines, key=machines.count, default=None)
+    return [r for r, machine in zip(records, machines, strict=True) if machine == most]
+
+
 def _time_vs_none(row: Row, none: Row, records: Mapping[str, Record]) -> dict[str, float]:
     """Ratio of seconds `epoch` by epoch and in `total`, over the seeds that compare."""
     ours, theirs = _by_seed(row, records), _by_seed(none, records)
     seeds = [
         seed
         for seed in ours.keys() & theirs.keys()
-        if _machine(ours[seed]) == _machine(theirs[seed]) is not None
+        if machine_of(ours[seed]) == machine_of(theirs[seed]) is not None
     ]
     if not seeds:
         return {}
@@ -82,8 +89,8 @@ def _clock(record: Record) -> str:
     return "train_cpu_seconds" if on_cpu else "train_seconds"
 
 
-def _machine(record: Record) -> list[object] | None:
+def machine_of(record: Record) -> str | None:
     """What decides about seconds, to compare; None where the record does not say."""
     if not record.environment.keys() >= set(_MACHINE):
         return None
-    return [_clock(record), *(record.environment[name] for name in _MACHINE)]
+    return ", ".join([_clock(record), *(f"{record.environment[name]}" for name in _MACHINE)])

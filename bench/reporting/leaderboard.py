@@ -21,7 +21,13 @@ from bench.evaluation.metrics import Metric, metric_names, parse_metric
 from bench.plan import Reference, Trial, digest
 from bench.registry import METHODS, MethodEntry
 from bench.reporting.comparison import Ranks, baselines, compared
-from bench.reporting.cost import epoch_seconds, timed, train_seconds
+from bench.reporting.cost import (
+    epoch_seconds,
+    machine_of,
+    on_one_machine,
+    timed,
+    train_seconds,
+)
 from bench.reporting.rows import BASELINE, Failure, Row, Segment, Spread
 from bench.results.record import Record
 from bench.results.store import ResultStore
@@ -58,12 +64,12 @@ def leaderboard(
         Table by table; within one the references, then per cell `none` and the methods, best first.
 
     Raises:
-        ConfigError: there is no record of the method to compare with.
+        ConfigError: there is no record of a dataset or method that is asked for.
     """
     by = metrics[0] if metrics else SORTED_BY
     ranks = Ranks(store)
     records = {record.key: record for record in store.records()}
-    _refuse_unknown(against, records.values())
+    _refuse_unknown(records.values(), datasets or (), methods or (), against)
     tables: dict[tuple[str, str, str, str], list[Row]] = defaultdict(list)
     for identity, group in _groups(records.values()).items():
         row = _row(identity, group, metrics or ALL_METRICS, ranks)
@@ -83,10 +89,26 @@ def leaderboard(
     return shown
 
 
-def _refuse_unknown(against: str, records: Collection[Record]) -> None:
-    there = {r.trial.method_name for r in records if r.trial and r.is_done and not r.trial.control}
-    if records and against not in {BASELINE, *there}:
-        raise UnknownNameError("method to compare with", against, there, "these records")
+def _refuse_unknown(
+    records: Collection[Record],
+    datasets: Collection[str],
+    methods: Collection[str],
+    against: str,
+) -> None:
+    """Refuse to look for what no record is of; of no records at all, whatever is asked is right."""
+    done = [r.trial for r in records if r.trial and r.is_done and not r.trial.control]
+    known = {
+        "dataset": (datasets, {_subject(record).dataset for record in records}),
+        "method": (
+            methods,
+            {name for r in records if r.trial for name in (r.trial.method, r.trial.method_name)},
+        ),
+        "method to compare with": ([against], {BASELINE, *(t.method_name for t in done)}),
+    }
+    for kind, (asked, there) in known.items():
+        for name in asked:
+            if records and name not in there:
+                raise UnknownNameError(kind, name, there, "these records")
 
 
 def _groups(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -120,17 +142,19 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
     first = min(
         done or group, key=lambda record: len(record.trial.overrides) if record.trial else 0
     )
+    measured = on_one_machine(done)
     return Row(
         **_coordinates(first),
         tag=identity[:6],
         seeds=[record.trial.seed for record in done if record.trial],
         metrics=_metrics(done, metrics, ranks),
         segments=_segments(done, metrics),
-        train_seconds=_spread(map(train_seconds, done)),
-        epoch_seconds=_spread(map(epoch_seconds, done)),
+        train_seconds=_spread(map(train_seconds, measured)),
+        epoch_seconds=_spread(map(epoch_seconds, measured)),
         epochs=_spread([r.epochs for r in done]),
         parameters=first.parameters,
-        latency=_means([r.latency for r in done]),
+        latency=_means([r.latency for r in measured]),
+        machine=machine_of(measured[0]) if measured else None,
         test_rows=ranks.count(first.key),
         failures=[
             Failure(

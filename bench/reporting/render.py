@@ -38,10 +38,10 @@ def render(
         against: name of the method to compare with.
 
     Raises:
-        ConfigError: an unknown format or metric, or no record of the method to compare with.
+        ConfigError: an unknown format or metric, or no record of a dataset or method.
     """
     formatter = FORMATS.get(format)
-    wanted = [parse_metric(name) for name in dict.fromkeys(metrics or ())] or None
+    wanted = list(dict.fromkeys(map(parse_metric, metrics or ()))) or None
     if wanted is None and format in _FOR_READING:
         wanted = list(DEFAULT_METRICS)
     rows = leaderboard(

@@ -82,6 +82,7 @@ class Row(_Frozen):
         epoch_seconds: the same by epoch.
         time_vs_none: seconds of training divided by those of `none` of the same cell, by `epoch`
             and in `total`, over the seeds that both ran on one machine; empty where there are none.
+        machine: where times and latency were measured: the one that most of its trials ran on.
         current: whether the suite and the method's code are today's, as far as can be told.
         outdated: whether another version of the suite made it, whose numbers are other ones.
         cell: identity of what methods are compared on within a table: version of the suite,
@@ -115,6 +116,7 @@ class Row(_Frozen):
     time_vs_none: dict[str, float] = Field(default_factory=dict)
     parameters: dict[str, int]
     latency: dict[str, float]
+    machine: str | None
     test_rows: int | None
     failures: list[Failure]
     data_fingerprint: str | None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import fmean
+from typing import Any
 
 from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
@@ -57,8 +57,7 @@ def searched(records: Sequence[Record]) -> list[Section]:
     Args:
         records: of trials, those of a search.
     """
-    groups = groupby(_tried(records), key=lambda tried: _table(tried.trial))
-    return [_section(list(group)) for _, group in groups]
+    return [_section(tried) for tried in _grouped(_tried(records), _table)]
 
 
 def _tried(records: Sequence[Record]) -> list[Tried]:
@@ -70,13 +69,20 @@ def _tried(records: Sequence[Record]) -> list[Tried]:
     return list(map(Tried, by_settings.values()))
 
 
+def _grouped(tried: Iterable[Tried], key: Callable[[Trial], Any]) -> list[list[Tried]]:
+    """What is alike, wherever it stands, in the order of first appearance."""
+    groups: dict[Any, list[Tried]] = {}
+    for one in tried:
+        groups.setdefault(key(one.trial), []).append(one)
+    return list(groups.values())
+
+
 def _section(tried: list[Tried]) -> Section:
     first = tried[0].trial
     metric = parse_metric(first.training.select).label
     none = {_cell(t.trial): t.value for t in tried if t.trial.method == "none" and t.values}
     blocks = []
-    for _, group in groupby(tried, key=lambda t: _method(t.trial)):
-        settings = list(group)
+    for settings in _grouped(tried, _method):
         best = max(settings, key=lambda t: t.value)
         blocks.append([_cells(t, none.get(_cell(t.trial)), t is best) for t in settings])
     return Section(

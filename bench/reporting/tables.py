@@ -357,8 +357,8 @@ def _latency(row: Row, rows: list[Row]) -> str:
     seen = [
         other.latency["ms_p50"]
         for other in rows
-        if (other.cell, other.parameters.get("inference"))
-        == (row.cell, row.parameters.get("inference"))
+        if (other.cell, other.machine, other.parameters.get("inference"))
+        == (row.cell, row.machine, row.parameters.get("inference"))
         and "ms_p50" in other.latency
     ]
     return f"{min(seen):.2f} ms" if seen else MISSING

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _NO_PLACE = {
-    "head": "fused the input side only, which leaves the student with an untied head",
+    "head": "left the student with a scoring table beside its item table",
     "prompts": "left the student with prompts, which it reads before every history",
 }
 """Tensors of a student that RecBole's model does not have, and how they came about."""

@@ -196,8 +196,8 @@ class RecBoleStudent(nn.Module):
     def export_state(self) -> dict[str, Tensor]:
         """The folded student under RecBole's own parameter names.
 
-        A student whose head was untied by an input-side fusion has one more tensor, `head`; one
-        that reads prompts has `prompts` [k, d].
+        A student that scores by another table than it reads has one more tensor, `head`; one that
+        reads prompts has `prompts` [k, d].
         """
         state = dict(self.model.state_dict())
         if self.prompts is not None:

@@ -245,6 +245,11 @@ class _Step:
                     f"{type(self.method).__name__}.loss must return a dict of terms by name, and "
                     f"returned a {type(found).__name__}"
                 )
+            if taken := found.keys() & (terms.keys() | {"loss"}):
+                raise ConfigError(
+                    f"{type(self.method).__name__}.loss has a term '{sorted(taken)[0]}', and so "
+                    "has the suite: give it another name"
+                )
             terms |= found
         return terms
 
@@ -280,6 +285,8 @@ def _epoch(step: _Step) -> tuple[dict[str, float], int]:
             # Summed on the device: the host waits once an epoch, not once a step.
             sums[name] = sums.get(name, 0) + value
         steps += 1
+    if steps == 0:
+        raise ConfigError("a stage of the method has no rows to train on (see its `stages`)")
     means = {name: float(total) / steps for name, total in sums.items()}
     broken = [name for name, mean in means.items() if not math.isfinite(mean)]
     if broken:

@@ -154,6 +154,8 @@ def test_a_plug_in_method_is_listed_and_runs(tiny: Workspace, tmp_path: Path) ->
     [
         ("wrong-name", "return {'t': batch.rows}", "no attribute 'rows' (wrong_name.py:"),
         ("wrong-sum", "return output.hidden.sum()", "must return a dict of terms by name, and"),
+        ("wrong-term", "return {'base': output.hidden.sum()}", "has a term 'base', and so "),
+        ("wrong-total", "return {'loss': output.hidden.sum()}", "has a term 'loss', and so "),
         (
             "wrong-owner",
             "return {}\n\n    def attach(self, student, knowledge):\n        self.kept = student",

@@ -234,3 +234,12 @@ def test_a_search_takes_a_method_once_per_setting_on_top_of_all_that_is_configur
     ]
     assert [t.overrides for t in found[2:]] == [{"method.weight": 0.1}, {"method.weight": 1.0}]
     assert len(resolve(Selection(**axes), workspace).trials) == 3  # a run does not search
+
+    both = Selection(**axes, overrides=["method.weight=7"])
+    with pytest.raises(ConfigError, match=r"method\.weight: is what is searched of ranking-only"):
+        resolve(both, workspace, search=True)
+
+
+def test_another_protocol_is_no_part_of_one(workspace: Workspace) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'protocol\.name'"):
+        trials(workspace, overrides=["protocol.name=timepoint"])

@@ -86,6 +86,20 @@ def test_other_machines_are_not_compared(bench, what):
     assert row_of(bench, "elsewhere").time_vs_none == {}
 
 
+def test_times_of_two_machines_are_no_mean(bench):
+    gpu = LAPTOP | {"device": "cuda", "device_name": "H100"}
+    for seed, where, seconds, latency in ((0, LAPTOP, 900.0, 8.0), (1, gpu, 10.0, 0.5)):
+        told = {"seconds": seconds, "latency": {"ms_p50": latency}}
+        done(bench, "none", seeds=[seed], environment=where, **told)
+    done(bench, "none", seconds=12.0, seeds=[2], environment=gpu, latency={"ms_p50": 0.5})
+    done(bench, "hint", seconds=900.0, seeds=[0], environment=LAPTOP, latency={"ms_p50": 9.0})
+    row = row_of(bench, "none")
+    assert "H100" in row.machine
+    assert (row.train_seconds.mean, row.latency["ms_p50"]) == (11.0, 0.5)
+    line = next(line for line in reversed(render(bench.store).splitlines()) if "| hint " in line)
+    assert "9.00 ms" in line
+
+
 def test_another_cell_or_objective_is_not_compared(bench):
     done(bench, "none", seconds=10.0, objective="bce")
     done(bench, "none", seconds=10.0, learning_rate=0.01)

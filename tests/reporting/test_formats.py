@@ -148,10 +148,15 @@ def test_an_empty_folder_is_no_error(bench):
         assert report(bench, "--format", name).exit_code == 0
 
 
-def test_filters_that_match_nothing_say_what_there_is(filled):
-    result = report(filled, "--dataset", "gmae")
-    assert result.exit_code == 0
-    assert "toy" in result.stdout and "dllm2rec" in result.stdout
+@pytest.mark.parametrize(
+    ("option", "name", "meant"),
+    [("--dataset", "tyo", "toy"), ("--method", "dllm2rce", "dllm2rec")],
+)
+def test_a_filter_that_matches_no_record_is_refused_in_every_format(filled, option, name, meant):
+    for form in FORMATS.names():
+        result = report(filled, option, name, "--format", form)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"'{name}'. Did you mean '{meant}'?" in result.stderr
 
 
 def test_a_method_is_shown_with_the_references(filled):

@@ -51,6 +51,22 @@ def test_the_best_on_validation_is_marked_whatever_test_says(tmp_path: Path) -> 
     assert [row[7] for row in rows] == [MISSING, *gains]
 
 
+def test_each_teacher_has_a_best_setting_of_its_own(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    records = [
+        record(bench, weight, valid=valid, test=1, teacher=teacher)
+        for weight, ranks in (
+            (0.1, (2, 5)),
+            (1.0, (3, 4)),
+        )  # as a grid has them, setting by setting
+        for teacher, valid in zip(("text", "learn"), ranks, strict=True)
+    ]
+    assert [(row[3], row[4]) for row in cells(records) if row[-1]] == [
+        ("text", "weight=0.1"),
+        ("learn", "weight=1.0"),
+    ]
+
+
 def test_seeds_of_one_setting_are_averaged_and_a_failure_wins_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     lost = bench.trial("hint", 0, method_settings={"weight": 9.0})
