@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ from bench.paths import SHIPPED
 from bench.source import code_digest, tree_of
 
 T = TypeVar("T")
+
+SIGNALS = ("embeddings", "rankings", "confidence", "truth-distance", "trajectories")
+"""What a teacher can offer and a method need."""
+
+NAME = r"[a-z0-9][a-z0-9_-]*"
+"""Of a method; `:` parts it from a variant."""
 
 _logger = logging.getLogger(__name__)
 
@@ -92,12 +99,24 @@ class MethodEntry:
         return code_digest(self.path)
 
     def load(self) -> Any:
-        """The method's class (imports torch)."""
+        """The method's class (imports torch).
+
+        Raises:
+            ConfigError: the class is no `methods.base.Method`.
+        """
         if self.module is None:
             _import_plugin(self.path)
         else:
             importlib.import_module(self.module)
-        return _LOADED[self.name]
+        from methods.base import Method
+
+        loaded = _LOADED[self.name]
+        if not issubclass(loaded, Method):
+            raise ConfigError(
+                f"method '{self.name}' ({self.path}): class {loaded.__name__} is no "
+                "methods.base.Method; derive it from that"
+            )
+        return loaded
 
 
 @dataclass
@@ -220,7 +239,7 @@ def _registration(call: ast.Call, path: Path) -> tuple[str, frozenset[str]]:
     """Name and needs of `register_method(...)`.
 
     Raises:
-        ConfigError: they are not literals.
+        ConfigError: they are not literals, or no names of this kind.
     """
     where = f"{path}: line {call.lineno}: register_method"
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -230,12 +249,17 @@ def _registration(call: ast.Call, path: Path) -> tuple[str, frozenset[str]]:
             f'{where} is read without being run: write register_method("name") or '
             'register_method("name", needs={...}), the name as a literal text'
         )
+    if not re.fullmatch(NAME, name):
+        raise ConfigError(f"{where}: '{name}' is no name: write it in kebab-case, as in my-method")
     needs = _literal(keywords["needs"]) if "needs" in keywords else set()
     if not isinstance(needs, set | list | tuple) or not all(isinstance(n, str) for n in needs):
         raise ConfigError(
             f"{where} is read without being run: write needs as a literal set of names, such as "
             'needs={"rankings"}'
         )
+    for need in needs:
+        if need not in SIGNALS:
+            raise UnknownNameError("signal", need, SIGNALS, f"{where} needs")
     return name, frozenset(needs)
 
 

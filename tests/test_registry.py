@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -11,6 +12,8 @@ from bench import registry, source
 from bench.errors import ConfigError
 from bench.paths import SHIPPED
 from bench.registry import MethodRegistry
+from bench.teachers.config import SIGNALS as OFFERED
+from bench.teachers.manifest import Signal
 
 GOOD = '@register_method("good", needs={"rankings"})\nclass Good(Method):\n    """Good."""\n'
 
@@ -22,6 +25,11 @@ BAD = {
     "computed needs": ("@register_method('x', needs=set(N))\nclass A: ...\n", "line 1: .*needs"),
     "text as needs": ("@register_method('x', needs='rankings')\nclass A: ...\n", "line 1: .*needs"),
     "nested needs": ("@register_method('x', needs={[]})\nclass A: ...\n", "line 1: .*needs"),
+    "signal": (
+        "@register_method('x', needs={'ranking'})\nclass A: ...\n",
+        "line 1: .*unknown signal 'ranking'. Did you mean 'rankings'",
+    ),
+    "colon in the name": ("@register_method('a:b')\nclass A: ...\n", "line 1: .*kebab-case"),
     "no Python": ("x = 1\nclass A(:\n", "line 2: "),
     "not UTF-8": (b"# caf\xe9\n", "cannot be read as UTF-8 Python"),
     "null byte": (b"x = '\0'\n", ""),
@@ -158,8 +166,8 @@ def test_what_lies_outside_of_packages_is_not(tmp_path: Path) -> None:
 def test_a_plug_in_that_fails_says_why_every_time(tmp_path: Path) -> None:
     path = write(
         tmp_path / "mine.py",
-        "from bench.registry import register_method\n"
-        '@register_method("fails-when-run")\nclass Mine: ...\n1 / 0\n',
+        "from bench.registry import register_method\nfrom methods.base import Method\n"
+        '@register_method("fails-when-run")\nclass Mine(Method): ...\n1 / 0\n',
     )
     (entry,) = MethodRegistry().add_plugin(path)
     for _ in range(2):
@@ -167,6 +175,19 @@ def test_a_plug_in_that_fails_says_why_every_time(tmp_path: Path) -> None:
             entry.load()
     write(path, path.read_text().replace("1 / 0\n", ""))
     assert entry.load().__name__ == "Mine"
+
+
+def test_a_class_that_is_no_method_is_refused(tmp_path: Path) -> None:
+    text = 'from bench.registry import register_method\n@register_method("odd")\nclass Odd: ...\n'
+    path = write(tmp_path / "odd.py", text)
+    (entry,) = MethodRegistry().add_plugin(path)
+    with pytest.raises(ConfigError, match=r"'odd'.*class Odd is no methods\.base\.Method"):
+        entry.load()
+
+
+def test_methods_can_need_what_teachers_can_offer() -> None:
+    assert get_args(Signal) == registry.SIGNALS
+    assert set().union(*OFFERED.values()) == set(registry.SIGNALS)
 
 
 def test_one_name_for_two_classes_of_a_file_is_refused(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def info(asked: Asked, form: str) -> None:
     help="How PATH holds interactions.  [dllm2rec for such a folder, else table]",
 )
 @click.option("--file-order", is_flag=True, help="Rows stand in the order of time.")
+@click.option("--force", is_flag=True, help="Replace other interactions that are there.")
 def import_(
     dataset: str,
     path: Path,
@@ -59,6 +60,7 @@ def import_(
     columns: tuple[str, ...],
     layout: str | None,
     file_order: bool,
+    force: bool,
 ) -> None:
     """Make what lies at PATH the interactions of DATASET.
 
@@ -79,7 +81,7 @@ def import_(
     tables = importing.tables_at(path, items, columns, layout=layout, file_order=file_order)
     data = importing.read(tables)
     configured = dataset in layers.names("datasets", workspace)
-    importing.store(dataset, data, workspace, progress, configured=configured)
+    importing.store(dataset, data, workspace, progress, configured=configured, force=force)
     _describe(Asked(dataset, None, ()))
 
 

@@ -101,7 +101,7 @@ def _recbole() -> Finding:
         )
     except Exception as error:
         return Finding("recbole", False, f"cannot be used: {error}", fix)
-    return Finding("recbole", True, f"works, {len(properties.model_names())} sequential models")
+    return Finding("recbole", True, f"works, students: {', '.join(properties.STUDENTS)}")
 
 
 def _encoder() -> Finding:
@@ -167,15 +167,20 @@ def _datasets(prepared: dict[str, str], others: list[str]) -> Iterator[Finding]:
 
 def _teachers(workspace: Workspace, prepared: dict[str, str]) -> Iterator[Finding]:
     from bench import layers
+    from bench.teachers.config import LANGUAGE_MODELS, SYNTHETIC_ONLY, read_teacher
     from bench.teachers.manifest import read_manifest, teacher_folder
 
+    kinds = {
+        name: read_teacher(name, workspace).kind for name in layers.names("teachers", workspace)
+    }
     for dataset, slug in prepared.items():
         missing = []
-        for teacher in layers.names("teachers", workspace):
+        for teacher, kind in kinds.items():
             folder = teacher_folder(workspace, dataset, teacher, slug, slug)
             what = f"teacher {teacher} of {dataset}"
             if not folder.is_dir():
-                missing.append(teacher)
+                made_when_named = kind in LANGUAGE_MODELS | SYNTHETIC_ONLY
+                missing += [] if made_when_named else [teacher]
                 continue
             try:
                 yield Finding(what, True, ", ".join(read_manifest(folder).signals))

@@ -31,7 +31,7 @@ class Execution:
         device: `auto` or a device's name.
         jobs: trials at once.
         threads: of each trial; None is an equal share.
-        results: folder of the records; None is the command's own.
+        results: folder of the records; None is the workspace's.
         retry_failed: run trials again whose record is a failure.
         dry_run: show the trials and run nothing.
     """
@@ -47,7 +47,7 @@ class Execution:
         self,
         grid: Grid,
         workspace: Workspace,
-        folder: Path,
+        part: str,
         report: Callable[[ResultStore, list[Record]], str],
     ) -> None:
         """Run what is missing of a grid and print the report of its records, or show its trials.
@@ -55,19 +55,21 @@ class Execution:
         Args:
             grid: what to run.
             workspace: where data and teachers are and go.
-            folder: where records are and go unless the command line says otherwise.
+            part: of the folder of the records, the one that these are for; "" is the whole.
             report: the text to print of the store and the grid's records, if there are any.
 
         Raises:
             Exit: code 1 if a trial failed; each has a line on stderr.
         """
         from bench.execution.grid import run_grid
+        from bench.results.record import now
         from bench.results.store import ResultStore
 
-        store = ResultStore(self.results or folder)
+        store = ResultStore((self.results or workspace.results) / part)
         if self.dry_run:
             _show(grid, store, workspace)
             return
+        started = now()
         records = run_grid(
             grid,
             store,
@@ -80,17 +82,24 @@ class Execution:
         )
         if records:
             click.echo(report(store, records))
-        _tell_failures(records, store)
+        _tell_failures(records, store, started)
 
 
-def _tell_failures(records: list[Record], store: ResultStore) -> None:
+def _tell_failures(records: list[Record], store: ResultStore, started: str) -> None:
     failures = [record for record in records if not record.is_done]
     for record in failures:
         last = (record.error or "").strip().splitlines()[-1]
         label = record.trial.label if record.trial else record.key
         click.echo(f"{label}: {record.status}: {last} ({store.folder / record.key})", err=True)
+    older = sum(record.created < started for record in failures)
     if failures:
         click.echo(f"{len(failures)} of {len(records)} trials failed", err=True)
+        if older:
+            click.echo(
+                f"{older} of them failed in an earlier run and did not run again: "
+                "--retry-failed runs them",
+                err=True,
+            )
         raise click.exceptions.Exit(FAILED)
 
 

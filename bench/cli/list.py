@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,21 @@ def _students(workspace: Workspace) -> list[Entry]:
 def _teachers(workspace: Workspace) -> list[Entry]:
     from bench import layers
     from bench.teachers.config import read_teacher
+    from bench.teachers.manifest import teachers_in
 
     files = {name: read_teacher(name, workspace) for name in layers.names("teachers", workspace)}
-    return [
+    configured = [
         {"name": name, "summary": file.summary, "kind": file.kind} for name, file in files.items()
+    ]
+    imported: dict[str, list[str]] = defaultdict(list)
+    for folder in sorted(path for path in workspace.tocf.glob("*") if path.is_dir()):
+        for name in teachers_in(folder):
+            # One of other rows than the dataset's own has their protocol behind a dot.
+            if name.partition(".")[0] not in files:
+                imported[name].append(folder.name)
+    return configured + [
+        {"name": name, "summary": f"of {', '.join(datasets)}", "kind": "imported"}
+        for name, datasets in sorted(imported.items())
     ]
 
 
@@ -100,9 +112,10 @@ def _results(folder: Path) -> list[Entry]:
     from bench.results.store import ResultStore
 
     entries = []
-    for record in ResultStore(folder).records():
+    for record in sorted(ResultStore(folder).records(), key=lambda record: record.created):
         if record.trial is not None:
-            label = record.trial.label
+            changes = (f"{key}={value}" for key, value in sorted(record.trial.overrides.items()))
+            label = " ".join([record.trial.label, record.trial.protocol, *changes])
         else:
             assert record.reference is not None  # noqa: S101 - a record has one of the two
             label = f"{record.reference.dataset} {record.reference.name}"

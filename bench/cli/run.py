@@ -30,6 +30,6 @@ def command(selection: Selection, execution: Execution) -> None:
     execution.carry_out(
         resolve(selection, workspace),
         workspace,
-        workspace.results,
+        "",
         lambda store, records: render(store, keys=[record.key for record in records]),
     )

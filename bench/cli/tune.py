@@ -38,6 +38,6 @@ def command(selection: Selection, execution: Execution) -> None:
     execution.carry_out(
         resolve(selection, workspace, search=True),
         workspace,
-        workspace.results / SEARCH,
+        SEARCH,
         lambda _, records: written(searched(records)),
     )

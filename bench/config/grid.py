@@ -282,7 +282,13 @@ class _Resolver:
         for name in self.chosen:
             folder = self.folder(name, source)
             if name not in self.configured and not folder.is_dir():
-                known = {*self.configured, *teachers_in(folder.parent)}
+                there = teachers_in(self.workspace.tocf / source.name)
+                if any(other.partition(".")[0] == name for other in there):
+                    raise ConfigError(
+                        f"teacher '{name}' of {source.name} was not made for the rows of "
+                        f"{source.protocol.slug}: build or import it for them (--protocol)"
+                    )
+                known = {*self.configured, *there}
                 raise UnknownNameError("teacher", name, known, f"dataset {source.name}")
 
     def folder(self, teacher: str, source: DataSource) -> Path:

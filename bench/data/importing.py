@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import interactions
-from bench.data.config import DATASET_FILE, DatasetConfig, ProtocolConfig, ProtocolName
+from bench.data import filters, interactions
+from bench.data.config import (
+    DATASET_FILE,
+    DatasetConfig,
+    ProtocolConfig,
+    ProtocolName,
+    dataset_config,
+)
 from bench.data.dllm2rec import is_dllm2rec, read_dllm2rec
 from bench.data.events import Events
-from bench.data.files import dataset_locked, write_json
+from bench.data.files import dataset_locked, read_json, write_json
 from bench.data.interactions import HISTORY, SPLITS, Interactions
+from bench.data.protocols import targets_of
 from bench.data.sequences import read_sequences
 from bench.data.tables import (
     COLUMNS,
@@ -215,9 +222,17 @@ LAYOUTS: Mapping[str, Callable[[Tables], Events]] = {
 
 
 def store(
-    name: str, data: Interactions, workspace: Workspace, progress: Progress, *, configured: bool
+    name: str,
+    data: Interactions,
+    workspace: Workspace,
+    progress: Progress,
+    *,
+    configured: bool,
+    force: bool = False,
 ) -> None:
     """Make `data` the source of the dataset `name`, whole or not at all.
+
+    What cannot be split by the dataset's own protocol is refused before anything is replaced.
 
     Args:
         name: lower-case letters, digits, `.`, `_` and `-`.
@@ -225,9 +240,11 @@ def store(
         workspace: where datasets are kept.
         progress: takes one line of text if another process is at the dataset.
         configured: whether a YAML configures the dataset; else a configuration is stored beside.
+        force: replace other interactions that are there.
 
     Raises:
-        DataError: a name that is no folder name.
+        DataError: a name that is no folder name, other interactions are there, or the protocol
+            leaves nothing to train or test on.
         ConfigError: the folder of the dataset cannot be written to.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
@@ -235,11 +252,27 @@ def store(
             f"'{name}' cannot be the name of a dataset: use lower-case letters, digits, '.', '_' "
             "and '-', such as my-shop"
         )
+    config = dataset_config(name, workspace) if configured else generated_config(data)
+    targets_of(filters.apply(data, config.filters), config.protocol)
     home = workspace.datasets / name
-    with dataset_locked(home, progress), replaced(home / "source") as folder:
-        interactions.save(data, folder)
-        if not configured:
-            write_json(folder / DATASET_FILE, generated_config(data).model_dump())
+    with dataset_locked(home, progress):
+        _refuse_to_replace(name, data, home / "source", force)
+        with replaced(home / "source") as folder:
+            interactions.save(data, folder)
+            if not configured:
+                write_json(folder / DATASET_FILE, config.model_dump())
+
+
+def _refuse_to_replace(name: str, data: Interactions, source: Path, force: bool) -> None:
+    about = source / interactions.SOURCE_FILE
+    if force or not about.is_file():
+        return
+    there = read_json(about)
+    if there["fingerprint"] != data.fingerprint and there.get("order") == interactions.ORDER:
+        raise DataError(
+            f"dataset '{name}' has other interactions already ({there['origin']}, in {source}): "
+            "give --force to replace them, or import under another name"
+        )
 
 
 def generated_config(data: Interactions) -> DatasetConfig:

@@ -168,6 +168,10 @@ def parse_times(values: pd.Series, path: Path) -> NDArray[np.int64]:
         if numbers.dtype.kind == "f":
             numbers = np.round(numbers * 1e6)
         return numbers.astype(np.int64)
+    if not dates.all():
+        # Of two kinds the rarer one is the mistake.
+        rare = dates if dates.mean() < 1 / 2 else ~dates
+        raise _unreadable(values, rare, "a time like those of the other rows", path)
     times = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601")
     bad = times.isna().to_numpy()
     if bad.any():

@@ -7,6 +7,7 @@ import time
 from bench.config.grid import Grid
 from bench.execution import preflight, reference_rows
 from bench.execution.devices import Jobs, divide, set_up
+from bench.execution.fitting import without_misfits
 from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Runner, Task
 from bench.execution.workers import run_in_workers
@@ -94,9 +95,13 @@ def runnable(
     *,
     retry_failed: bool = False,
 ) -> Grid:
-    """The grid without what cannot be; a finished grid as it is (which needs no torch)."""
+    """The grid without what cannot be; a finished grid as it is (which needs no torch).
+
+    Raises:
+        ConfigError: nothing of it can be.
+    """
     if any(_is_missing(trial, store, retry_failed) for trial in identify(grid, workspace)):
-        return preflight.without_misfits(grid, progress)
+        return without_misfits(grid, workspace, progress)
     return grid
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bench.errors import ArtifactError, ConfigError
+from bench.errors import ConfigError
+from bench.execution.fitting import unprompted, untaught
 from bench.execution.inputs import Inputs, teacher_of
 from bench.execution.method import load_method, method_config
-from bench.paths import Workspace
 from bench.plan import Trial
 from bench.students import properties
-from bench.teachers.manifest import TeacherManifest, read_manifest, teachers_in
 
 if TYPE_CHECKING:
-    from bench.config.grid import Grid
-    from bench.progress import Progress
     from bench.students.recbole import RecBoleStudent
 
 
@@ -36,22 +30,8 @@ def check_settings(trials: Iterable[Trial]) -> None:
             _refuse_precision(trial, _build_student(trial))
         _refuse_training(trial)
         method_config(trial, load_method(trial))
-        if misfit := _misfit(trial):
+        if misfit := unprompted(trial):
             raise ConfigError(misfit)
-
-
-def without_misfits(grid: Grid, progress: Progress) -> Grid:
-    """A grid without the trials whose student cannot do what their method asks, which are told.
-
-    Where none is left the grid stays as it is, for `check_settings` to refuse.
-    """
-    judged = [(trial, _misfit(trial)) for trial in grid.trials]
-    fitting = [trial for trial, misfit in judged if misfit is None]
-    if not fitting:
-        return grid
-    for misfit in dict.fromkeys(misfit for _, misfit in judged if misfit):
-        progress(f"left out: {misfit}")
-    return dataclasses.replace(grid, trials=fitting)
 
 
 def check_device(trials: Iterable[Trial], device: str) -> None:
@@ -87,10 +67,8 @@ def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
         name = teacher_of(trial)
         if name is None:
             continue
-        manifest, method = inputs.manifest(name), load_method(trial)
-        missing = method.signals(method_config(trial, method)) - set(manifest.signals)
-        if missing:
-            raise ConfigError(_missing_signals(trial, missing, manifest, inputs.workspace))
+        if misfit := untaught(trial, set(inputs.manifest(name).signals), inputs.workspace):
+            raise ConfigError(misfit)
         if name not in checked:
             checked.add(name)
             inputs.knowledge(name)
@@ -144,39 +122,3 @@ def _refuse_training(trial: Trial) -> None:
             f"training.checkpointing: student model {model} reads items alone; {able} read "
             "vectors, which are looked up once and then encoded part by part"
         )
-
-
-def _misfit(trial: Trial) -> str | None:
-    """What the method of a trial asks that its student cannot do, if anything."""
-    from bench.students import prompted
-
-    method, model = load_method(trial), trial.student_config.model
-    if model in prompted.READERS or not method.prompt_length(method_config(trial, method)):
-        return None
-    return (
-        f"method '{trial.method}' puts prompts before histories; student model {model} takes "
-        f"none, {', '.join(prompted.READERS)} do"
-    )
-
-
-def _missing_signals(
-    trial: Trial, missing: frozenset[str], manifest: TeacherManifest, workspace: Workspace
-) -> str:
-    offering = [
-        name
-        for name, signals in _built_teachers(workspace.tocf / trial.dataset)
-        if missing <= signals
-    ]
-    return (
-        f"{trial.label}: teacher '{trial.teacher}' does not offer {', '.join(sorted(missing))} "
-        f"(it offers {', '.join(sorted(manifest.signals))}). "
-        f"Built teachers of {trial.dataset} that do: {', '.join(sorted(offering)) or 'none'} "
-        "(`bench list teachers` has those that can be built)"
-    )
-
-
-def _built_teachers(folder: Path) -> Iterator[tuple[str, set[str]]]:
-    for name in teachers_in(folder):
-        # A teacher that is broken is no offer; it is refused when it is asked for.
-        with contextlib.suppress(ArtifactError):
-            yield name, set(read_manifest(folder / name).signals)

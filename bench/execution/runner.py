@@ -100,7 +100,8 @@ class Runner:
         try:
             outcome = self._train(trial)
             record = finished(trial, outcome, self.environment)
-            said = f"test ndcg@20 {record.metrics['test']['ndcg@20']:.4f}"
+            select = trial.training.select
+            said = f"done, validation {select} {record.metrics['valid'][select]:.4f}"
         except Exception as error:
             outcome, curve = None, error.curve if isinstance(error, Diverged) else []
             status, text = _failure(error)

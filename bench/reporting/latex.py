@@ -32,12 +32,13 @@ def latex(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
 
 def _environment(section: Section, table: Table) -> str:
     head = f"{section.title}. {table.caption or section.intro}".rstrip(".")
-    failed = [f"Failed: {line}." for line in section.failures] if not table.caption else []
-    caption = " ".join([f"{head}.", *table.notes, *failed])
+    failed = [f"% failed: {' '.join(line.split())}" for line in section.failures]
+    caption = " ".join([f"{head}.", *table.notes])
     columns = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
     body = "\n\\midrule\n".join("\n".join(_line(row) for row in block) for block in table.blocks)
     return "\n".join(
         [
+            *(failed if not table.caption else []),
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escaped(caption)}}}",

@@ -250,7 +250,7 @@ def _price(rows: list[Row], metric: Metric) -> Table:
         columns=[*_OF_THE_ROW, "Gap closed", "Epochs", "Training", "Parameters", "Latency"],
         text_columns=len(_OF_THE_ROW),
         blocks=_blocks(
-            [row for row in rows if row.kind == "trial"],
+            [row for row in rows if row.kind == "trial" and row.seeds],
             lambda row: [
                 percent(row.gap_closed.get(str(metric))),
                 _epochs(row),

@@ -58,6 +58,11 @@ class Outcome:
     teacher: dict[str, int] = field(default_factory=dict)
 
 
+def now() -> str:
+    """This moment, UTC, in ISO 8601: later moments sort after it."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+
+
 class Record(BaseModel):
     """One trial or reference row as `record.json` keeps it.
 
@@ -86,7 +91,7 @@ class Record(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     teacher: dict[str, int] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
-    created: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat())
+    created: str = Field(default_factory=now)
 
     @model_validator(mode="after")
     def _subject_fits(self) -> Record:

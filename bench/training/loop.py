@@ -250,6 +250,13 @@ class _Step:
                     f"{type(self.method).__name__}.loss has a term '{sorted(taken)[0]}', and so "
                     "has the suite: give it another name"
                 )
+            for name, term in found.items():
+                if not isinstance(term, Tensor) or term.dim() > 0:
+                    kind = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
+                    raise ConfigError(
+                        f"{type(self.method).__name__}.loss: term '{name}' must be a tensor of one "
+                        f"number, such as `(...).mean()`, and is {kind}"
+                    )
             terms |= found
         return terms
 

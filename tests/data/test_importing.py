@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -113,7 +114,8 @@ BAD_LOGS = {
     "no time": (LOG + "a\tx\tyesterday\n", "row 16: 'yesterday' is not a number"),
     "missing time": (LOG + "a\tx\t\n", "row 16: '' is not a number"),
     "infinite time": (LOG + "a\tx\tinf\n", "row 16: 'inf' is not a number"),
-    "half a date": (LOG + "a\tx\t2020-13-45\n", "is not an ISO 8601 time"),
+    "half a date": ("user\titem\ttime\na\tx\t2020-13-45\n", "is not an ISO 8601 time"),
+    "one date": (LOG + "a\tx\t2020-01-01\n", "row 16: '2020-01-01' is not a time like .*1 such"),
     "split label": (
         "user\titem\ttime\tsplit\na\tx\t1\ttrain\na\ty\t2\ttrian\n",
         "unknown split labels: 'trian'.*Allowed: train, valid, test, history",
@@ -332,12 +334,27 @@ def test_another_import_outdates_the_rows(tmp_path):
     before = store.fingerprint("my-shop", slug, workspace)
     log = LOG + "a\tz\t9\n"
     data = read(write(folder, log))
-    importing.store("my-shop", data, workspace, lambda line: None, configured=False)
+    with pytest.raises(DataError, match=r"other interactions already.*give --force"):
+        importing.store("my-shop", data, workspace, lambda line: None, configured=False)
+    assert store.fingerprint("my-shop", slug, workspace) == before
+    importing.store("my-shop", data, workspace, lambda line: None, configured=False, force=True)
     assert store.fingerprint("my-shop", slug, workspace) is None
     with pytest.raises(DataError, match="bench data prepare my-shop"):
         store.load("my-shop", slug, workspace)
     bench_data("prepare", "my-shop")
     assert store.fingerprint("my-shop", slug, workspace) not in (None, before)
+
+
+def test_what_cannot_be_split_replaces_nothing(tmp_path):
+    bench_data("import", "my-shop", write(tmp_path / "files"))
+    workspace = Workspace.current()
+    before = json.loads((workspace.datasets / "my-shop/source/source.json").read_text())
+    few = read(write(tmp_path / "few", "user\titem\ttime\na\tx\t1\na\ty\t2\n"))
+    for name in ("my-shop", "new"):
+        with pytest.raises(DataError, match="leaves no"):
+            importing.store(name, few, workspace, lambda line: None, configured=False, force=True)
+    assert json.loads((workspace.datasets / "my-shop/source/source.json").read_text()) == before
+    assert not (workspace.datasets / "new").exists()
 
 
 def test_games_have_the_published_split(games):

@@ -143,7 +143,7 @@ def test_changed_data_are_new_trials(tiny: Workspace) -> None:
     table = tiny.home / "interactions.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-8]) + "\n")
     data = importing.read(importing.Tables(table, None))
-    importing.store("tiny", data, tiny, lambda line: None, configured=False)
+    importing.store("tiny", data, tiny, lambda line: None, configured=False, force=True)
     (after,) = run(grid_of(tiny, "none"), tiny)
     assert after.key != before.key
     assert ResultStore(tiny.results).get(before.key) == before

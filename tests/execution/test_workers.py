@@ -125,7 +125,7 @@ def test_a_killed_worker_loses_its_trial_alone(tiny: Workspace, tmp_path: Path) 
     assert lost.status == "lost-worker"
     assert lost.error is not None and "SIGKILL" in lost.error
     assert f"{lost.trial.label}: lost-worker: " in run.stderr
-    assert len(folders(store)) == 5
+    assert len(folders(store)) == 6
     assert claims(store) == []
 
     again = CliRunner().invoke(main, [*arguments, "--seeds", "0-1", "--retry-failed"])
@@ -154,7 +154,7 @@ def test_a_full_disk_stops_all_workers_with_a_clear_message(
     with pytest.raises(BenchError, match=f"results folder {tiny.results} cannot be written"):
         run_grid(grid, store, tiny, device="cpu", threads=1, jobs=2, progress=lambda line: None)
     assert multiprocessing.active_children() == []
-    assert [record.kind for record in store.records()] == ["reference"]
+    assert [record.kind for record in store.records()] == ["reference"] * 2
     assert claims(store) == []
 
 
@@ -234,7 +234,7 @@ def test_no_worker_outlives_its_run(tiny: Workspace, tmp_path: Path, how: str) -
         time.sleep(0.05)
     store = ResultStore(tiny.results)
     assert len(list(pids.iterdir())) == 2
-    assert [record.kind for record in store.records()] == ["reference"]
+    assert [record.kind for record in store.records()] == ["reference"] * 2
     assert len(folders(store)) == 1
     assert claims(store) == []
 

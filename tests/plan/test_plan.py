@@ -183,16 +183,18 @@ def test_identify_fills_in_what_is_known() -> None:
     assert plain.teacher_fingerprint is None
 
 
-def test_references_are_popularity_and_the_teachers_of_each_cell() -> None:
+def test_references_are_counts_and_the_teachers_of_each_cell() -> None:
     trials = [make(seed=seed, student=student) for seed in (0, 1) for student in ("a", "b")]
     trials += [make(dataset="other", teacher=None, teacher_fingerprint=None)]
     found = plan.references(trials)
     assert [(row.dataset, row.name) for row in found] == [
         ("game", "popularity"),
+        ("game", "item-knn"),
         ("game", "teacher:text"),
         ("other", "popularity"),
+        ("other", "item-knn"),
     ]
-    assert len({row.key for row in found}) == 3
+    assert len({row.key for row in found}) == len(found)
 
 
 def test_a_rebuilt_teacher_is_another_reference() -> None:

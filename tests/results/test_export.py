@@ -17,8 +17,12 @@ from bench.results.export import export_checkpoint
 from bench.results.store import STUDENT, ResultStore
 
 
-@pytest.mark.parametrize("tensor", ["head", "prompts"])
-def test_a_student_that_recbole_cannot_hold_is_refused(tmp_path: Path, tensor: str) -> None:
+@pytest.mark.parametrize(
+    ("tensor", "made"), [("head", "a scoring table beside"), ("prompts", "with prompts")]
+)
+def test_a_student_that_recbole_cannot_hold_is_refused(
+    tmp_path: Path, tensor: str, made: str
+) -> None:
     (tmp_path / "key").mkdir()
     state = {"item_embedding.weight": torch.zeros(4, 2), tensor: torch.zeros(3, 2)}
     save_file(state, tmp_path / "key" / STUDENT)
@@ -26,7 +30,7 @@ def test_a_student_that_recbole_cannot_hold_is_refused(tmp_path: Path, tensor: s
     record = SimpleNamespace(key="key", trial=trial)
     store = SimpleNamespace(folder=tmp_path)
     output = tmp_path / "out.pth"
-    with pytest.raises(ConfigError, match=rf"tiny.*{tensor}.*RecBole's model has no place"):
+    with pytest.raises(ConfigError, match=rf"tiny.*{made}.*RecBole's model has no place"):
         export_checkpoint(record, store, SimpleNamespace(fingerprint="f"), output)
     assert not output.exists()
 

@@ -36,6 +36,10 @@ def locate(paths: Sequence[str]) -> dict[str, Path]:
         given = role if separator and role in ROLES else None
         path = Path(rest if given else text)
         if not path.exists():
+            if separator and given is None:
+                raise ConfigError(
+                    f"{text}: unknown role '{role}', or no such file. {known_roles()}"
+                )
             raise ConfigError(f"{path}: no such file or folder")
         if given is None and path.is_dir():
             members = [(_role(p), p) for p in sorted(path.iterdir()) if p.is_file()]

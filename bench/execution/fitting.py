@@ -1,0 +1,90 @@
+"""What a method asks that a student or a teacher cannot give: such a trial cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.config.grid import Grid, TeacherSource
+from bench.errors import ArtifactError, ConfigError
+from bench.execution.method import load_method, method_config
+from bench.paths import Workspace
+from bench.plan import Trial
+from bench.progress import Progress
+from bench.teachers.config import SIGNALS
+from bench.teachers.manifest import read_manifest, teachers_in
+
+
+def without_misfits(grid: Grid, workspace: Workspace, progress: Progress) -> Grid:
+    """A grid without the trials that cannot be, which are told (imports torch).
+
+    Raises:
+        ConfigError: none is left; says why.
+    """
+    judged = [(trial, _misfit(trial, grid, workspace)) for trial in grid.trials]
+    misfits = dict.fromkeys(misfit for _, misfit in judged if misfit)
+    fitting = [trial for trial, misfit in judged if not misfit]
+    if misfits and not fitting:
+        raise ConfigError(next(iter(misfits)))
+    for misfit in misfits:
+        progress(f"left out: {misfit}")
+    return dataclasses.replace(grid, trials=fitting)
+
+
+def unprompted(trial: Trial) -> str | None:
+    """Prompts that the method of a trial wants and its student does not take, if any."""
+    from bench.students import prompted
+
+    method, model = load_method(trial), trial.student_config.model
+    if model in prompted.READERS or not method.prompt_length(method_config(trial, method)):
+        return None
+    return (
+        f"method '{trial.method}' puts prompts before histories; student model {model} takes "
+        f"none, {', '.join(prompted.READERS)} do"
+    )
+
+
+def untaught(trial: Trial, offered: set[str], workspace: Workspace) -> str | None:
+    """Signals that the method of a trial wants and its teacher does not offer, if any."""
+    method = load_method(trial)
+    missing = method.signals(method_config(trial, method)) - offered
+    if not missing:
+        return None
+    offering = [
+        name
+        for name, signals in _built_teachers(workspace.tocf / trial.dataset)
+        if missing <= signals
+    ]
+    return (
+        f"{trial.dataset} {trial.method_name}: teacher '{trial.teacher}' does not offer "
+        f"{', '.join(sorted(missing))} (it offers {', '.join(sorted(offered))}). "
+        f"Built teachers of {trial.dataset} that do: {', '.join(sorted(offering)) or 'none'} "
+        "(`bench list teachers` has those that can be built)"
+    )
+
+
+def _misfit(trial: Trial, grid: Grid, workspace: Workspace) -> str | None:
+    misfit = unprompted(trial)
+    if misfit or trial.teacher is None:
+        return misfit
+    offered = _offered(grid.teachers[trial.dataset, trial.protocol, trial.teacher])
+    return None if offered is None else untaught(trial, offered, workspace)
+
+
+def _offered(teacher: TeacherSource) -> set[str] | None:
+    """The signals of a teacher that is there or whose kind tells; None where nobody knows."""
+    if teacher.folder.is_dir():
+        # One that is broken is refused when it is opened, with all that is wrong with it.
+        with contextlib.suppress(ArtifactError):
+            return set(read_manifest(teacher.folder).signals)
+        return None
+    signals = SIGNALS.get(teacher.config.kind) if teacher.config else None
+    return None if signals is None else set(signals)
+
+
+def _built_teachers(folder: Path) -> Iterator[tuple[str, set[str]]]:
+    for name in teachers_in(folder):
+        with contextlib.suppress(ArtifactError):
+            yield name, set(read_manifest(folder / name).signals)
