@@ -155,6 +155,8 @@ def test_a_plug_in_method_is_listed_and_runs(tiny: Workspace, tmp_path: Path) ->
         ("wrong-name", "return {'t': batch.rows}", "no attribute 'rows' (wrong_name.py:"),
         ("wrong-sum", "return output.hidden.sum()", "must return a dict of terms by name, and"),
         ("wrong-term", "return {'base': output.hidden.sum()}", "has a term 'base', and so "),
+        ("wrong-shape", "return {'t': output.hidden}", "term 't' must be a tensor of one number"),
+        ("wrong-kind", "return {'t': 0.5}", "term 't' must be a tensor of one number"),
         ("wrong-total", "return {'loss': output.hidden.sum()}", "has a term 'loss', and so "),
         (
             "wrong-owner",
@@ -195,9 +197,58 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(tiny: Workspace, tmp_pa
     kept = bench(*TINY, *arguments)
     assert kept.exit_code == 1
     assert "starts on" not in kept.stderr
+    assert "1 of them failed in an earlier run and did not run again: --retry-failed" in kept.stderr
+    assert "earlier run" not in first.stderr
     retried = bench(*TINY, *arguments, "--retry-failed")
     assert retried.exit_code == 0, retried.output
     assert retried.stderr.count("starts on") == 1
+
+
+EMBEDDINGS_ALONE = (
+    '{"name": "published", "dataset": "tiny", "signals": ["embeddings"], "id_base": 0}'
+)
+NARROW = "model: NARM\nparameters: {embedding_size: 8, hidden_size: 8}\ntraining: {max_epochs: 1}\n"
+
+
+def test_of_several_methods_those_that_cannot_be_are_left_out(
+    tiny: Workspace, tiny_teacher: Path
+) -> None:
+    (tiny_teacher / "teacher.json").write_text(EMBEDDINGS_ALONE)
+    (tiny.home / "configs/students/narrow.yaml").write_text(NARROW)
+    asked = [*TINY, "-s", "narrow", *TAUGHT, "-m", "ranking-only"]
+    asked += ["-m", "embedding-only", "-m", "delrec-reverse"]
+    left_out = [
+        "left out: tiny ranking-only: teacher 'published' does not offer confidence, rankings",
+        "left out: method 'delrec-reverse' puts prompts before histories; student model NARM",
+    ]
+    for options in (["--dry-run"], []):
+        done = bench(*asked, *options)
+        assert done.exit_code == 0, done.output
+        assert all(line in done.stderr for line in left_out)
+        assert "embedding-only" in done.stdout and "ranking-only" not in done.stdout
+    trials = [r.trial for r in ResultStore(tiny.results).records() if r.trial]
+    assert {(t.student, t.method) for t in trials} == {
+        ("tiny", "embedding-only"),
+        ("narrow", "embedding-only"),
+    }
+    for options in (["--dry-run"], []):
+        alone = bench(*TINY, *TAUGHT, "-m", "ranking-only", *options)
+        assert alone.exit_code == 2
+        assert "does not offer confidence, rankings" in alone.stderr
+
+
+def test_a_teacher_of_other_rows_is_told_as_such(tiny: Workspace, tiny_teacher: Path) -> None:
+    folder = tiny.tocf / "tiny" / "mine"
+    folder.mkdir()
+    (folder / "teacher.json").write_text(EMBEDDINGS_ALONE.replace("published", "mine"))
+    asked = [*TINY, "--teacher", "mine", "-m", "embedding-only", "--dry-run"]
+    assert bench(*asked).exit_code == 0
+    done = bench(*asked, "--protocol", "leave-one-out")
+    assert done.exit_code == 2
+    assert "teacher 'mine' of tiny was not made for the rows of leave-one-out" in done.stderr
+    listed = bench("list", "teachers", "--format", "json")
+    (entry,) = (e for e in json.loads(listed.stdout) if e["name"] == "mine")
+    assert entry == {"name": "mine", "summary": "of tiny", "kind": "imported"}
 
 
 @pytest.mark.parametrize(

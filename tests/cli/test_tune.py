@@ -41,8 +41,14 @@ def test_the_best_of_the_settings_is_the_one_with_the_best_validation(
 
 
 def test_no_leaderboard_shows_what_a_search_tried(searching: Workspace) -> None:
-    assert bench("tune", *TINY, "--method", "ranking-only").exit_code == 0
+    done = bench("tune", *TINY, "--method", "ranking-only")
+    assert done.exit_code == 0
+    assert "test" not in done.stderr and "validation ndcg@20" in done.stderr
     assert "No results yet" in bench("report").stdout
+    elsewhere = ["--results", str(searching.home / "mine")]
+    assert bench("tune", *TINY, "--method", "ranking-only", *elsewhere).exit_code == 0
+    assert "No results yet" in bench("report", *elsewhere).stdout
+    assert ResultStore(searching.home / "mine" / "search").records()
 
 
 def test_a_dry_run_shows_the_settings_and_trains_nothing(searching: Workspace) -> None:

@@ -112,6 +112,9 @@ def test_latex_escapes_and_has_equal_rows(bench):
     bench.done("a_b&c#50%", skill=0.4)
     text = render(bench.store, "latex")
     assert r"a\_b\&c\#50\%" in text
+    bench.fail("broken", seed=0)
+    failed = [line for line in render(bench.store, "latex").splitlines() if "NaN loss" in line]
+    assert [line.startswith("% failed: ") for line in failed] == [True]  # not in a caption
     for body in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.S):
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
