@@ -252,13 +252,13 @@ def _significance(
 def _corrected(rows: list[Row], metrics: Sequence[Metric]) -> list[Row]:
     """The rows with `p_holm`.
 
-    The methods of a cell are a family, and their controls another: what is run beside does not
-    change what is said of a method.
+    The methods of a cell are a family, their controls another, and what newer code has replaced a
+    third: what is run beside does not change what is said of a method.
     """
     tests = [dict(row.significance) for row in rows]
-    families: dict[tuple[str, bool], list[dict[str, Significance]]] = defaultdict(list)
+    families: dict[tuple[str, bool, bool], list[dict[str, Significance]]] = defaultdict(list)
     for row, test in zip(rows, tests, strict=True):
-        families[row.cell, row.control is None].append(test)
+        families[row.cell, row.control is None, row.current].append(test)
     for family, name in itertools.product(families.values(), map(str, metrics)):
         corrected = holm([test[name].p if name in test else None for test in family])
         for test, p in zip(family, corrected, strict=True):

@@ -77,7 +77,7 @@ def leaderboard(
             tables[row.table].append(row)
     shown: list[Row] = []
     for table in sorted(tables, key=lambda t: (t[0], t[1], t[3] != "validation", t[2])):
-        rows = tables[table]
+        rows = _newest(tables[table])
         if keys is not None and not any(_holds(row, keys) for row in rows):
             continue
         honest = tables.get((*table[:3], "validation"), [])
@@ -286,17 +286,35 @@ def _sorted(rows: list[Row], by: str) -> list[Row]:
     return sorted(rows, key=order)
 
 
+def _reads_as(row: Row) -> tuple[str | None, ...]:
+    """What a row would be told by without its tag."""
+    return (
+        row.student,
+        row.objective,
+        row.model_copy(update={"tag": None}).method_label,
+        row.teacher,
+    )
+
+
+def _newest(rows: list[Row]) -> list[Row]:
+    """The rows, of those that would read the same the newest one alone `current`."""
+    newest: dict[tuple[str | None, ...], Row] = {}
+    for row in sorted(rows, key=lambda row: (row.current, row.created)):
+        newest[_reads_as(row)] = row
+    return [
+        row.model_copy(update={"current": row.current and newest[_reads_as(row)] is row})
+        for row in rows
+    ]
+
+
 def _tagged(rows: list[Row]) -> list[Row]:
     """The rows with their tags taken off: those of today's suite that read differently without."""
-    plain = [row.model_copy(update={"tag": None}) for row in rows]
-
-    def reads_as(row: Row) -> tuple[str | None, ...]:
-        return (row.student, row.objective, row.method_label, row.teacher)
-
-    times = Counter(map(reads_as, plain))
+    times = Counter(map(_reads_as, rows))
     return [
-        untagged if not tagged.outdated and times[reads_as(untagged)] == 1 else tagged
-        for tagged, untagged in zip(rows, plain, strict=True)
+        row.model_copy(update={"tag": None})
+        if not row.outdated and times[_reads_as(row)] == 1
+        else row
+        for row in rows
     ]
 
 

@@ -83,7 +83,8 @@ class Row(_Frozen):
         time_vs_none: seconds of training divided by those of `none` of the same cell, by `epoch`
             and in `total`, over the seeds that both ran on one machine; empty where there are none.
         machine: where times and latency were measured: the one that most of its trials ran on.
-        current: whether the suite and the method's code are today's, as far as can be told.
+        current: whether the suite and the method's code are today's, as far as can be told, and no
+            newer row reads the same.
         outdated: whether another version of the suite made it, whose numbers are other ones.
         cell: identity of what methods are compared on within a table: version of the suite,
             student and training; empty for references.

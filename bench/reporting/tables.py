@@ -213,12 +213,18 @@ def _time_notes(rows: list[Row]) -> list[str]:
 
 
 def _version_notes(rows: list[Row]) -> list[str]:
-    older = [row.tag for row in rows if row.outdated and row.tag]
-    if not older:
-        return []
+    older = [row for row in rows if row.tag and not row.current]
+    told = {
+        "made by another version of the suite, and compared with rows of the same version alone": [
+            row for row in older if row.outdated
+        ],
+        "of older code, settings or teacher than the row that reads the same, and not among the "
+        "methods that are corrected for": [row for row in older if not row.outdated],
+    }
     return [
-        f"{', '.join(f'#{tag}' for tag in older)}: made by another version of the suite, and "
-        "compared with rows of the same version alone."
+        f"{', '.join(f'#{row.tag}' for row in rows)}: {what}."
+        for what, rows in told.items()
+        if rows
     ]
 
 

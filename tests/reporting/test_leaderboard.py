@@ -348,6 +348,21 @@ def test_results_of_other_code_are_told_apart(bench):
     assert all("#" in row.method_label for row in rows)
 
 
+def test_a_method_that_was_edited_counts_once(bench):
+    """Nobody can tell today's code of a plug-in that is not given: the newest is taken."""
+    bench.done("none", skill=0.3)
+    bench.done("mine", skill=0.31)
+    bench.done("mine", skill=0.31, method_code="1" * 64)
+    newest, older = sorted(
+        (row for row in rows_of(bench) if row.method == "mine"), key=lambda row: not row.current
+    )
+    assert (newest.current, older.current) == (True, False)
+    assert newest.created > older.created
+    test = newest.significance["hr@20"]
+    assert test.p_holm == test.p
+    assert f"#{older.tag}: of older code, settings or teacher" in render(bench.store)
+
+
 TODAY = METHODS.get("none").code_digest
 
 
