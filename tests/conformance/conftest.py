@@ -29,6 +29,13 @@ STUDENTS = {
     "GRU4Rec": {"embedding_size": 16, "hidden_size": 16},
     "Caser": {"embedding_size": 16},
 }
+READ_WHOLE = {
+    "NARM": {"embedding_size": 16, "hidden_size": 16},
+    "STAMP": {"embedding_size": 16},
+    "NextItNet": {"embedding_size": 16, "block_num": 1},
+    "LightSANs": {"hidden_size": 16, "inner_size": 16, "n_layers": 1, "k_interests": 2},
+}
+"""Students that run RecBole's forward as it is, and take no prompts."""
 
 
 def rows(count: int, seed: int) -> Rows:
@@ -114,7 +121,7 @@ def make_trial(method: str, model: str = "SASRec", **changes: Any) -> Trial:
         protocol="temporal-5",
         data_fingerprint="f",
         student=model.lower(),
-        student_config=StudentConfig(model=model, parameters=STUDENTS[model]),
+        student_config=StudentConfig(model=model, parameters=(STUDENTS | READ_WHOLE)[model]),
         training=TrainingConfig(**(training | changes.pop("training", {}))),
         method=method,
         method_settings=changes.pop("settings", {}),

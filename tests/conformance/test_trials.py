@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
 from methods.base import Knowledge, Method
 
-from .conftest import N_ITEMS, STUDENTS, make_trial, rows, run
+from .conftest import N_ITEMS, READ_WHOLE, STUDENTS, make_trial, rows, run
 
 TRAINING = {"max_epochs": 6, "min_epochs": 6, "learning_rate": 0.02}
 
@@ -54,8 +55,14 @@ def test_the_oracle_rule_reads_the_test_rows_instead(data: PreparedData) -> None
     assert outcome.metrics["test"]["ndcg@20"] == pytest.approx(max(curve), abs=1e-6)
 
 
-@pytest.mark.parametrize("model", STUDENTS)
-@pytest.mark.parametrize("method", [entry.name for entry in METHODS])
+ALL = [entry.name for entry in METHODS]
+PAIRS = [
+    *itertools.product(ALL, STUDENTS),
+    *itertools.product([name for name in ALL if name != "delrec-reverse"], READ_WHOLE),
+]
+
+
+@pytest.mark.parametrize(("method", "model"), PAIRS)
 def test_the_stored_student_gives_the_stored_ranks(
     method: str, model: str, data: PreparedData, knowledge: Knowledge, tmp_path: Path
 ) -> None:
