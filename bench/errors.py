@@ -11,6 +11,12 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """What offers the name that was meant, after a blank; nothing where none is near."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
 class BenchError(Exception):
     """A mistake in what the user gave: what is wrong, where, and what is allowed."""
 
@@ -37,11 +43,11 @@ class UnknownNameError(ConfigError):
 
     def __init__(self, kind: str, name: str, allowed: Iterable[str], where: str = "") -> None:
         allowed = sorted(allowed)
-        close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
         place = f"{where}: " if where else ""
         listing = ", ".join(allowed) or "none"
-        super().__init__(f"{place}unknown {kind} '{name}'.{hint} Allowed: {listing}")
+        super().__init__(
+            f"{place}unknown {kind} '{name}'.{nearest(name, allowed)} Allowed: {listing}"
+        )
 
 
 class TrialFailure(Exception):

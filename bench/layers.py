@@ -8,7 +8,6 @@ allowed there and what was probably meant.
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bench.errors import ConfigError, UnknownNameError
+from bench.errors import ConfigError, UnknownNameError, nearest
 from bench.paths import Workspace
 
 KINDS = ("datasets", "students", "teachers", "methods", "suites")
@@ -177,8 +176,7 @@ def _problem(model: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         *parents, key = detail["loc"]
         allowed = _fields(model, parents)
-        close = difflib.get_close_matches(str(key), allowed, n=1, cutoff=0.5)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        hint = nearest(str(key), allowed)
         return f"unknown key '{path}'.{hint} Allowed: {', '.join(allowed) or 'none'}"
     if detail["type"] == "missing":
         return f"key '{path}' is missing"

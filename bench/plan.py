@@ -1,4 +1,4 @@
-"""From a selection to trials: pure, and without torch.
+"""What a trial is, its key and its seeds: pure, and without torch.
 
 A trial is one training run with everything resolved that can change its result. Its key is a hash
 of exactly that: neither the order of options, nor other cells of the grid, nor the version of
@@ -159,7 +159,7 @@ def references(trials: Iterable[Trial]) -> list[Reference]:
 
 
 def derive_seed(trial: Trial, purpose: str) -> int:
-    """The seed of one purpose (`initialisation`, `batches`, ...) in a trial, 0 <= seed < 2^63.
+    """The seed of one purpose (`student`, `order`, `dropout`, ...) in a trial, 0 <= seed < 2^63.
 
     It depends on the cell and on the seed's number, never on the method or its teacher: all
     methods of a cell share initialisation and batch order.

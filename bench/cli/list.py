@@ -13,6 +13,7 @@ from bench.cli import options
 from bench.cli.printing import show
 from bench.cli.tables import aligned
 from bench.paths import Workspace
+from bench.plan import Reference, Trial
 
 Entry = dict[str, Any]
 """`name`, `summary` and what else is known."""
@@ -113,23 +114,24 @@ def _results(folder: Path) -> list[Entry]:
 
     entries = []
     for record in sorted(ResultStore(folder).records(), key=lambda record: record.created):
-        if record.trial is not None:
-            changes = (f"{key}={value}" for key, value in sorted(record.trial.overrides.items()))
-            label = " ".join([record.trial.label, record.trial.protocol, *changes])
-        else:
-            assert record.reference is not None  # noqa: S101 - a record has one of the two
-            label = f"{record.reference.dataset} {record.reference.name}"
         value = record.metrics.get("test", {}).get("ndcg@20")
         result = record.status if value is None else f"test ndcg@20 {value:.4f}"
         entries.append(
             {
                 "name": record.key,
-                "summary": f"{label}: {result}",
+                "summary": f"{_described(record.subject)}: {result}",
                 "status": record.status,
                 "created": record.created,
             }
         )
     return entries
+
+
+def _described(subject: Trial | Reference) -> str:
+    if not isinstance(subject, Trial):
+        return f"{subject.dataset} {subject.protocol} {subject.name}"
+    changes = (f"{key}={value}" for key, value in sorted(subject.overrides.items()))
+    return " ".join([subject.label, subject.protocol, *changes])
 
 
 def _text(entries: list[Entry]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import traceback
 from typing import Any, NoReturn
@@ -10,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from bench import __version__
-from bench.errors import BenchError
+from bench.errors import BenchError, nearest
 
 USAGE = 2
 DEFECT = 70
@@ -49,8 +48,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.5)
-            hint = f" Did you mean '{close[0]}'?" if close else ""
+            hint = nearest(args[0], COMMANDS)
             ctx.fail(f"no command '{args[0]}'.{hint} Commands: {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
 

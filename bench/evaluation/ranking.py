@@ -31,7 +31,8 @@ def rank_targets(student: RecBoleStudent, rows: DeviceRows) -> NDArray[np.int32]
         int32 [R], 1-based; items that tie with the target are ranked before it.
 
     Raises:
-        Diverged: a score is NaN or +inf (a comparison with NaN would silently yield rank 1).
+        Diverged: a score is NaN or infinite (a comparison with NaN would silently yield rank 1), or
+            the scores of a row are too large to be summed.
     """
     table = student.item_table()[1:].T.contiguous()
     room = BLOCK_BYTES // (table.shape[1] * table.element_size())
@@ -55,7 +56,7 @@ def target_ranks(scores: Tensor, target: Tensor, *, consume: bool = False) -> Te
         consume: `scores` may be overwritten, which takes a third of the time.
 
     Raises:
-        Diverged: a score is NaN or infinite.
+        Diverged: a score is NaN or infinite, or the scores of a row are too large to be summed.
     """
     if not bool(torch.isfinite(scores.sum(dim=1)).all()):
         raise Diverged("scores are NaN or infinite")

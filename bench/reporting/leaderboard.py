@@ -98,7 +98,7 @@ def _refuse_unknown(
     """Refuse to look for what no record is of; of no records at all, whatever is asked is right."""
     done = [r.trial for r in records if r.trial and r.is_done and not r.trial.control]
     known = {
-        "dataset": (datasets, {_subject(record).dataset for record in records}),
+        "dataset": (datasets, {record.subject.dataset for record in records}),
         "method": (
             methods,
             {name for r in records if r.trial for name in (r.trial.method, r.trial.method_name)},
@@ -122,7 +122,7 @@ def _groups(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _identity(record: Record) -> str:
-    subject = _subject(record)
+    subject = record.subject
     content = subject.model_dump(mode="json", exclude={"seed", "overrides"})
     return digest({"results_version": _version(record), **content})
 
@@ -132,7 +132,7 @@ def _version(record: Record) -> int | None:
 
     The key of a record tells as well: an older suite gave the same content another key.
     """
-    today = _subject(record).key == record.key
+    today = record.subject.key == record.key
     return plan.RESULTS_VERSION if today else record.results_version
 
 
@@ -174,7 +174,7 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
 
 
 def _is_current(record: Record) -> bool:
-    subject = _subject(record)
+    subject = record.subject
     if _version(record) != plan.RESULTS_VERSION:
         return False
     return not isinstance(subject, Trial) or _code_today(subject) in (None, subject.method_code)
@@ -193,14 +193,8 @@ def _code_digest(entry: MethodEntry) -> str:
     return entry.code_digest
 
 
-def _subject(record: Record) -> Trial | Reference:
-    subject = record.trial or record.reference
-    assert subject is not None  # noqa: S101 - a record validates that it has one
-    return subject
-
-
 def _coordinates(record: Record) -> dict[str, Any]:
-    subject = _subject(record)
+    subject = record.subject
     shared = {
         "dataset": subject.dataset,
         "protocol": subject.protocol,

@@ -53,8 +53,8 @@ def render(
 
 
 def _nothing(store: ResultStore) -> str:
-    subjects = [record.trial or record.reference for record in store.records()]
-    if datasets := sorted({subject.dataset for subject in subjects if subject}):
+    subjects = [record.subject for record in store.records()]
+    if datasets := sorted({subject.dataset for subject in subjects}):
         methods = sorted({subject.method for subject in subjects if isinstance(subject, Trial)})
         return (
             f"No results match. There are records of the datasets {', '.join(datasets)} "
@@ -62,5 +62,6 @@ def _nothing(store: ResultStore) -> str:
         )
     return (
         f"No results yet in {store.folder}.\n"
-        "Make some with: bench run --method none --method dllm2rec --dataset movielens"
+        "Make some with: bench run --method none --method dllm2rec --dataset movielens\n"
+        "The project's own: bench report --results results/reference"
     )

@@ -95,14 +95,20 @@ class Record(BaseModel):
 
     @model_validator(mode="after")
     def _subject_fits(self) -> Record:
-        subject = self.trial if self.kind == "trial" else self.reference
-        if subject is None:
+        if (self.trial if self.kind == "trial" else self.reference) is None:
             raise ValueError(f"a record of a {self.kind} must hold it")
         if self.status == "done" and not self.metrics:
             raise ValueError("a record that is done must hold metrics")
         if self.status != "done" and self.error is None:
             raise ValueError("a failure must say what went wrong")
         return self
+
+    @property
+    def subject(self) -> Trial | Reference:
+        """What the record is of."""
+        subject = self.trial if self.kind == "trial" else self.reference
+        assert subject is not None  # noqa: S101 - as validated
+        return subject
 
     @property
     def is_done(self) -> bool:

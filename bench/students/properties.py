@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from bench import layers
 from bench.errors import ConfigError, UnknownNameError
 from bench.students.config import StudentConfig
 
@@ -20,8 +18,6 @@ STUDENTS = ("Caser", "GRU4Rec", "LightSANs", "NARM", "NextItNet", "SASRec", "STA
 """Models that can be students: they score items by the inner product of an encoded history with
 their one item table, which is where methods distil into, and run on any device. The others of
 RecBole score in another way, read features of items, or name a device in their forward."""
-
-_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def model_names() -> list[str]:
@@ -34,12 +30,12 @@ def model_names() -> list[str]:
 
 def defaults(model: str) -> dict[str, Any]:
     """RecBole's own hyper-parameters of `model`, with its defaults."""
-    return _read(_root() / f"properties/model/{model}.yaml")
+    return layers.load_yaml(_root() / f"properties/model/{model}.yaml")
 
 
 def environment() -> dict[str, Any]:
     """RecBole's settings that are not a model's: field names, prefixes and the like."""
-    return _read(_root() / "properties/overall.yaml")
+    return layers.load_yaml(_root() / "properties/overall.yaml")
 
 
 def settable(model: str) -> dict[str, Any]:
@@ -84,15 +80,3 @@ def _root() -> Path:
             "(its other requirements come with the suite; Ray is not needed)"
         )
     return Path(spec.submodule_search_locations[0])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    mapping = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    return {key: _number(value) for key, value in mapping.items()}
-
-
-def _number(value: Any) -> Any:
-    # YAML 1.1 reads `1e-12`, which RecBole's files hold, as text.
-    if isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
-        return float(value)
-    return value
