@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,9 @@ from bench.cli import options
 from bench.cli.printing import show
 from bench.cli.tables import aligned
 from bench.paths import Workspace
-from bench.plan import Reference, Trial
+
+if TYPE_CHECKING:
+    from bench.plan import Reference, Trial
 
 Entry = dict[str, Any]
 """`name`, `summary` and what else is known."""
@@ -128,6 +130,8 @@ def _results(folder: Path) -> list[Entry]:
 
 
 def _described(subject: Trial | Reference) -> str:
+    from bench.plan import Trial
+
     if not isinstance(subject, Trial):
         return f"{subject.dataset} {subject.protocol} {subject.name}"
     changes = (f"{key}={value}" for key, value in sorted(subject.overrides.items()))
