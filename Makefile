@@ -35,7 +35,7 @@ format: $(CHECKERS) ## mend style where that is mechanical
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(INSTALLED) ## write the pages that are generated
+docs: $(CHECKERS) ## write the pages that are generated
 	$(BIN)/python docs/generate.py
 
 clean: ## remove the environment and all caches (keeps datasets, tocf and results)

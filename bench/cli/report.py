@@ -15,7 +15,7 @@ from bench.cli import options
     "format_name",
     default="markdown",
     show_default=True,
-    help="markdown, json, csv, latex or html.",
+    help="markdown, json, csv, latex, html, or svg: a figure (needs matplotlib).",
 )
 @click.option(
     "--metric",

@@ -12,7 +12,7 @@ from bench.reporting.rows import BASELINE
 from bench.reporting.tables import DEFAULT_METRICS
 from bench.results.store import ResultStore
 
-_FOR_READING = ("markdown", "latex", "html")
+_FOR_READING = ("markdown", "latex", "html", "svg")
 
 
 def render(

@@ -62,7 +62,7 @@ def sections(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> li
     """
     metrics = metrics or DEFAULT_METRICS
     grouped = [list(group) for _, group in groupby(rows, key=lambda row: row.table)]
-    titles = [_title(group[0]) for group in grouped]
+    titles = [title(group[0]) for group in grouped]
     return [
         Section(
             title=f"{title} · data {group[0].table[2][:8]}" if titles.count(title) > 1 else title,
@@ -84,7 +84,8 @@ def _tables(rows: list[Row], metrics: Sequence[Metric]) -> list[Table]:
     ]
 
 
-def _title(row: Row) -> str:
+def title(row: Row) -> str:
+    """The dataset and protocol of a row, and whether it was chosen on test."""
     place = f"{row.dataset} · {row.protocol}"
     return place if row.selection == "validation" else f"{place} · oracle (chosen on test)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from types import ModuleType
 
 import pytest
@@ -30,6 +31,18 @@ def test_a_page_is_what_is_generated(docs: ModuleType, name: str) -> None:
     committed = (SHIPPED / "docs" / name).read_text(encoding="utf-8")
     if committed != docs.PAGES[name]():
         pytest.fail(f"docs/{name} is not what would be generated now: run `make docs`")
+
+
+def test_the_figure_shows_what_is_drawn_now(docs: ModuleType) -> None:
+    """Its words and numbers: where they stand differs between releases of matplotlib."""
+
+    def words(text: str) -> list[str]:
+        return sorted(re.findall(r"<text[^>]*>([^<]+)</text>", text))
+
+    committed = (SHIPPED / "docs" / "leaderboards.svg").read_text(encoding="utf-8")
+    drawn = words(docs.PAGES["leaderboards.svg"]())
+    assert any("dllm2rec" in word for word in drawn)
+    assert words(committed) == drawn, "docs/leaderboards.svg is old: run `make docs`"
 
 
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
