@@ -10,6 +10,7 @@ import pytest
 
 from bench.data import importing
 from bench.paths import Workspace
+from bench.registry import METHODS
 
 BESIDE = Path(__file__).resolve().parent.parent.parent
 GAMES = Path(os.environ.get("BENCH_TEST_GAMES") or BESIDE / "shared" / "data" / "games")
@@ -27,6 +28,12 @@ def _ctrl_c_reaches_what_tests_start() -> None:
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the data, teachers and records of the checkout."""
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def _own_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test plugs in is gone after it."""
+    monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
 
 
 @pytest.fixture
