@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.config.grid import Grid, TeacherSource
 from bench.errors import ArtifactError, ConfigError
 from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
-from bench.plan import Trial
+from bench.plan import TeacherName, Trial
 from bench.progress import Progress
 from bench.teachers.config import SIGNALS
 from bench.teachers.manifest import read_manifest, teachers_in
@@ -23,7 +23,8 @@ def without_misfits(grid: Grid, workspace: Workspace, progress: Progress) -> Gri
     Raises:
         ConfigError: none is left; says why.
     """
-    judged = [(trial, _misfit(trial, grid, workspace)) for trial in grid.trials]
+    offered = {name: _offered(source) for name, source in grid.teachers.items()}
+    judged = [(trial, _misfit(trial, offered, workspace)) for trial in grid.trials]
     misfits = dict.fromkeys(misfit for _, misfit in judged if misfit)
     fitting = [trial for trial, misfit in judged if not misfit]
     if misfits and not fitting:
@@ -65,12 +66,14 @@ def untaught(trial: Trial, offered: set[str], workspace: Workspace) -> str | Non
     )
 
 
-def _misfit(trial: Trial, grid: Grid, workspace: Workspace) -> str | None:
+def _misfit(
+    trial: Trial, offered: Mapping[TeacherName, set[str] | None], workspace: Workspace
+) -> str | None:
     misfit = unprompted(trial)
     if misfit or trial.teacher is None:
         return misfit
-    offered = _offered(grid.teachers[trial.dataset, trial.protocol, trial.teacher])
-    return None if offered is None else untaught(trial, offered, workspace)
+    signals = offered[trial.dataset, trial.protocol, trial.teacher]
+    return None if signals is None else untaught(trial, signals, workspace)
 
 
 def _offered(teacher: TeacherSource) -> set[str] | None:

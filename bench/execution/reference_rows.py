@@ -17,7 +17,10 @@ from bench.results.store import ResultStore
 from bench.results.users import load_users, save_users
 
 POLL_SECONDS = 0.1
-BLOCK_ROWS = 256
+BLOCK_ROWS, BLOCK_SCORES = 256, 2**25
+AFFORDABLE = 10**9
+"""Pairs of items of one user that are counted, or scores that are ranked: some ten seconds, and a
+gigabyte or two."""
 
 
 def write_missing(references: list[Reference], store: ResultStore, inputs: Inputs) -> None:
@@ -51,6 +54,8 @@ def _outcome(reference: Reference, data: PreparedData, inputs: Inputs) -> Outcom
     ranks: Ids | None
     if reference.name in COUNTED:
         by_split = _COUNTED_RANKS[reference.name](data)
+        if by_split is None:
+            return None
         metrics["valid"] = metrics_from_ranks(by_split["valid"])
         ranks = by_split["test"]
     else:
@@ -70,21 +75,33 @@ def _outcome(reference: Reference, data: PreparedData, inputs: Inputs) -> Outcom
     )
 
 
-def _by_popularity(data: PreparedData) -> dict[str, Ids]:
+def _by_popularity(data: PreparedData) -> dict[str, Ids] | None:
     return {"valid": popularity_ranks(data, "valid"), "test": popularity_ranks(data)}
 
 
-def _by_item_knn(data: PreparedData) -> dict[str, Ids]:
-    """Ranks by co-occurrence in the training rows, with the defaults of `ItemKNN`."""
+def _by_item_knn(data: PreparedData) -> dict[str, Ids] | None:
+    """Ranks by co-occurrence in the training rows, with the defaults of `ItemKNN`.
+
+    None where that would take long or much memory: a row to read others against must not cost
+    what they do.
+    """
     import torch
 
     from bench.evaluation.ranking import target_ranks
-    from bench.teachers.recommenders.counting import ItemKNN, NeighbourParameters
+    from bench.teachers.recommenders.counting import (
+        ItemKNN,
+        NeighbourParameters,
+        most_pairs,
+    )
 
+    scores = (len(data.valid) + len(data.test)) * data.n_items
+    if max(scores, most_pairs(data.train)) > AFFORDABLE:
+        return None
     model = ItemKNN(NeighbourParameters(), data.train, data.n_items)
+    block = max(1, min(BLOCK_ROWS, BLOCK_SCORES // data.n_items))
 
     def ranks(rows: Rows) -> Ids:
-        blocks = np.array_split(np.arange(len(rows)), -(-len(rows) // BLOCK_ROWS))
+        blocks = np.array_split(np.arange(len(rows)), -(-len(rows) // block))
         found = [
             target_ranks(
                 torch.from_numpy(model.log_probabilities(rows.history[part], rows.length[part])),

@@ -18,6 +18,7 @@ from bench.errors import ArtifactError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
 from bench.execution import grid as execution
+from bench.execution import reference_rows
 from bench.execution.grid import run_grid
 from bench.execution.inputs import identify
 from bench.paths import Workspace
@@ -99,6 +100,17 @@ def test_counting_neighbours_has_a_row(tiny: Workspace) -> None:
     record = store.get(row.key)
     assert record is not None and record.kind == "reference"
     assert set(record.metrics) == {"valid", "test"}
+
+
+def test_counting_neighbours_has_no_row_where_it_would_cost_much(
+    tiny: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference_rows, "AFFORDABLE", 1000)
+    grid = grid_of(tiny, "none")
+    run(grid, tiny)
+    store = ResultStore(tiny.results)
+    assert store.get(reference(tiny, grid, "popularity").key) is not None
+    assert store.get(reference(tiny, grid, "item-knn").key) is None
 
 
 def test_a_teacher_that_tells_its_ranks_has_a_row(tiny: Workspace, tiny_teacher: Path) -> None:

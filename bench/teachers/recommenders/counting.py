@@ -85,6 +85,17 @@ class MarkovChain:
 MODELS: dict[str, type[CountingModel]] = {"ItemKNN": ItemKNN, "MarkovChain": MarkovChain}
 
 
+def most_pairs(rows: Rows) -> int:
+    """The most pairs of items of one user that `ItemKNN` may have to count: its time and memory.
+
+    Rows of one user show one another's items: of m rows, the longest history and m targets differ.
+    """
+    targets = np.bincount(rows.user).astype(np.int64)
+    longest = np.zeros_like(targets)
+    np.maximum.at(longest, rows.user, rows.length)
+    return int(((longest + targets) ** 2).sum())
+
+
 def _last(history: Ids, length: Ids) -> Ids:
     return history[np.arange(len(history)), length - 1]
 

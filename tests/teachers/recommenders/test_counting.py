@@ -8,12 +8,15 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from bench.data.interactions import canonical
 from bench.data.rows import Rows
+from bench.data.windows import ordinals, rows_at
 from bench.teachers.recommenders.counting import (
     ItemKNN,
     MarkovChain,
     MixtureParameters,
     NeighbourParameters,
+    most_pairs,
 )
 
 N = 30
@@ -104,3 +107,18 @@ def test_probabilities_are_finite_and_sum_to_one(
     logs = kind(kind.Parameters(), rows, N).log_probabilities(asked.history, asked.length)
     assert logs.dtype == np.float32 and np.isfinite(logs).all()
     np.testing.assert_allclose(np.exp(logs).sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_the_pairs_to_be_counted_are_told_in_advance() -> None:
+    """Of whole sequences, where only items that do not fit into a first history go unseen."""
+    data = canonical(
+        [f"u{user}" for user in range(4) for _ in range(5 + user)],
+        [f"i{user}-{place}" for user in range(4) for place in range(5 + user)],
+        item_texts={},
+        position=np.arange(26),
+    )
+    ordinal, _ = ordinals(data.user)
+    targets = np.flatnonzero(ordinal > 0)
+    rows = rows_at(targets, data.user, data.item, ordinal, history=10)
+    counted = sum((5 + user) ** 2 for user in range(4))
+    assert counted <= most_pairs(rows) <= 4 * counted
