@@ -39,20 +39,15 @@ def _imported_files(tree: ast.AST, path: Path) -> Iterator[Path]:
     for node in ast.walk(tree):
         for start, module in _imported_modules(node, path, [home.parent for home in homes]):
             place = start / module.replace(".", "/")
-            files = [place.with_name(f"{place.name}.py"), *_faces(place)]
-            yield from (
-                file
-                for file in files
-                if file.is_file() and any(home in file.parents for home in homes)
-            )
+            faces = (folder / "__init__.py" for folder in (place, *place.parents))
+            files = [place.with_name(f"{place.name}.py"), *faces]
+            ours = [f for f in files if f.is_file() and any(home in f.parents for home in homes)]
+            yield from (file for file in ours if not _says_nothing(file))
 
 
-def _faces(place: Path) -> Iterator[Path]:
-    """The `__init__.py` that run when a module is imported, but for those that say nothing."""
-    for folder in (place, *place.parents):
-        face = folder / "__init__.py"
-        if face.is_file() and not all(map(_is_docstring, tree_of(face).body)):
-            yield face
+def _says_nothing(file: Path) -> bool:
+    """Whether a file is the face of a package with a docstring at most."""
+    return file.name == "__init__.py" and all(map(_is_docstring, tree_of(file).body))
 
 
 def _imported_modules(node: ast.AST, path: Path, starts: list[Path]) -> Iterator[tuple[Path, str]]:
