@@ -177,14 +177,6 @@ def test_a_plug_in_that_fails_says_why_every_time(tmp_path: Path) -> None:
     assert entry.load().__name__ == "Mine"
 
 
-def test_a_class_that_is_no_method_is_refused(tmp_path: Path) -> None:
-    text = 'from bench.registry import register_method\n@register_method("odd")\nclass Odd: ...\n'
-    path = write(tmp_path / "odd.py", text)
-    (entry,) = MethodRegistry().add_plugin(path)
-    with pytest.raises(ConfigError, match=r"'odd'.*class Odd is no methods\.base\.Method"):
-        entry.load()
-
-
 def test_methods_can_need_what_teachers_can_offer() -> None:
     assert get_args(Signal) == registry.SIGNALS
     assert set().union(*OFFERED.values()) == set(registry.SIGNALS)

@@ -18,11 +18,13 @@ def load_method(trial: Trial) -> type[Method]:
     """The class of a trial's method (imports torch).
 
     Raises:
-        ConfigError: its file cannot be imported.
+        ConfigError: its file cannot be imported, or its class is no `methods.base.Method`.
     """
+    from methods.base import Method
+
     entry = METHODS.get(trial.method)
     try:
-        return entry.load()
+        loaded = entry.load()
     except BenchError:
         raise
     except Exception as error:
@@ -30,6 +32,12 @@ def load_method(trial: Trial) -> type[Method]:
             f"method '{trial.method}' cannot be imported from {entry.path}: "
             f"{type(error).__name__}: {error}"
         ) from error
+    if not issubclass(loaded, Method):
+        raise ConfigError(
+            f"method '{trial.method}' ({entry.path}): class {loaded.__name__} is no "
+            "methods.base.Method; derive it from that"
+        )
+    return loaded
 
 
 def refuse_held_student(trial: Trial, method: Method, student: Student) -> None:

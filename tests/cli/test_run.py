@@ -176,6 +176,18 @@ def test_a_mistake_in_a_method_says_what_and_where(
     )
 
 
+def test_a_class_that_is_no_method_is_refused_before_anything_runs(
+    tiny: Workspace, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text(
+        'from bench.registry import register_method\n@register_method("odd")\nclass Odd: ...\n'
+    )
+    done = bench(*TINY, "--plugin", str(path), "-m", "odd")
+    assert done.exit_code == 2
+    assert "class Odd is no methods.base.Method" in done.stderr
+
+
 def test_a_failed_trial_is_recorded_and_the_others_go_on(tiny: Workspace, tmp_path: Path) -> None:
     flag = tmp_path / "works-now"
     body = f"""
