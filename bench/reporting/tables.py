@@ -195,6 +195,8 @@ def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
             )
     elif compared:
         notes.append("p: not known, as users/ is missing or damaged beside the records.")
+    if len({(row.cell, *row.compared_seeds) for row in compared}) > len({r.cell for r in compared}):
+        notes.append("Rows rest on different seeds: compare their gains, not their scores.")
     fewer = [row for row in compared if row.compared_seeds != row.seeds]
     notes += [
         f"{_name(row)} is compared on {len(row.compared_seeds)} of its {len(row.seeds)} seeds."

@@ -124,6 +124,16 @@ def test_without_two_seeds_of_anything_no_star_is_given(bench):
     assert "p speaks for other users alone" not in render(bench.store)
 
 
+def test_rows_of_different_seeds_are_told_as_such(bench):
+    bench.done("none", seeds=3)
+    bench.done("dllm2rec", seeds=3, skill=0.4)
+    bench.done("none", student="gru4rec", seeds=2)
+    bench.done("dllm2rec", student="gru4rec", seeds=2, skill=0.4)
+    assert "Rows rest on different seeds" not in render(bench.store)
+    bench.done("hint", seeds=2, skill=0.4)
+    assert "Rows rest on different seeds" in render(bench.store)
+
+
 def test_what_else_is_run_does_not_change_what_is_said_of_a_method(bench):
     """Controls, and methods of other students, are families of their own."""
     bench.done("none")
