@@ -235,7 +235,7 @@ def test_no_worker_outlives_its_run(tiny: Workspace, tmp_path: Path, how: str) -
     store = ResultStore(tiny.results)
     assert len(list(pids.iterdir())) == 2
     assert [record.kind for record in store.records()] == ["reference"] * 2
-    assert len(folders(store)) == 1
+    assert len(folders(store)) == 2
     assert claims(store) == []
 
 

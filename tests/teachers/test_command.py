@@ -130,7 +130,7 @@ def test_texts_that_changed_since_are_refused(workspace: Workspace) -> None:
     items = tables / "items.tsv"
     lines = items.read_text().splitlines()
     items.write_text("\n".join([*lines[:-1], f"i{ITEMS - 1}\th h h h"]) + "\n")
-    done("data", "import", "toy", str(tables))
+    done("data", "import", "toy", str(tables), "--force")
     refused = bench(*asked)
     assert refused.exit_code == 2 and "other item texts" in refused.stderr
     done(*asked, "--force")
