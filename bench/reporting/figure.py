@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import ConfigError
 from bench.evaluation.metrics import Metric
 from bench.reporting.rows import BASELINE, Row, Significance
-from bench.reporting.tables import DEFAULT_METRICS, SIGNIFICANT, title
+from bench.reporting.tables import DEFAULT_METRICS, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,11 +111,10 @@ def _draw(axes: Axes, panel: _Panel, metric: Metric) -> None:
             axes.plot(gain, height, "D", color="C1", markersize=5)
             continue
         test = row.significance[name]
-        sure = test.p_holm < SIGNIFICANT and test.knows_seeds
         axes.plot(_interval(test, gain), [height, height], color="C0", linewidth=1.4)
-        axes.plot(gain, height, "o", color="C0", markerfacecolor="C0" if sure else "white")
+        axes.plot(gain, height, "o", color="C0", markerfacecolor="C0" if test.has_star else "white")
         for control in panel.controls:
-            if _is_made_of(control, row):
+            if control.of_one_teacher == row.of_one_teacher:
                 axes.plot(control.gain.get(name, 0.0), height, "x", color="0.45", markersize=5)
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set_yticks(range(len(lines)), [label for _, label, _ in lines])
@@ -137,14 +136,6 @@ def _interval(test: Significance, gain: float) -> tuple[float, float]:
         return gain, gain
     percent = gain / test.difference
     return test.low * percent, test.high * percent
-
-
-def _is_made_of(control: Row, row: Row) -> bool:
-    return (control.cell, control.method_label, control.teacher_fingerprint) == (
-        row.cell,
-        row.method_label,
-        row.teacher_fingerprint,
-    )
 
 
 def _label(row: Row, methods: list[Row]) -> str:

@@ -10,6 +10,10 @@ BASELINE = "none"
 """The method without a teacher, which others are compared with unless told otherwise."""
 
 
+SIGNIFICANT = 0.05
+"""The corrected p below which a difference has a star."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,6 +49,11 @@ class Significance(_Frozen):
     p_seeds: float | None
     users: int
     knows_seeds: bool
+
+    @property
+    def has_star(self) -> bool:
+        """Whether other users and other seeds would show the difference."""
+        return self.knows_seeds and self.p_holm < SIGNIFICANT
 
 
 class Segment(_Frozen):
@@ -132,6 +141,11 @@ class Row(_Frozen):
     def table(self) -> tuple[str, str, str, str]:
         """Rows are comparable only within one of these."""
         return (self.dataset, self.protocol, self.data_fingerprint or "", self.selection)
+
+    @property
+    def of_one_teacher(self) -> tuple[str | None, ...]:
+        """What a method under a teacher and under controls of that teacher have in common."""
+        return (self.cell, self.method_label, self.teacher_fingerprint)
 
     @property
     def is_baseline(self) -> bool:

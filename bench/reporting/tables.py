@@ -13,12 +13,11 @@ from itertools import groupby
 from bench.data.synthetic_config import is_synthetic
 from bench.evaluation.metrics import Metric, parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
-from bench.reporting.rows import BASELINE, Row, Spread
+from bench.reporting.rows import BASELINE, SIGNIFICANT, Row, Spread
 
 DEFAULT_METRICS = (parse_metric("ndcg@20"), parse_metric("hr@20"))
 """What tables show unless told otherwise; the first is the one that is sorted by and tested."""
 
-SIGNIFICANT = 0.05
 MISSING = "–"  # noqa: RUF001 - the dash of tables
 
 _OF_THE_ROW = ("Student", "Objective", "Method", "Teacher")
@@ -130,11 +129,11 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
 def _controls(rows: list[Row], metric: Metric) -> Table:
     """Methods under a control of their teacher, beside what they gain of the teacher itself."""
     controls = [row for row in rows if row.control]
-    taught = {_of_one_teacher(row): row for row in rows if not row.control}
+    taught = {row.of_one_teacher: row for row in rows if not row.control}
     against = f"vs {rows[0].against}"
 
     def itself(row: Row) -> str:
-        other = taught.get(_of_one_teacher(row))
+        other = taught.get(row.of_one_teacher)
         return percent(other.gain.get(str(metric)) if other else None, signed=True)
 
     return Table(
@@ -157,10 +156,6 @@ def _controls(rows: list[Row], metric: Metric) -> Table:
             f"method under the teacher itself, {against} too. p: as above."
         ],
     )
-
-
-def _of_one_teacher(row: Row) -> tuple[str | None, ...]:
-    return (row.cell, row.method_label, row.teacher_fingerprint)
 
 
 def _test_notes(rows: list[Row], metric: Metric) -> list[str]:
@@ -338,7 +333,7 @@ def _p_value(row: Row, metric: Metric) -> str:
     if test is None:
         return MISSING
     text = "<0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
-    return f"{text} *" if test.p_holm < SIGNIFICANT and test.knows_seeds else text
+    return f"{text} *" if test.has_star else text
 
 
 def _epochs(row: Row) -> str:
