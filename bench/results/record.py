@@ -95,7 +95,7 @@ class Record(BaseModel):
 
     @model_validator(mode="after")
     def _subject_fits(self) -> Record:
-        if (self.trial if self.kind == "trial" else self.reference) is None:
+        if self._held is None:
             raise ValueError(f"a record of a {self.kind} must hold it")
         if self.status == "done" and not self.metrics:
             raise ValueError("a record that is done must hold metrics")
@@ -106,9 +106,12 @@ class Record(BaseModel):
     @property
     def subject(self) -> Trial | Reference:
         """What the record is of."""
-        subject = self.trial if self.kind == "trial" else self.reference
-        assert subject is not None  # noqa: S101 - as validated
-        return subject
+        assert self._held is not None  # noqa: S101 - as validated
+        return self._held
+
+    @property
+    def _held(self) -> Trial | Reference | None:
+        return self.trial if self.kind == "trial" else self.reference
 
     @property
     def is_done(self) -> bool:

@@ -14,6 +14,7 @@ from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
 from bench.data import importing
 from bench.data import store as data_store
+from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
@@ -51,12 +52,16 @@ def reference(tiny: Workspace, grid: Grid, name: str) -> Reference:
     return next(row for row in references(identify(grid, tiny)) if row.name == name)
 
 
-def test_popularity_has_a_row(tiny: Workspace) -> None:
+def counted(tiny: Workspace, name: str) -> tuple[Reference, ResultStore, PreparedData]:
+    """A reference that a run of `none` writes, where it is written, and what it ranks."""
     grid = grid_of(tiny, "none")
     run(grid, tiny)
-    row = reference(tiny, grid, "popularity")
-    store = ResultStore(tiny.results)
-    data = data_store.load("tiny", row.protocol, tiny)
+    row = reference(tiny, grid, name)
+    return row, ResultStore(tiny.results), data_store.load("tiny", row.protocol, tiny)
+
+
+def test_popularity_has_a_row(tiny: Workspace) -> None:
+    row, store, data = counted(tiny, "popularity")
     record = store.get(row.key)
     assert record is not None and record.kind == "reference"
     assert store.ranks(row.key).tolist() == popularity_ranks(data).tolist()
@@ -68,11 +73,7 @@ def test_popularity_has_a_row(tiny: Workspace) -> None:
 
 def test_counting_neighbours_has_a_row(tiny: Workspace) -> None:
     """By brute force over the pairs of items of a user."""
-    grid = grid_of(tiny, "none")
-    run(grid, tiny)
-    row = reference(tiny, grid, "item-knn")
-    store = ResultStore(tiny.results)
-    data = data_store.load("tiny", row.protocol, tiny)
+    row, store, data = counted(tiny, "item-knn")
     baskets: dict[int, set[int]] = defaultdict(set)
     for user, history, target in zip(
         data.train.user, data.train.history, data.train.target, strict=True
