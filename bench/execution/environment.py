@@ -33,6 +33,7 @@ def capture(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "device": device,
         "device_name": _device_name(device),
+        "instructions": _instructions(device),
     }
 
 
@@ -70,11 +71,27 @@ def _device_name(device: str) -> str:
     return _processor() or platform.processor() or platform.machine()
 
 
+def _instructions(device: str) -> str | None:
+    """The vector instructions torch uses on a CPU, such as `AVX2`: they decide the last bits."""
+    if device != "cpu":
+        return None
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
+
+
 def _processor() -> str | None:
-    """The model of the CPU, which Python does not know on Linux; None elsewhere."""
+    """The model of the CPU, which Python does not know on Linux; None elsewhere.
+
+    With its numbers, since one name ("AMD EPYC") may be that of generations which differ in speed.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
     except OSError:
         return None
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, None)
+    pairs = (line.partition(":") for line in first.splitlines())
+    facts = {key.strip(): value.strip() for key, _, value in pairs}
+    name = facts.get("model name")
+    if name and {"cpu family", "model"} <= facts.keys():
+        return f"{name} (family {facts['cpu family']}, model {facts['model']})"
+    return name
