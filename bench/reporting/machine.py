@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.evaluation.metrics import Metric
+from bench.evaluation.segments import TARGET_SEGMENTS
 from bench.reporting.rows import BASELINE, Row
 
 _TEXT_COLUMNS = (
@@ -31,12 +32,12 @@ def as_json(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str
 
 
 def as_csv(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
-    """One line per row; per metric its mean, deviation, difference (percent) and p."""
+    """One line per row; per metric mean, deviation, difference in percent, p, means by target."""
     against = rows[0].against if rows else BASELINE
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))
     stream = io.StringIO()
     fields = [*_TEXT_COLUMNS, "overrides", "seeds", "failed"]
-    parts = ("mean", "std", f"vs {against} %", "p")
+    parts = ("mean", "std", f"vs {against} %", "p", *TARGET_SEGMENTS)
     fields += [f"{name} {part}" for name in names for part in parts]
     fields += ["epochs", "epoch_seconds", "epoch vs none", "train_seconds", "total vs none"]
     fields += ["inference_parameters", "latency_ms_p50"]
@@ -57,6 +58,7 @@ def _flat(row: Row, names: list[str]) -> dict[str, Any]:
         flat[f"{name} std"] = spread.std if spread else None
         flat[f"{name} vs {row.against} %"] = row.gain.get(name)
         flat[f"{name} p"] = test.p_holm if test else None
+        flat |= {f"{name} {segment}": _on(row, segment, name) for segment in TARGET_SEGMENTS}
     for name in ("epochs", "epoch_seconds", "train_seconds"):
         spread = getattr(row, name)
         flat[name] = spread.mean if spread else None
@@ -64,3 +66,9 @@ def _flat(row: Row, names: list[str]) -> dict[str, Any]:
     flat["inference_parameters"] = row.parameters.get("inference")
     flat["latency_ms_p50"] = row.latency.get("ms_p50")
     return flat
+
+
+def _on(row: Row, segment: str, metric: str) -> float | None:
+    """The mean of a metric on the rows of a segment; None where there are none."""
+    part = row.segments.get(segment)
+    return part.metrics[metric].mean if part and metric in part.metrics else None

@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
-from bench.reporting.tables import MISSING, Section, Table, percent
+from bench.reporting.cells import MISSING, percent
+from bench.reporting.tables import Section, Table
 from bench.results.record import Record
 
 _TEXT = ("Student", "Objective", "Method", "Teacher", "Settings")

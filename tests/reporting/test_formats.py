@@ -105,6 +105,8 @@ def test_csv_has_one_line_per_row(filled):
     assert [row["method"] for row in rows] == [row["method"] for row in data]
     assert float(rows[3]["ndcg@20 mean"]) == data[3]["metrics"]["ndcg@20"]["mean"]
     assert float(rows[3]["ndcg@20 p"]) == data[3]["significance"]["ndcg@20"]["p_holm"]
+    warm = data[3]["segments"]["warm"]["metrics"]["ndcg@20"]["mean"]
+    assert float(rows[3]["ndcg@20 warm"]) == warm > 0
 
 
 def test_latex_escapes_and_has_equal_rows(bench):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.reporting.cells import MISSING
 from bench.reporting.markdown import written
 from bench.reporting.search import searched
-from bench.reporting.tables import MISSING
 from bench.results.record import Record, failed, finished
 from bench.training.config import TrainingConfig
 
