@@ -193,13 +193,14 @@ def _price(rows: list[Row], metric: Metric) -> Table:
             ],
         ),
         notes=[
-            f"Gap closed: share of the teacher's lead over none in {metric.label} that the student "
-            f"gains, {cells.MISSING} where that lead is none or not clear (p > .0001). Epochs: how "
-            "many, and how long one took on average over the stages of a method. Training: all of "
-            "them, and that as a multiple of none's; on a CPU in seconds of the processor. Parameters: "
-            "of the finished student, and what only training needs on top. Latency: median of one "
-            "request, the least that was seen of a student with as many parameters in this cell, "
-            "since machines are busier at one time than at another."
+            f"Gap closed: share of the teacher's lead over none in {metric.label} that the "
+            f"student gains, {cells.MISSING} where that lead is none or not clear (p > .0001). "
+            "Epochs: how many, and how long one took on average over the stages of a method. "
+            "Training: all of them, and that as a multiple of none's; on a CPU in seconds of the "
+            "processor. Parameters: of the finished student, and what only training needs on "
+            "top. Latency: median of one request, the least that was seen of a student with as "
+            "many parameters in this cell, since machines are busier at one time than at "
+            "another."
         ],
     )
 
