@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 
+from bench.config.methods import read_method
 from bench.data.rows import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
+from bench.paths import SHIPPED, Workspace
+from bench.registry import METHODS
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 from bench.training.rows import DeviceRows
@@ -21,17 +24,7 @@ from benchmarks.world import Sizes, World, teach
 STUDENT = StudentConfig(model="SASRec", parameters={})
 """RecBole's own defaults: two layers, two heads, d = 64, inner 256, dropout 0.5."""
 
-OFFICIAL: dict[str, Any] = {
-    "ranking": {
-        "top_k": 10,
-        "confidence_temperature": 1.0,
-        "confidence_floor": 1e-8,
-        "list_form": "sigmoid",
-        "negative_form": "shifted",
-        "robust": "broadcast",
-    },
-    "embedding": {"inject": "input", "normalise": "none"},
-}
+OFFICIAL = read_method(METHODS.get("dllm2rec"), Workspace(SHIPPED)).variants["official_code"]
 """Settings under which `dllm2rec` computes what the released program of DLLM2Rec computes."""
 
 

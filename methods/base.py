@@ -149,7 +149,8 @@ class Output(Protocol):
         Args:
             targets: int64 [B, K], different ids 1..N in a row.
             exponents: float32 [N + 1], ps; entry 0 is not read.
-            temperature: beta > 0.
+            temperature: beta > 0; in a trial, left out, it is the objective's
+                (`training.dros_temperature`).
         """
 
     def top_k(self, k: int) -> Tensor:

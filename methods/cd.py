@@ -41,7 +41,8 @@ class CollaborativeDistillation(Method):
     the place of users, and the base loss stays as it is, where the paper's sees observed items
     only; under ce, which leaves the level of a row's scores free, the term fixes it. Samples are
     drawn anew at each step; a public port draws pairs once and keeps the one that the teacher
-    ranks higher, which is `sampler: linear` with `guide: teacher`.
+    ranks higher, which is `sampler: linear` with `guide: teacher`. The ranks of `exponential` are
+    places of the pool, as in that port, and not shares of it, as in the paper.
     """
 
     class Config(MethodConfig):

@@ -48,8 +48,8 @@ class DelrecReverse(Method):
     Departs: the released program weights the two tasks by their gradients; here the weights are
     settings. It asks the language model for the hidden item; here its answer is estimated from
     lists and embeddings (`analysis.soft_share: 0` does without), and nothing is asked of a row
-    without a list. Stage 1 is judged by both tasks, as it is trained by both. Caser reads the
-    temporal analysis without its user.
+    without a list. Prompts start at random and have no places. Stage 1 is judged by both tasks, as
+    it is trained by both. Caser reads the temporal analysis without its user.
     """
 
     class Config(TaskConfig):

@@ -55,8 +55,8 @@ class HetComp(Method):
     p is 1 epoch, not 10 (`curriculum.period`), since early-stopped trainings take 10 to 30, and
     patience counts from the end of the curriculum. A user's D is a mean over sampled rows
     (`curriculum.granularity`). Ranks count what is left of a list without target and history.
-    A teacher whose states are all the same is converged from the start. Left out: weights of
-    teachers, consistency of ranks over time.
+    A teacher whose states are all the same is converged from the start: so could a language
+    model's lists take part. Left out: weights of teachers, consistency of ranks over time.
     """
 
     class Config(MethodConfig):

@@ -42,8 +42,8 @@ class Learn(Method):
 
     Departs: one domain and one training instead of a pre-training corpus; a row's target is its
     only positive (the paper draws ten later items of every user); the encoder keeps its position
-    embeddings; z is standardised. Item ids have no embedding, as in the paper; `ids: gate` learns
-    how far they share in the table.
+    embeddings; z is standardised and kappa fixed. Item ids have no embedding, as in the paper;
+    `ids: gate` learns how far they share in the table.
     """
 
     class Config(MethodConfig):

@@ -56,7 +56,9 @@ class RelaxedRankingDistillation(Method):
     config: Config
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
+        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
         self.lists = TeacherLists(knowledge, exclude_target=True, exclude_history=True)
+        self.derived = {"top_k": min(self.config.top_k, knowledge.rankings.shape[1])}
         self.n_items = student.n_items
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:

@@ -64,7 +64,20 @@ def check(folder: Path, data: PreparedData) -> Checked:
         ArtifactError: there is no teacher, or its manifest cannot be understood.
     """
     checked = Checked(read_manifest(folder))
-    _Reader(folder, data, checked).read()
+    reader = _Reader(folder, data, checked)
+    reader.read_knowledge()
+    reader.read_test_ranks()
+    return checked
+
+
+def check_knowledge(folder: Path, data: PreparedData) -> Checked:
+    """Read and check what methods learn from; of the test rows nothing is opened.
+
+    Raises:
+        ArtifactError: there is no teacher, or its manifest cannot be understood.
+    """
+    checked = Checked(read_manifest(folder))
+    _Reader(folder, data, checked).read_knowledge()
     return checked
 
 
@@ -88,12 +101,11 @@ class _Reader:
         self.checked = checked
         self.signals = set(checked.manifest.signals)
 
-    def read(self) -> None:
+    def read_knowledge(self) -> None:
         # Bare files declare nothing; the manifest they imply has the name of their folder.
         if self.has(files.MANIFEST):
             self.keeps(rules.made_for(self.checked.manifest, self.data))
         self.hashes()
-        self.read_test_ranks()
         if self.has(files.COVERED):
             covered = self.array(lambda: read_npy(self.folder / files.COVERED, "bool"))
             self.checked.covered = self.coverage(covered)

@@ -9,7 +9,7 @@ import torch
 
 from bench.data.rows import Ids, PreparedData
 from bench.errors import ArtifactError
-from bench.teachers.contract import Checked, check, check_test_ranks
+from bench.teachers.contract import Checked, check_knowledge, check_test_ranks
 from bench.teachers.rules import Array
 from methods.base import Knowledge
 
@@ -30,7 +30,7 @@ def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
     Raises:
         ArtifactError: lists everything that breaks the contract.
     """
-    checked = _sound(check(folder, data), folder)
+    checked = _sound(check_knowledge(folder, data), folder)
     embeddings = checked.embeddings
     if embeddings is not None:
         embeddings = np.concatenate([np.zeros_like(embeddings[:1]), embeddings])

@@ -219,7 +219,9 @@ class _Step:
         self.student.begin_step()
         with encoding(self.config.precision, self.device):
             hidden = self._encoded(portion, batch).float()
-        output = StepOutput(hidden, self.student, self.buffers, batch.target)
+        output = StepOutput(
+            hidden, self.student, self.buffers, batch.target, self.config.dros_temperature
+        )
         terms = self._terms(batch, output)
         loss = sum(terms.values(), torch.zeros((), device=hidden.device))
         self.optimiser.zero_grad(set_to_none=True)

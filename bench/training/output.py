@@ -65,6 +65,7 @@ class StepOutput:
         items: Items | Tensor,
         buffers: BlockBuffers,
         target: Tensor | None = None,
+        dros_temperature: float = 1.0,
     ) -> None:
         """Make what is known of a batch.
 
@@ -73,6 +74,7 @@ class StepOutput:
             items: the student, or its scoring table [N + 1, d].
             buffers: those of all steps.
             target: int64 [B], the targets of the rows, if the objective may ask for robust terms.
+            dros_temperature: that of robust terms, unless they are asked for at another.
         """
         self.hidden = hidden
         self._items = _Given(items) if isinstance(items, Tensor) else items
@@ -80,6 +82,7 @@ class StepOutput:
         self._block: Tensor | None = None
         self._masses = 0
         self._robust = RobustTerms(target)
+        self._dros_temperature = dros_temperature
 
     @cached_property
     def table(self) -> Tensor:
@@ -98,9 +101,12 @@ class StepOutput:
         """Differentiable log-sum-exp [B] of the logits of all real items not in `ids` [B, K]."""
         return self.log_mass(ids, Logit())
 
-    def robust(self, targets: Tensor, exponents: Tensor, temperature: float = 1.0) -> Tensor:
+    def robust(
+        self, targets: Tensor, exponents: Tensor, temperature: float | None = None
+    ) -> Tensor:
         """See `methods.base.Output.robust`."""
-        return self._robust.of(self, targets, exponents, temperature)
+        chosen = self._dros_temperature if temperature is None else temperature
+        return self._robust.of(self, targets, exponents, chosen)
 
     @torch.no_grad()
     def top_k(self, k: int) -> Tensor:

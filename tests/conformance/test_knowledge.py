@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,17 +141,47 @@ def test_an_incomplete_and_short_teacher_is_enough(
     assert outcome.teacher == {"rows": 200, "covered": 133}
 
 
-def test_a_list_that_is_made_shorter_is_said(data: PreparedData, knowledge: Knowledge) -> None:
+@pytest.mark.parametrize("model", STUDENTS)
+@pytest.mark.parametrize("method", TAUGHT)
+def test_a_teacher_that_is_as_sure_of_everything_is_enough(
+    method: str, model: str, data: PreparedData, knowledge: Knowledge
+) -> None:
+    assert knowledge.distances is not None and knowledge.truth_distance is not None
+    level = dataclasses.replace(
+        knowledge,
+        distances=torch.full_like(knowledge.distances, 31.0),
+        truth_distance=torch.full_like(knowledge.truth_distance, 31.0),
+    )
+    outcome = run(make_trial(method, model, training={"max_epochs": 1}), data, level)
+    assert all(np.isfinite(list(epoch.values())).all() for epoch in outcome.curve)
+
+
+SHORTENED = {
+    "ranking-only": "top_k=10",
+    "dllm2rec": "ranking.top_k=10",
+    "rd": "top_k=10",
+    "soft-label": "top_k=10",
+    "rrd": "top_k=10",
+}
+
+
+@pytest.mark.parametrize("method", SHORTENED)
+def test_a_list_that_is_made_shorter_is_said(
+    method: str, data: PreparedData, knowledge: Knowledge
+) -> None:
     assert knowledge.rankings is not None
     assert knowledge.distances is not None
     short = dataclasses.replace(
         knowledge, rankings=knowledge.rankings[:, :2], distances=knowledge.distances[:, :2]
     )
-    said = [
-        [line["message"] for line in run(make_trial("dllm2rec"), data, known).log]
-        for known in (knowledge, short)
-    ]
-    line = "method.ranking.top_k=10 is 2: the teacher's lists or the catalogue end there"
+    *path, last = SHORTENED[method].partition("=")[0].split(".")
+    settings: dict[str, Any] = {last: 10}
+    for name in reversed(path):
+        settings = {name: settings}
+    training = {"max_epochs": 1}
+    trial = make_trial(method, settings=settings, training=training)
+    said = [[line["message"] for line in run(trial, data, k).log] for k in (knowledge, short)]
+    line = f"method.{SHORTENED[method]} is 2: the teacher's lists or the catalogue end there"
     assert line not in said[0]
     assert line in said[1]
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.execution.finished import load_student
 from bench.execution.trial import run_trial
 from bench.registry import METHODS
-from bench.results.record import finished
+from bench.results.record import Outcome, finished
 from bench.results.store import ResultStore
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
@@ -27,17 +27,26 @@ from .conftest import N_ITEMS, READ_WHOLE, STUDENTS, make_trial, rows, run
 TRAINING = {"max_epochs": 6, "min_epochs": 6, "learning_rate": 0.02}
 
 
-@pytest.mark.parametrize("method", ["none", "dllm2rec", "hetcomp", "delrec-reverse", "learn"])
-def test_test_rows_have_no_say_in_training(
+ALL = [entry.name for entry in METHODS]
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_test_rows_have_no_say_in_training_and_validation_rows_only_choose(
     method: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
-    other = dataclasses.replace(data, test=rows(60, seed=77))
-    trial = make_trial(method, training=TRAINING)
-    first, second = run(trial, data, knowledge), run(trial, other, knowledge)
-    assert first.best_epoch == second.best_epoch
-    assert all(np.array_equal(first.state[k], second.state[k]) for k in first.state)
-    assert first.metrics["valid"] == second.metrics["valid"]
-    assert not np.array_equal(first.ranks, second.ranks)
+    def outcome(**changed: Rows) -> Outcome:
+        return run(make_trial(method, training=TRAINING), replace(data, **changed), knowledge)
+
+    first, other_test = outcome(), outcome(test=rows(60, seed=77))
+    assert first.best_epoch == other_test.best_epoch
+    assert all(np.array_equal(first.state[k], other_test.state[k]) for k in first.state)
+    assert first.metrics["valid"] == other_test.metrics["valid"]
+    assert not np.array_equal(first.ranks, other_test.ranks)
+    # A later stage begins with the epoch that was chosen of the one before.
+    other_valid = outcome(valid=rows(40, seed=78))
+    begins = [[e["loss"] for e in made.curve if e["stage"] == 1] for made in (first, other_valid)]
+    assert begins[0] == begins[1] and len(begins[0]) == TRAINING["max_epochs"]
+    assert first.metrics["valid"] != other_valid.metrics["valid"]
 
 
 def test_validation_rows_choose_the_epoch(data: PreparedData) -> None:
@@ -55,7 +64,6 @@ def test_the_oracle_rule_reads_the_test_rows_instead(data: PreparedData) -> None
     assert outcome.metrics["test"]["ndcg@20"] == pytest.approx(max(curve), abs=1e-6)
 
 
-ALL = [entry.name for entry in METHODS]
 PAIRS = [
     *itertools.product(ALL, STUDENTS),
     *itertools.product([name for name in ALL if name != "delrec-reverse"], READ_WHOLE),
@@ -110,6 +118,37 @@ def test_a_record_keeps_what_was_derived_from_the_teacher(
     expected = float(knowledge.distances[:, :10].std())
     assert derived["ranking"]["confidence_temperature"] == pytest.approx(expected)
     assert derived["ranking"]["top_k"] == 10
+
+
+def test_a_record_keeps_how_many_steps_were_taken_and_of_how_many_rows_the_teacher_spoke(
+    data: PreparedData, knowledge: Knowledge
+) -> None:
+    trial = make_trial("soft-label", training=TRAINING)
+    covered = torch.arange(len(data.train)) % 3 > 0
+    record = finished(trial, run(trial, data, replace(knowledge, covered=covered)))
+    batches = -(-len(data.train) // trial.training.batch_size)
+    assert record.steps == TRAINING["max_epochs"] * batches
+    assert record.teacher == {"rows": len(data.train), "covered": int(covered.sum())}
+
+
+def test_robust_terms_of_a_list_have_the_temperature_of_the_objective(
+    data: PreparedData, knowledge: Knowledge
+) -> None:
+    # Without the objective's own robust term, only that of the list can tell two temperatures.
+    for robust, differ in (("correct", True), ("none", False)):
+        made = [
+            run(
+                make_trial(
+                    "ranking-only",
+                    settings={"robust": robust},
+                    training={"objective": "dros", "dros_weight": 0.0, "dros_temperature": t},
+                ),
+                data,
+                knowledge,
+            )
+            for t in (1.0, 4.0)
+        ]
+        assert (made[0].curve[-1]["loss"] != made[1].curve[-1]["loss"]) == differ
 
 
 def test_methods_of_a_cell_see_the_same_batches_and_start(

@@ -10,6 +10,9 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
+from bench.config.methods import read_method
+from bench.paths import SHIPPED, Workspace
+from bench.registry import METHODS
 from bench.training.output import BlockBuffers, StepOutput
 from methods.base import Batch, Knowledge
 from methods.parts.losses import popularity_exponents
@@ -17,19 +20,8 @@ from methods.ranking_only import RankingOnly
 
 from .conftest import N_ITEMS, dense, make_batch, make_student, output
 
-OFFICIAL = {
-    "confidence_temperature": 1.0,
-    "confidence_floor": 1e-8,
-    "list_form": "sigmoid",
-    "negative_form": "shifted",
-    "robust": "broadcast",
-}
-PAPER = {
-    "confidence": "ground-truth",
-    "renormalise": False,
-    "negative_form": "none",
-    "list_form": "sigmoid",
-}
+VARIANTS = read_method(METHODS.get("ranking-only"), Workspace(SHIPPED)).variants
+OFFICIAL, PAPER = VARIANTS["official_code"], VARIANTS["paper"]
 
 
 def attached(knowledge: Knowledge, objective: str = "bce", **settings: object) -> RankingOnly:
@@ -138,6 +130,20 @@ def test_closed_form_equals_the_programs_loop(knowledge: Knowledge, form: str) -
             total -= weights[b, k] * (math.log(sigmoid(scores[b, item])) + math.log(push))
     expected = total / len(batch.row_id)
     assert float(method.loss(batch, out)["ranking"].detach()) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("confidence", ["candidate", "ground-truth"])
+def test_a_teacher_that_is_as_sure_of_everything_weighs_it_alike(
+    knowledge: Knowledge, confidence: str
+) -> None:
+    level = dataclasses.replace(
+        knowledge,
+        distances=torch.full_like(knowledge.distances, 31.0),
+        truth_distance=torch.full_like(knowledge.truth_distance, 31.0),
+    )
+    sure = attached(level, confidence=confidence, renormalise=False).confidence
+    torch.testing.assert_close(sure, sure[:1, :1].expand_as(sure))
+    assert (sure > 0).all() and torch.isfinite(sure).all()
 
 
 @pytest.mark.parametrize("form", ["broadcast", "correct"])

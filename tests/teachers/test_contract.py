@@ -507,9 +507,19 @@ def test_ranks_that_are_none(
         (path / "test_ranks.npy").write_bytes(ranks)
     else:
         np.save(path / "test_ranks.npy", ranks)
-    assert re.match(f"test_ranks.npy {message}", folder.only_problem(path, data))
+    (problem,) = check(path, data).problems
+    assert re.match(f"test_ranks.npy {message}", problem)
     with pytest.raises(ArtifactError, match=message):
         load_test_ranks(path, data)
+
+
+def test_what_methods_learn_from_is_read_without_a_look_at_test_rows(
+    folder: Folder, data: PreparedData
+) -> None:
+    path = folder.binary()
+    (path / "test_ranks.npy").write_bytes(b"whoever reads this stumbles")
+    np.testing.assert_array_equal(load_knowledge(path, data).rankings.numpy(), folder.ids)
+    assert check(path, data).problems
 
 
 # -- files that hold something else ----------------------------------------------------------------

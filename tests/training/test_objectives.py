@@ -150,6 +150,15 @@ def test_robust_loss_is_finite_and_exact_where_the_literal_form_overflows(
     assert torch.isfinite(output.hidden.grad).all()
 
 
+def test_robust_terms_have_the_temperature_of_the_trial_unless_another_is_asked_for() -> None:
+    torch.manual_seed(5)
+    hidden, table, own = torch.randn(B, D), torch.randn(N + 1, D), torch.full((B, 1), 3)
+    exponents = popularity_exponents(COUNTS)
+    at = {t: StepOutput(hidden, table, BlockBuffers(), dros_temperature=t) for t in (1.0, 3.0)}
+    torch.testing.assert_close(at[3.0].robust(own, exponents), at[1.0].robust(own, exponents, 3.0))
+    assert not torch.allclose(at[3.0].robust(own, exponents), at[1.0].robust(own, exponents))
+
+
 def test_a_list_and_the_rows_own_target_share_a_sweep_and_change_nothing() -> None:
     batch, one = problem(2.0, dtype=torch.float64)
     exponents = popularity_exponents(COUNTS).double()
