@@ -13,8 +13,9 @@ from collections.abc import Iterable, Mapping
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """What offers the name that was meant, after a blank; nothing where none is near."""
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    by_lower = {one.lower(): one for one in allowed}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
 class BenchError(Exception):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,13 +132,16 @@ def flat(mapping: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def build(model: type[Model], mapping: Mapping[str, Any], where: str) -> Model:
+def build(
+    model: type[Model], mapping: Mapping[str, Any], where: str, also: Collection[str] = ()
+) -> Model:
     """The validated model of `mapping`.
 
     Args:
         model: a pydantic model.
         mapping: its fields.
         where: file, override prefix or option that the mapping came from, for the message.
+        also: keys that are allowed there beside those of the model, which somebody else has read.
 
     Raises:
         ConfigError: names every problem with its key path.
@@ -146,7 +149,7 @@ def build(model: type[Model], mapping: Mapping[str, Any], where: str) -> Model:
     try:
         return model.model_validate(mapping)
     except ValidationError as error:
-        problems = [_problem(model, detail) for detail in error.errors()]
+        problems = [_problem(model, detail, also) for detail in error.errors()]
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from error
 
 
@@ -171,11 +174,11 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.yaml"))
 
 
-def _problem(model: type[BaseModel], detail: ErrorDetails) -> str:
+def _problem(model: type[BaseModel], detail: ErrorDetails, also: Collection[str]) -> str:
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
         *parents, key = detail["loc"]
-        allowed = _fields(model, parents)
+        allowed = sorted([*_fields(model, parents), *(() if parents else also)])
         hint = nearest(str(key), allowed)
         return f"unknown key '{path}'.{hint} Allowed: {', '.join(allowed) or 'none'}"
     if detail["type"] == "missing":

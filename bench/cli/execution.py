@@ -67,7 +67,7 @@ class Execution:
 
         store = ResultStore((self.results or workspace.results) / part)
         if self.dry_run:
-            _show(grid, store, workspace)
+            _show(grid, store, workspace, self.device)
             return
         started = now()
         records = run_grid(
@@ -103,14 +103,18 @@ def _tell_failures(records: list[Record], store: ResultStore, started: str) -> N
         raise click.exceptions.Exit(FAILED)
 
 
-def _show(grid: Grid, store: ResultStore, workspace: Workspace) -> None:
+def _show(grid: Grid, store: ResultStore, workspace: Workspace, device: str) -> None:
     """The table of a dry run; refuses the settings that a run would refuse."""
+    from bench.execution.devices import resolve_device
     from bench.execution.grid import runnable
     from bench.execution.inputs import identify
-    from bench.execution.preflight import check_settings
+    from bench.execution.preflight import check_device, check_settings
 
     trials = identify(runnable(grid, store, workspace, progress), workspace)
-    check_settings(t for t in trials if not t.is_identified or store.get(t.key) is None)
+    missing = [t for t in trials if not t.is_identified or store.get(t.key) is None]
+    if missing:
+        check_settings(missing)
+        check_device(missing, resolve_device(device))
 
     header = ["key", "state", "dataset", "protocol", "student", "objective", "method", "teacher"]
     rows = [[*header, "seed", "overrides"]]

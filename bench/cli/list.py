@@ -28,7 +28,7 @@ Entry = dict[str, Any]
 )
 @options.form
 @options.plugins
-@options.results
+@options.records
 def command(kind: str, form: str, results: Path | None) -> None:
     """List what can be named in other commands, or the records there are."""
     workspace = Workspace.current()

@@ -33,7 +33,18 @@ device = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."
 )
 
-results = click.option("--results", type=click.Path(path_type=Path), help="Folder of the records.")
+results = click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the records.",
+)
+
+records = click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of the records.",
+)
+"""Where records are looked for, in place of where they go to."""
 
 form = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True

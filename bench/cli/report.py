@@ -33,7 +33,7 @@ from bench.cli import options
     show_default=True,
     help="Compare with, and test against, this method.",
 )
-@options.results
+@options.records
 @click.option(
     "--output",
     "-o",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import layers
 from bench.cli.printing import progress
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
@@ -82,16 +83,20 @@ class ChosenRows:
         """The folder of a teacher that is there.
 
         Raises:
-            UnknownNameError: it is not; the message tells which are.
+            ConfigError: it is not; the message tells which are, and how it is made.
         """
         from bench.teachers.manifest import teachers_in
 
         folder = self.teacher_folder(teacher)
         if not folder.is_dir():
             there = teachers_in(folder.parent)
-            raise UnknownNameError(
-                "teacher", folder.name, there, f"{folder.parent} (`bench teacher build` makes one)"
-            )
+            if teacher in layers.names("teachers", self.workspace):
+                raise ConfigError(
+                    f"teacher '{teacher}' of {self.dataset} is not built: bench teacher build "
+                    f"--dataset {self.dataset} --teacher {teacher}. Built: "
+                    f"{', '.join(there) or 'none'}"
+                )
+            raise UnknownNameError("teacher", teacher, there, str(folder.parent))
         return folder
 
 

@@ -63,11 +63,16 @@ class TeacherSource:
 
 @dataclass(frozen=True)
 class Grid:
-    """Trials whose fingerprints are still open, and what they stand on."""
+    """Trials whose fingerprints are still open, and what they stand on.
+
+    Attributes:
+        notes: sentences about what the selection does not do, for whoever asked.
+    """
 
     trials: list[Trial]
     data: dict[DataName, DataSource]
     teachers: dict[TeacherName, TeacherSource]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,20 @@ class _Resolver:
             for trial in cell
         ]
         self.overrides.refuse_unused()
-        return Grid(trials, data, self.teachers)
+        return Grid(trials, data, self.teachers, self.notes(choices))
+
+    def notes(self, choices: list[_Choice]) -> list[str]:
+        """Which methods have no use for an override that others take."""
+        names = dict.fromkeys(choice.entry for choice in choices if choice.entry.needs)
+        without: dict[str, list[str]] = {}
+        for entry in names:
+            for key in self.overrides.passed("method", setting_names(entry)):
+                without.setdefault(key, []).append(entry.name)
+        return [
+            f"--set {key}: no setting of {', '.join(methods)}"
+            for key, methods in without.items()
+            if len(methods) < len(names)
+        ]
 
     def choices(self) -> list[_Choice]:
         texts = expand(self.selection.methods, [entry.name for entry in METHODS])

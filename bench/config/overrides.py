@@ -9,6 +9,7 @@ from bench import layers
 from bench.data.config import DatasetConfig, ProtocolConfig
 from bench.errors import ConfigError, UnknownNameError
 from bench.teachers.config import TeacherConfig
+from bench.training.config import TrainingConfig
 
 SECTIONS = {
     "training": "how students are trained",
@@ -38,10 +39,10 @@ class Overrides:
         for text in texts:
             key, value = layers.parse_override(text)
             section, _, path = key.partition(".")
+            if not path:
+                raise ConfigError(f"--set {text}: expected section.key=value.{_in_sections(key)}")
             if section not in SECTIONS:
                 raise UnknownNameError("section", section, SECTIONS, f"--set {text}")
-            if not path:
-                raise ConfigError(f"--set {text}: expected {section}.key=value")
             self._values[section][path] = value
 
     def take(self, section: str, known: Iterable[str] | None) -> dict[str, Any]:
@@ -61,6 +62,15 @@ class Overrides:
         self._taken.update(f"{section}.{path}" for path in values)
         return dict(values)
 
+    def passed(self, section: str, known: Iterable[str] | None) -> list[str]:
+        """Keys of the overrides of a section that are none of something with these keys."""
+        names = None if known is None else set(known)
+        return [
+            f"{section}.{path}"
+            for path in self._values[section]
+            if names is not None and path.split(".")[0] not in names
+        ]
+
     def refuse_unused(self) -> None:
         """Raise ConfigError for an override that nothing in the run has taken."""
         for section, values in self._values.items():
@@ -72,6 +82,14 @@ class Overrides:
                     raise ConfigError(f"--set {key}: concerns nothing in this run (no {section})")
                 allowed = [f"{section}.{name}" for name in self._known[section]]
                 raise UnknownNameError("key", key, allowed, "--set")
+
+
+def _in_sections(key: str) -> str:
+    """Which keys were perhaps meant by one without a section, and the sections there are."""
+    known = {"training": TrainingConfig.model_fields, "protocol": PROTOCOL_PARTS}
+    meant = [f"{section}.{key}" for section, keys in known.items() if key in keys]
+    hint = f" Did you mean {' or '.join(meant)}?" if meant else ""
+    return f"{hint} Sections: {', '.join(SECTIONS)}"
 
 
 def overlay(mapping: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:

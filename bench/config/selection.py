@@ -76,8 +76,14 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def expand(chosen: Iterable[str], known: Iterable[str]) -> list[str]:
-    """The chosen names in their order, without repetition; `all` stands for all known ones."""
+    """The chosen names in their order, without repetition; `all` stands for all known ones.
+
+    Raises:
+        ConfigError: several names in one.
+    """
     names: list[str] = []
     for name in chosen:
+        if "," in name:
+            raise ConfigError(f"'{name}': one name at a time; give the option once for each")
         names.extend(sorted(known) if name == ALL else [name])
     return list(dict.fromkeys(names))

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from bench import layers
-from bench.data.download_config import Tables, over_family
+from bench.data.download_config import FAMILY_KEYS, Tables, over_family
 from bench.data.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
@@ -196,7 +196,7 @@ def dataset_config(name: str, workspace: Workspace) -> DatasetConfig:
     if name in layers.names("datasets", workspace):
         where = str(layers.locate("datasets", name, workspace))
         content = over_family(layers.read("datasets", name, workspace), where, workspace)
-        config = layers.build(DatasetConfig, content, where)
+        config = layers.build(DatasetConfig, content, where, also=FAMILY_KEYS)
         if config.synthetic and not is_synthetic(name):
             raise ConfigError(
                 f"{where}: a synthetic dataset must say so in every table: call it such as "

@@ -32,6 +32,9 @@ ENDINGS: dict[str, Format] = {
 CATEGORY = "{category}"
 """In the texts of a family: the category of the dataset."""
 
+FAMILY_KEYS = ("family", "category")
+"""Keys of a dataset's file that choose what it shares with others."""
+
 
 class Download(BaseModel):
     """One file of a public source."""
@@ -140,7 +143,7 @@ def over_family(content: dict[str, Any], where: str, workspace: Workspace) -> di
         UnknownNameError: no family has this name.
         ConfigError: the family asks for a category and the dataset names none, or the reverse.
     """
-    own = {key: value for key, value in content.items() if key not in ("family", "category")}
+    own = {key: value for key, value in content.items() if key not in FAMILY_KEYS}
     if own == content:
         return content
     name, category = content.get("family"), content.get("category")

@@ -7,13 +7,14 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bench import layers
 from bench.config.grid import Grid, TeacherSource
 from bench.errors import ArtifactError, ConfigError
 from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
 from bench.plan import TeacherName, Trial
 from bench.progress import Progress
-from bench.teachers.config import SIGNALS
+from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY
 from bench.teachers.manifest import read_manifest, teachers_in
 
 
@@ -53,16 +54,14 @@ def untaught(trial: Trial, offered: set[str], workspace: Workspace) -> str | Non
     missing = method.signals(method_config(trial, method)) - offered
     if not missing:
         return None
-    offering = [
-        name
-        for name, signals in _built_teachers(workspace.tocf / trial.dataset)
-        if missing <= signals
-    ]
+    known = dict(_configured_teachers(workspace)) | dict(
+        _built_teachers(workspace.tocf / trial.dataset)
+    )
+    offering = sorted(name for name, signals in known.items() if missing <= signals)
     return (
         f"{trial.dataset} {trial.method_name}: teacher '{trial.teacher}' does not offer "
         f"{', '.join(sorted(missing))} (it offers {', '.join(sorted(offered))}). "
-        f"Built teachers of {trial.dataset} that do: {', '.join(sorted(offering)) or 'none'} "
-        "(`bench list teachers` has those that can be built)"
+        f"Teachers that do: {', '.join(offering) or 'none'}"
     )
 
 
@@ -85,6 +84,14 @@ def _offered(teacher: TeacherSource) -> set[str] | None:
         return None
     signals = SIGNALS.get(teacher.config.kind) if teacher.config else None
     return None if signals is None else set(signals)
+
+
+def _configured_teachers(workspace: Workspace) -> Iterator[tuple[str, set[str]]]:
+    """Those whose kind tells its signals, but for what is made for synthetic data alone."""
+    for name in layers.names("teachers", workspace):
+        kind = layers.read("teachers", name, workspace).get("kind")
+        if kind in SIGNALS and kind not in SYNTHETIC_ONLY:
+            yield name, set(SIGNALS[kind])
 
 
 def _built_teachers(folder: Path) -> Iterator[tuple[str, set[str]]]:

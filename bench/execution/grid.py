@@ -97,9 +97,13 @@ def runnable(
 ) -> Grid:
     """The grid without what cannot be; a finished grid as it is (which needs no torch).
 
+    What is left out, and what the selection does not do, is told.
+
     Raises:
         ConfigError: nothing of it can be.
     """
+    for note in grid.notes:
+        progress(note)
     if any(_is_missing(trial, store, retry_failed) for trial in identify(grid, workspace)):
         return without_misfits(grid, workspace, progress)
     return grid

@@ -35,6 +35,20 @@ def find_trial(prefix: str, store: ResultStore) -> Record:
     return found[0]
 
 
+def refuse_without_student(record: Record, store: ResultStore) -> Path:
+    """The file of the finished student of a record.
+
+    Raises:
+        ConfigError: the record holds none.
+    """
+    weights = store.folder / record.key / STUDENT
+    if record.trial is None or not weights.is_file():
+        raise ConfigError(
+            f"{store.folder / record.key}: this record holds no student; those of your own runs do"
+        )
+    return weights
+
+
 def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict[str, Tensor]:
     """The tensors of the finished student of a record, by RecBole's names (imports torch).
 
@@ -44,9 +58,8 @@ def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict
     """
     from safetensors.torch import load_file
 
-    weights = store.folder / record.key / STUDENT
-    if record.trial is None or not weights.is_file():
-        raise ConfigError(f"{store.folder / record.key}: this record holds no student")
+    weights = refuse_without_student(record, store)
+    assert record.trial is not None  # noqa: S101 - what has a student is a trial
     if record.trial.data_fingerprint != data.fingerprint:
         raise ConfigError(
             f"{record.trial.label}: it was trained on other data than dataset '{data.dataset}' "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.paths import SHIPPED, Workspace
-from bench.results.store import ResultStore
+from bench.results.store import STUDENT, ResultStore
 
 from .conftest import bench
 
@@ -302,6 +303,9 @@ def test_a_training_that_diverged_keeps_the_epochs_before(tiny: Workspace, tmp_p
         (["-m", "dllm2rec:papr", "-d", "tiny"], "Did you mean 'paper'?"),
         (["-m", "none", "-d", "tiny", "--suite", "dem"], "Did you mean 'demo'?"),
         (["-m", "none", "-d", "tiny", "--control", "shufled"], "Did you mean 'shuffled'?"),
+        (["-m", "NONE", "-d", "tiny"], "unknown method 'NONE'. Did you mean 'none'?"),
+        (["-m", "none,dllm2rec", "-d", "tiny"], "give the option once for each"),
+        (["-m", "none", "-d", "tiny", "--set", "history=9"], "Did you mean protocol.history?"),
         (["-m", "none"], "no dataset"),
         (["-d", "tiny"], "no method"),
         (["-m", "none", "-d", "tiny", "--seeds", "4-1"], "no range of seeds"),
@@ -393,12 +397,48 @@ def test_a_mistake_is_one_clear_message_before_anything_runs(
     assert ResultStore(tiny.results).records() == []
 
 
-def test_a_dry_run_refuses_what_a_run_would_refuse(tiny: Workspace) -> None:
-    arguments = ["-m", "dllm2rec", "--set", "method.ranking.wieght=1", "--dry-run"]
-    done = bench(*TINY, *arguments)
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["-m", "dllm2rec", "--set", "method.ranking.wieght=1"],
+            "unknown key 'ranking.wieght'. Did you mean 'weight'?",
+        ),
+        (["-m", "none", "--device", "gpu"], "--device gpu: not available here. Allowed: auto, cpu"),
+    ],
+)
+def test_a_dry_run_refuses_what_a_run_would_refuse(
+    tiny: Workspace, arguments: list[str], says: str
+) -> None:
+    done = bench(*TINY, *arguments, "--dry-run")
     assert done.exit_code == 2
-    assert "unknown key 'ranking.wieght'. Did you mean 'weight'?" in done.stderr
+    assert says in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.usefixtures("tiny_teacher")
+def test_methods_without_a_setting_that_others_have_are_named(tiny: Workspace) -> None:
+    methods = ["-m", "none", "-m", "ranking-only", "-m", "dllm2rec", *TAUGHT]
+    done = bench(*TINY, *methods, "--set", "method.weight=0.3", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert "--set method.weight: no setting of dllm2rec\n" in done.stderr
+
+
+def test_records_are_looked_for_where_there_is_a_folder(tiny: Workspace) -> None:
+    for command in (["report"], ["export", "abc"], ["list", "results"]):
+        done = bench(*command, "--results", str(tiny.home / "typo"))
+        assert done.exit_code == 2
+        assert "typo' does not exist" in done.stderr
+
+
+def test_a_record_without_a_student_is_told_before_data_are_asked_for(tiny: Workspace) -> None:
+    assert bench(*TINY, "-m", "none").exit_code == 0
+    (record,) = (r for r in ResultStore(tiny.results).records() if r.trial)
+    (tiny.results / record.key / STUDENT).unlink()
+    shutil.rmtree(tiny.datasets)
+    done = bench("export", record.key[:8])
+    assert done.exit_code == 2
+    assert "this record holds no student" in done.stderr
 
 
 def test_an_unwritable_results_folder_is_refused_before_training(tiny: Workspace) -> None:

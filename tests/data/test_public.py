@@ -455,6 +455,7 @@ def test_a_family_fills_in_what_its_datasets_share(tmp_path):
         ("family: amazon-2018", ConfigError, "needs a 'category'"),
         ("family: movielens\ncategory: x", ConfigError, "has no use for a 'category'"),
         ("family: amazon-2081", UnknownNameError, "Did you mean 'amazon-2018'"),
+        ("famly: movielens", ConfigError, "unknown key 'famly'. Did you mean 'family'"),
         ("category: Books", UnknownNameError, "unknown family 'None'"),
     ],
 )

@@ -1,5 +1,6 @@
 """Running a grid: references, builds on demand, what is refused, what is waited for."""
 
+import re
 import resource
 import shutil
 import threading
@@ -148,6 +149,8 @@ def test_a_missing_signal_is_refused_with_those_who_offer_it(
     with pytest.raises(ConfigError) as caught:
         run(grid_of(tiny, "ranking-only"), tiny)
     assert "does not offer confidence, rankings (it offers embeddings)" in str(caught.value)
+    (able,) = re.findall(r"Teachers that do: (.+)", str(caught.value))
+    assert {"text", "learn"} <= set(able.split(", ")) and "raw-text" not in able
 
 
 def test_changed_data_are_new_trials(tiny: Workspace) -> None:
