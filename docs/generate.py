@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from bench import layers
 from bench.config.methods import MethodFile, read_method
+from bench.config.selection import Selection
 from bench.data.config import ProtocolConfig
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS, MethodEntry
@@ -61,6 +62,16 @@ What `--set SECTION.SETTING=VALUE` changes beside the methods' own settings
 ([methods.md](methods.md)). Students have those of their RecBole model (`student.*`), teachers those
 of their kind (`teacher.*`, [teachers.md](teachers.md)). Files in `configs/students/` choose other
 defaults for a student, on one dataset or all.
+"""
+
+
+SUITES = """\
+## A suite
+
+A grid with a name, `configs/suites/NAME.yaml`, for `bench run --suite NAME`. Every key may be left
+out, and options of the command line replace it (`set` adds up). Files of your own, suites and all
+others, stand in `configs/` of the folder that `BENCH_HOME` names, and are stronger than those of
+the same name here.
 """
 
 
@@ -117,6 +128,11 @@ def run_settings() -> str:
     ):
         rows = [row for row in settings_of(config, f"{name}.") if "`protocol.name`" not in row]
         parts += [f"## {name}", f"See [{page}]({page}).", "\n".join([*TABLE_OF_SETTINGS, *rows])]
+    keys = [
+        f"| `{field.alias or name}` | {_cell(field.description or '')} |"
+        for name, field in Selection.model_fields.items()
+    ]
+    parts += [SUITES.strip(), "\n".join(["| key | what it is |", "|---|---|", *keys])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -59,6 +59,7 @@ def _findings(workspace: Workspace) -> Iterator[Finding]:
     yield _device()
     yield _recbole()
     yield _encoder()
+    yield from _extras()
     yield _results(workspace)
     prepared, others, broken = _state_of_datasets(workspace)
     yield from broken
@@ -117,6 +118,19 @@ def _encoder() -> Finding:
         fix = "make install, or pip install -e '.[text]'"
         return Finding("encoder", False, "transformers is not installed", fix, optional=True)
     return Finding("encoder", True, folder)
+
+
+def _extras() -> Iterator[Finding]:
+    """What else a part of the suite wants, beside the encoder."""
+    wanted = {
+        "plots": ("matplotlib", "bench report --format svg"),
+        "parquet": ("pyarrow", "parquet and .zst tables"),
+        "llm": ("peft", "teachers that are language models"),
+    }
+    for extra, (package, purpose) in wanted.items():
+        there = importlib.util.find_spec(package) is not None
+        says = f"{package} {'is there' if there else 'is not installed'}, for {purpose}"
+        yield Finding(extra, there, says, f"pip install -e '.[{extra}]'", optional=True)
 
 
 def _results(workspace: Workspace) -> Finding:

@@ -52,7 +52,7 @@ form = click.option(
 
 _AXES = (
     click.option("--method", "-m", "methods", multiple=True, help="NAME, NAME:VARIANT or all."),
-    click.option("--dataset", "-d", "datasets", multiple=True, help="NAME or all."),
+    click.option("--dataset", "-d", "datasets", multiple=True, help="NAME or all (real ones)."),
     click.option("--student", "-s", "students", multiple=True, help="NAME or all.  [sasrec]"),
     click.option(
         "--teacher",

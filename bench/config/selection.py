@@ -21,9 +21,13 @@ class Selection(BaseModel):
 
     summary: str = Field("", description="one line for `bench list suites`")
     methods: list[str] = Field(default_factory=list, description="NAME, NAME:VARIANT or `all`")
-    datasets: list[str] = Field(default_factory=list, description="names or `all`")
+    datasets: list[str] = Field(
+        default_factory=list, description="names or `all`, which leaves out synthetic ones"
+    )
     students: list[str] = Field(default_factory=list, description="names or `all`")
-    teachers: list[str] = Field(default_factory=list, description="names or `all`")
+    teachers: list[str] = Field(
+        default_factory=list, description="names or `all`, which leaves out language models"
+    )
     controls: list[str] = Field(
         default_factory=list,
         description="such as `shuffled`: repeat every distilled trial under it",

@@ -38,29 +38,29 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objective: Objective = Field("ce", description="base loss (section 'Objectives' of the docs)")
+    objective: Objective = Field("ce", description="base loss (docs/training.md, 'Objectives')")
     learning_rate: PositiveFloat = Field(1e-3, description="step size of Adam")
     batch_size: PositiveInt = Field(512, description="rows per step")
     positions: Literal["last", "half", "all"] = Field(
         "last",
         description="where a history is read: at its end, for one row, or at the later half of its "
-        "positions or all of them, for as many rows (section 'Many positions at once' of the docs)",
+        "positions or all of them, for as many rows (docs/training.md, 'Many positions at once')",
     )
     checkpointing: bool = Field(
         False,
         description="keep the encoder's activations for few rows at a time and make them again in "
-        "the backward pass: less memory, more time (section 'Large batches' of the docs)",
+        "the backward pass: less memory, more time (docs/training.md, 'Large batches')",
     )
     precision: Precision = Field(
         "float32",
         description="of training's matrix products: all float32; `tf32`, where a CUDA device takes "
         "float32 factors in TF32; `bf16`, which also encodes under bfloat16 autocast. Evaluation "
-        "is float32 (section 'On a GPU' of the docs)",
+        "is float32 (docs/training.md, 'On a GPU')",
     )
     cuda_graphs: bool = Field(
         False,
         description="record a training step as a CUDA graph and replay it; the same operations, "
-        "launched at once (section 'On a GPU' of the docs)",
+        "launched at once (docs/training.md, 'On a GPU')",
     )
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 coefficient of Adam")
     max_epochs: PositiveInt = Field(100, description="upper bound of passes over the rows")
