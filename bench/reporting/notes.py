@@ -53,14 +53,23 @@ def of_tests(rows: Sequence[Row], metric: Metric) -> list[str]:
 
 
 def of_times(rows: Sequence[Row]) -> list[str]:
-    """What a multiple of the time of `none` is."""
-    if not any(row.time_vs_none for row in rows):
-        return []
-    return [
-        "Time: seconds of training per epoch (on a CPU those of the processor) as a multiple of "
-        "none's, on the seeds that both ran on one machine; evaluation and what a method prepares "
-        "before its first epoch are not in it."
+    """What a multiple of the time of `none` is, and who has none."""
+    notes = []
+    if any(row.time_vs_none for row in rows):
+        notes.append(
+            "Time: seconds of training per epoch (on a CPU those of the processor) as a multiple "
+            "of none's, on the seeds that both ran on one machine; evaluation and what a method "
+            "prepares before its first epoch are not in it."
+        )
+    machines = {row.cell: row.machine for row in rows if row.is_baseline}
+    elsewhere = [
+        named(row)
+        for row in rows
+        if row.cell in machines and row.machine and row.machine != machines[row.cell]
     ]
+    if elsewhere:
+        notes.append(f"Timed on another machine than none: {', '.join(elsewhere)}.")
+    return notes
 
 
 def of_versions(rows: Sequence[Row]) -> list[str]:

@@ -82,6 +82,7 @@ def test_other_machines_are_not_compared(bench, what):
     done(bench, "dllm2rec", seconds=30.0, seeds=[0], environment=LAPTOP)
     done(bench, "dllm2rec", seconds=1.0, seeds=[1], environment=LAPTOP | {what: "other"})
     done(bench, "elsewhere", seconds=1.0, environment=LAPTOP | {what: "other"})
+    assert "than none: sasrec (ce) elsewhere, teacher text." in render(bench.store)
     assert row_of(bench, "dllm2rec").time_vs_none == pytest.approx({"epoch": 3.0, "total": 3.0})
     assert row_of(bench, "elsewhere").time_vs_none == {}
 

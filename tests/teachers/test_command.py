@@ -258,7 +258,10 @@ def test_what_a_teacher_takes_for_one_user(workspace: Workspace) -> None:
         (["build", "--teacher", "tiny"], "--dataset is missing"),
         (["import", "--dataset", "toy", "nowhere"], "--name is missing"),
         (["import", "--dataset", "toy", "--name", "x", "nowhere"], "no such file or folder"),
-        (["export", "--dataset", "toy", "--teacher", "tiny", "out"], "is not built: bench teacher build"),
+        (
+            ["export", "--dataset", "toy", "--teacher", "tiny", "out"],
+            "is not built: bench teacher build",
+        ),
         (["build", "--dataset", "toy", "--teacher", "tiny", "--set", "epochs=1"], "epochs"),
         (
             ["build", "--dataset", "toy", "--teacher", "tiny", "--set", "teacher.epoch=1"],
