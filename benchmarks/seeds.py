@@ -1,0 +1,59 @@
+"""How often two seeds of one method differ by a test over users alone.
+
+    python benchmarks/seeds.py [results/reference]
+
+Such a pair has nothing to find: the share of small p-values is that of false alarms which a test
+would give that knows other users but no other seeds (docs/protocol.md, Comparing).
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+if __name__ == "__main__":
+    # A script's own folder comes first on its path, and there `methods` is this folder's.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import click
+
+from bench.evaluation.significance import compare_by_user
+from bench.paths import SHIPPED
+from bench.reporting.averages import averaged
+from bench.reporting.comparison import Ranks
+from bench.reporting.tables import DEFAULT_METRICS
+from bench.results.store import ResultStore
+
+METRIC = DEFAULT_METRICS[0]
+
+
+def p_values(store: ResultStore) -> Iterator[float]:
+    """The p of every pair of seeds of every row of a store, where users are known."""
+    ranks = Ranks(store)
+    for row in averaged(store.records(), [METRIC], ranks):
+        users = ranks.users(row.data_fingerprint)
+        known = [found for key in row.keys if (found := ranks.of(key)) is not None]
+        for one, other in itertools.combinations(known, 2):
+            if users is None:
+                continue
+            compared = compare_by_user(METRIC.per_row(one), METRIC.per_row(other), users)
+            if compared is not None:
+                yield compared.p
+
+
+@click.command()
+@click.argument(
+    "results", type=click.Path(exists=True, file_okay=False, path_type=Path), required=False
+)
+def main(results: Path | None) -> None:
+    """Count the pairs of seeds in RESULTS whose difference in NDCG@20 has a small p."""
+    found = list(p_values(ResultStore(results or SHIPPED / "results" / "reference")))
+    for level in (0.05, 0.01):
+        below = sum(p < level for p in found)
+        click.echo(f"p < {level}: {below} of {len(found)} pairs")
+
+
+if __name__ == "__main__":
+    main()
