@@ -68,7 +68,7 @@ def of_times(rows: Sequence[Row]) -> list[str]:
         if row.cell in machines and row.machine and row.machine != machines[row.cell]
     ]
     if elsewhere:
-        notes.append(f"Timed on another machine than none: {', '.join(elsewhere)}.")
+        notes.append(f"Timed on another machine than none: {'; '.join(elsewhere)}.")
     return notes
 
 
