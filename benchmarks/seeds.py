@@ -34,11 +34,11 @@ def p_values(store: ResultStore) -> Iterator[float]:
     ranks = Ranks(store)
     for row in averaged(store.records(), [METRIC], ranks):
         users = ranks.users(row.data_fingerprint)
-        known = [found for key in row.keys if (found := ranks.of(key)) is not None]
+        if users is None:
+            continue
+        known = [METRIC.per_row(r) for key in row.keys if (r := ranks.of(key)) is not None]
         for one, other in itertools.combinations(known, 2):
-            if users is None:
-                continue
-            compared = compare_by_user(METRIC.per_row(one), METRIC.per_row(other), users)
+            compared = compare_by_user(one, other, users)
             if compared is not None:
                 yield compared.p
 

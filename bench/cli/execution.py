@@ -106,12 +106,12 @@ def _tell_failures(records: list[Record], store: ResultStore, started: str) -> N
 def _show(grid: Grid, store: ResultStore, workspace: Workspace, device: str) -> None:
     """The table of a dry run; refuses the settings that a run would refuse."""
     from bench.execution.devices import resolve_device
-    from bench.execution.grid import runnable
+    from bench.execution.grid import is_missing, runnable
     from bench.execution.inputs import identify
     from bench.execution.preflight import check_device, check_settings
 
     trials = identify(runnable(grid, store, workspace, progress), workspace)
-    missing = [t for t in trials if not t.is_identified or store.get(t.key) is None]
+    missing = [trial for trial in trials if is_missing(trial, store, retry_failed=False)]
     if missing:
         check_settings(missing)
         check_device(missing, resolve_device(device))

@@ -22,13 +22,13 @@ def command(key: str, output: Path | None, results: Path | None) -> None:
     """
     from bench.data import store as data_store
     from bench.paths import Workspace
-    from bench.results.export import export_checkpoint, find_trial, refuse_without_student
+    from bench.results.export import export_checkpoint, find_trial, student_file
     from bench.results.store import ResultStore
 
     workspace = Workspace.current()
     store = ResultStore(results or workspace.results)
     record = find_trial(key, store)
-    refuse_without_student(record, store)  # before data are asked for
+    student_file(record, store)  # refuses before data are asked for
     assert record.trial is not None  # noqa: S101 - find_trial returns trials only
     data = data_store.load(record.trial.dataset, record.trial.protocol, workspace)
     written = export_checkpoint(record, store, data, output or Path(f"{record.key[:12]}.pth"))

@@ -33,18 +33,17 @@ device = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ..."
 )
 
-results = click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the records.",
-)
 
-records = click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder of the records.",
-)
-"""Where records are looked for, in place of where they go to."""
+def _folder_of_records(*, exists: bool) -> Callable[[Command], Command]:
+    kind = click.Path(path_type=Path, file_okay=False, exists=exists)
+    return click.option("--results", type=kind, help="Folder of the records.")
+
+
+results = _folder_of_records(exists=False)
+"""Where records go."""
+
+records = _folder_of_records(exists=True)
+"""Where records are looked for."""
 
 form = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True

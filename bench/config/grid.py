@@ -36,6 +36,7 @@ from bench.teachers.config import (
     SYNTHETIC_ONLY,
     TeacherConfig,
     read_teacher,
+    teacher_kinds,
 )
 from bench.teachers.manifest import read_manifest, teacher_folder, teachers_in
 from bench.training.config import TrainingConfig
@@ -275,10 +276,7 @@ class _Resolver:
         """Names of teachers; `all` leaves out those that ask for a language model of one's own."""
         if ALL not in self.selection.teachers:
             return expand(self.selection.teachers, ())
-        kinds = {
-            name: layers.read("teachers", name, self.workspace).get("kind")
-            for name in self.configured
-        }
+        kinds = teacher_kinds(self.workspace)
         return expand(
             self.selection.teachers,
             [name for name, kind in kinds.items() if kind not in LANGUAGE_MODELS],

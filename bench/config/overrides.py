@@ -55,21 +55,16 @@ class Overrides:
         Returns:
             Values by dotted key within the section.
         """
-        values = self._values[section]
-        if known is not None:
-            self._known[section].update(known)
-            values = {path: v for path, v in values.items() if path.split(".")[0] in set(known)}
+        names = None if known is None else set(known)
+        self._known[section].update(names or ())
+        values = {p: v for p, v in self._values[section].items() if _concerns(p, names)}
         self._taken.update(f"{section}.{path}" for path in values)
         return dict(values)
 
     def passed(self, section: str, known: Iterable[str] | None) -> list[str]:
         """Keys of the overrides of a section that are none of something with these keys."""
         names = None if known is None else set(known)
-        return [
-            f"{section}.{path}"
-            for path in self._values[section]
-            if names is not None and path.split(".")[0] not in names
-        ]
+        return [f"{section}.{p}" for p in self._values[section] if not _concerns(p, names)]
 
     def refuse_unused(self) -> None:
         """Raise ConfigError for an override that nothing in the run has taken."""
@@ -82,6 +77,11 @@ class Overrides:
                     raise ConfigError(f"--set {key}: concerns nothing in this run (no {section})")
                 allowed = [f"{section}.{name}" for name in self._known[section]]
                 raise UnknownNameError("key", key, allowed, "--set")
+
+
+def _concerns(path: str, names: set[str] | None) -> bool:
+    """Whether a key within a section is of something with these top-level keys; None: perhaps."""
+    return names is None or path.split(".")[0] in names
 
 
 def _in_sections(key: str) -> str:

@@ -7,14 +7,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bench import layers
 from bench.config.grid import Grid, TeacherSource
 from bench.errors import ArtifactError, ConfigError
 from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
 from bench.plan import TeacherName, Trial
 from bench.progress import Progress
-from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY
+from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY, teacher_kinds
 from bench.teachers.manifest import read_manifest, teachers_in
 
 
@@ -88,8 +87,7 @@ def _offered(teacher: TeacherSource) -> set[str] | None:
 
 def _configured_teachers(workspace: Workspace) -> Iterator[tuple[str, set[str]]]:
     """Those whose kind tells its signals, but for what is made for synthetic data alone."""
-    for name in layers.names("teachers", workspace):
-        kind = layers.read("teachers", name, workspace).get("kind")
+    for name, kind in teacher_kinds(workspace).items():
         if kind in SIGNALS and kind not in SYNTHETIC_ONLY:
             yield name, set(SIGNALS[kind])
 

@@ -63,7 +63,7 @@ def run_grid(
         """
         nonlocal device
         trials = identify(grid, workspace)
-        missing = [trial for trial in trials if _is_missing(trial, store, retry_failed)]
+        missing = [trial for trial in trials if is_missing(trial, store, retry_failed)]
         if missing:
             store.check_writable()
             preflight.check_settings(missing)
@@ -104,12 +104,13 @@ def runnable(
     """
     for note in grid.notes:
         progress(note)
-    if any(_is_missing(trial, store, retry_failed) for trial in identify(grid, workspace)):
+    if any(is_missing(trial, store, retry_failed) for trial in identify(grid, workspace)):
         return without_misfits(grid, workspace, progress)
     return grid
 
 
-def _is_missing(trial: Trial, store: ResultStore, retry_failed: bool) -> bool:
+def is_missing(trial: Trial, store: ResultStore, retry_failed: bool) -> bool:
+    """Whether a trial has to run: it has no record, or a failure that is to be run again."""
     record = store.get(trial.key) if trial.is_identified else None
     return record is None or (retry_failed and not record.is_done)
 

@@ -35,7 +35,7 @@ def find_trial(prefix: str, store: ResultStore) -> Record:
     return found[0]
 
 
-def refuse_without_student(record: Record, store: ResultStore) -> Path:
+def student_file(record: Record, store: ResultStore) -> Path:
     """The file of the finished student of a record.
 
     Raises:
@@ -58,7 +58,7 @@ def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict
     """
     from safetensors.torch import load_file
 
-    weights = refuse_without_student(record, store)
+    weights = student_file(record, store)
     assert record.trial is not None  # noqa: S101 - what has a student is a trial
     if record.trial.data_fingerprint != data.fingerprint:
         raise ConfigError(

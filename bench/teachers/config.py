@@ -58,6 +58,12 @@ class TeacherConfig(BaseModel):
         return layers.merge(self.options, self.datasets.get(dataset))
 
 
+def teacher_kinds(workspace: Workspace) -> dict[str, Any]:
+    """The kind that the file of every configured teacher names, unchecked."""
+    names = layers.names("teachers", workspace)
+    return {name: layers.read("teachers", name, workspace).get("kind") for name in names}
+
+
 def read_teacher(name: str, workspace: Workspace) -> TeacherConfig:
     """The file of a teacher.
 

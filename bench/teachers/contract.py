@@ -63,11 +63,7 @@ def check(folder: Path, data: PreparedData) -> Checked:
     Raises:
         ArtifactError: there is no teacher, or its manifest cannot be understood.
     """
-    checked = Checked(read_manifest(folder))
-    reader = _Reader(folder, data, checked)
-    reader.read_knowledge()
-    reader.read_test_ranks()
-    return checked
+    return _read(folder, data, _Reader.read_knowledge, _Reader.read_test_ranks)
 
 
 def check_knowledge(folder: Path, data: PreparedData) -> Checked:
@@ -76,9 +72,7 @@ def check_knowledge(folder: Path, data: PreparedData) -> Checked:
     Raises:
         ArtifactError: there is no teacher, or its manifest cannot be understood.
     """
-    checked = Checked(read_manifest(folder))
-    _Reader(folder, data, checked).read_knowledge()
-    return checked
+    return _read(folder, data, _Reader.read_knowledge)
 
 
 def check_test_ranks(folder: Path, data: PreparedData) -> Checked:
@@ -87,8 +81,14 @@ def check_test_ranks(folder: Path, data: PreparedData) -> Checked:
     Raises:
         ArtifactError: there is no teacher, or its manifest cannot be understood.
     """
+    return _read(folder, data, _Reader.read_test_ranks)
+
+
+def _read(folder: Path, data: PreparedData, *parts: Callable[[_Reader], None]) -> Checked:
     checked = Checked(read_manifest(folder))
-    _Reader(folder, data, checked).read_test_ranks()
+    reader = _Reader(folder, data, checked)
+    for part in parts:
+        part(reader)
     return checked
 
 

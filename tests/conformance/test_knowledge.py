@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench import layers
 from bench.data.rows import PreparedData, Rows
 from bench.registry import METHODS
 from bench.training.config import TrainingConfig
@@ -157,11 +158,11 @@ def test_a_teacher_that_is_as_sure_of_everything_is_enough(
 
 
 SHORTENED = {
-    "ranking-only": "top_k=10",
-    "dllm2rec": "ranking.top_k=10",
-    "rd": "top_k=10",
-    "soft-label": "top_k=10",
-    "rrd": "top_k=10",
+    "ranking-only": "top_k",
+    "dllm2rec": "ranking.top_k",
+    "rd": "top_k",
+    "soft-label": "top_k",
+    "rrd": "top_k",
 }
 
 
@@ -174,14 +175,12 @@ def test_a_list_that_is_made_shorter_is_said(
     short = dataclasses.replace(
         knowledge, rankings=knowledge.rankings[:, :2], distances=knowledge.distances[:, :2]
     )
-    *path, last = SHORTENED[method].partition("=")[0].split(".")
-    settings: dict[str, Any] = {last: 10}
-    for name in reversed(path):
-        settings = {name: settings}
+    settings: dict[str, Any] = {}
+    layers.place(settings, SHORTENED[method], 10)
     training = {"max_epochs": 1}
     trial = make_trial(method, settings=settings, training=training)
     said = [[line["message"] for line in run(trial, data, k).log] for k in (knowledge, short)]
-    line = f"method.{SHORTENED[method]} is 2: the teacher's lists or the catalogue end there"
+    line = f"method.{SHORTENED[method]}=10 is 2: the teacher's lists or the catalogue end there"
     assert line not in said[0]
     assert line in said[1]
 
