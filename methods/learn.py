@@ -7,11 +7,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from bench.registry import register_method
 from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Stage, Student
+from methods.parts.all_action import Later, all_action_loss
 from methods.parts.entities import teacher_table
 from methods.parts.in_batch import in_batch_loss
 from methods.parts.projectors import projector
@@ -31,8 +32,10 @@ class Learn(Method):
     :math:`z_i`, and an item tower: :math:`v_i = f_\theta(g(z_i))`, the same encoder on a history of
     one item (`shared`, the best of the paper), an MLP of :math:`z_i` with weights of its own
     (`mlp`), or :math:`g(z_i)` itself (`raw`). The loss is the trial's objective on these scores
-    (the released fine-tuning is `ce`) or, with `loss: in-batch`, InfoNCE against the targets of
-    the batch's other rows (the released pre-training).
+    (the released fine-tuning is `ce`); or with `loss: in-batch` InfoNCE against the targets of the
+    batch's other rows (the released pre-training); or with `loss: dense` the printed all-action
+    loss: `ahead` targets drawn of the row's user, from the row's own on, against those drawn of
+    the batch's other users.
 
     Takes: `embeddings`; no lists.
 
@@ -40,10 +43,10 @@ class Learn(Method):
     the catalogue and, with the shared tower, encodes N histories of one item (Caser: of full
     length). At inference a scoring table of N d numbers beside the look-up table, no time.
 
-    Departs: one domain and one training instead of a pre-training corpus; a row's target is its
-    only positive (the paper draws ten later items of every user); the encoder keeps its position
-    embeddings; z is standardised and kappa fixed. Item ids have no embedding, as in the paper;
-    `ids: gate` learns how far they share in the table.
+    Departs: one domain and one training instead of a pre-training corpus; rows stand for positions
+    drawn of a user, and later items are drawn with replacement; the encoder keeps its position
+    embeddings; z is standardised (LEARN: length 1, `normalise: l2`) and kappa fixed. Item ids have
+    no embedding, as in the paper; `ids: gate` learns how far they share in the table.
     """
 
     class Config(MethodConfig):
@@ -51,9 +54,11 @@ class Learn(Method):
             "shared", description="what makes v of z: the encoder, an MLP of its own, g alone"
         )
         projector: Literal["linear", "mlp"] = Field("mlp", description="g, an MLP over 4 d")
-        loss: Literal["full", "in-batch"] = Field(
-            "full", description="the trial's objective, or InfoNCE against the batch's targets"
+        normalise: Literal["standardise", "l2", "none"] = Field("standardise", description="of z")
+        loss: Literal["full", "in-batch", "dense"] = Field(
+            "full", description="the trial's objective, InfoNCE in the batch, or all-action"
         )
+        ahead: PositiveInt = Field(10, description="targets drawn per row under `loss: dense`")
         scale: PositiveFloat = Field(20.0, description="kappa, inverse temperature of the cosine")
         ids: Literal["none", "gate"] = Field("none", description="whether item ids share in g(z)")
 
@@ -62,7 +67,7 @@ class Learn(Method):
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
         config, device = self.config, knowledge.embeddings.device
-        self.content = teacher_table(knowledge.embeddings, "standardise", None)
+        self.content = teacher_table(knowledge.embeddings, config.normalise, None)
         size, width = self.content.shape[1], student.width
         self.projector = projector(config.projector, size, width, 4 * width)
         if config.item_tower == "mlp":
@@ -91,6 +96,9 @@ class Learn(Method):
             self.gate = nn.Parameter(torch.zeros((), device=device))
             offset.requires_grad_(True)
         student.score_by_cosine(config.scale)
+        if config.loss == "dense":
+            assert knowledge.rows is not None  # noqa: S101 - there in every trial
+            self.later = Later(knowledge.rows)
 
     def stages(self) -> Sequence[Stage]:
         return (Stage(base=self.config.loss == "full"),)
@@ -98,5 +106,8 @@ class Learn(Method):
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         if self.config.loss == "full":
             return {}
+        if self.config.loss == "dense":
+            keys = F.embedding(self.later.draw(batch, self.config.ahead), output.table)
+            return {"all_action": all_action_loss(output.hidden, keys, batch.user)}
         keys = F.embedding(batch.target, output.table)
         return {"in_batch": in_batch_loss(output.hidden, keys, batch)}

@@ -76,6 +76,15 @@ def test_scores_do_not_depend_on_the_scale_of_the_teachers_vectors(knowledge: Kn
     torch.testing.assert_close(*tables)
 
 
+def test_with_l2_only_the_direction_of_a_vector_counts(knowledge: Knowledge) -> None:
+    factors = 1 + 9 * torch.rand(N_ITEMS + 1, 1, generator=torch.Generator().manual_seed(3))
+    tables = []
+    for factor in (torch.ones_like(factors), factors):
+        scaled = Knowledge(knowledge.target_counts, embeddings=factor * knowledge.embeddings)
+        tables.append(attached(scaled, normalise="l2")[1].item_table().detach())
+    torch.testing.assert_close(*tables)
+
+
 def test_the_base_objective_makes_way_for_the_in_batch_loss(knowledge: Knowledge) -> None:
     assert attached(knowledge)[0].stages()[0].base
     method, student = attached(knowledge, loss="in-batch")
