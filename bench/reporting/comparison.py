@@ -117,6 +117,14 @@ def baselines(rows: list[Row]) -> dict[str, Row]:
     return {row.cell: row for row in in_order if row.is_baseline and row.seeds}
 
 
+def reference_gain(reference: Row, none: Row, metric: str) -> float | None:
+    """How far a reference is from the mean of `none`, in percent; None where that is not known."""
+    if metric not in reference.metrics or metric not in none.metrics:
+        return None
+    base = none.metrics[metric].mean
+    return 100 * (reference.metrics[metric].mean / base - 1) if base else None
+
+
 def opponent(row: Row, rows: list[Row], against: str) -> Row | None:
     """The row of a method to compare `row` with, if there is one that differs in the method alone.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
 from bench.evaluation.metrics import Metric
+from bench.reporting.comparison import reference_gain
 from bench.reporting.rows import BASELINE, Row, Significance
 from bench.reporting.tables import DEFAULT_METRICS, title
 
@@ -92,12 +93,12 @@ def _panels(rows: Sequence[Row], name: str) -> Iterator[_Panel]:
 def _references(table: list[Row], cell: list[Row], name: str) -> Iterator[tuple[str, float]]:
     """Names of references and how far they are from `none`, in percent; the hopeless left out."""
     none = next((row for row in cell if row.is_baseline), None)
-    if none is None or name not in none.metrics or cell[0].against != BASELINE:
+    if none is None or cell[0].against != BASELINE:
         return
     for row in table:
-        if row.kind == "reference" and name in row.metrics:
-            gain = 100 * (row.metrics[name].mean / none.metrics[name].mean - 1)
-            if abs(gain) < FARTHEST:
+        if row.kind == "reference":
+            gain = reference_gain(row, none, name)
+            if gain is not None and abs(gain) < FARTHEST:
                 yield f"teacher {row.teacher}" if row.teacher else row.method, gain
 
 

@@ -7,7 +7,8 @@ from html import escape
 
 from bench.evaluation.metrics import Metric
 from bench.reporting.rows import Row
-from bench.reporting.tables import Section, Table, sections
+from bench.reporting.section import Section, Table
+from bench.reporting.tables import sections
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from bench.evaluation.metrics import Metric
 from bench.reporting.rows import Row
-from bench.reporting.tables import Section, Table, sections
+from bench.reporting.section import Section, Table
+from bench.reporting.tables import sections
 
 _MARKUP = re.compile(r"[\\|`]|<(?=[^\s\d])|(?<!\w)[*_](?=\S)")
 

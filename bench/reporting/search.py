@@ -10,7 +10,7 @@ from typing import Any
 from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
 from bench.reporting.cells import MISSING, percent
-from bench.reporting.tables import Section, Table
+from bench.reporting.section import Section, Table
 from bench.results.record import Record
 
 _TEXT = ("Student", "Objective", "Method", "Teacher", "Settings")

@@ -7,50 +7,22 @@ of the teacher, the results by kind of target, and what a method costs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 
 from bench.data.synthetic_config import is_synthetic
 from bench.evaluation.metrics import Metric, parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
 from bench.reporting import cells, notes
+from bench.reporting.overview import overview
 from bench.reporting.rows import BASELINE, Row
+from bench.reporting.section import Section, Table
 
 DEFAULT_METRICS = (parse_metric("ndcg@20"), parse_metric("hr@20"))
 """What tables show unless told otherwise; the first is the one that is sorted by and tested."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells of text under headings.
-
-    Attributes:
-        caption: what the table shows; empty for the first of a section.
-        columns: the headings.
-        text_columns: how many columns, from the left, hold text rather than numbers.
-        blocks: rows of cells; a block is what belongs together, such as one cell of the grid.
-        notes: how to read the table, a sentence each.
-    """
-
-    caption: str
-    columns: list[str]
-    text_columns: int
-    blocks: list[list[list[str]]]
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Section:
-    """The tables of rows that may be compared with each other."""
-
-    title: str
-    intro: str
-    tables: list[Table]
-    failures: list[str]
-
-
 def sections(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> list[Section]:
-    """The sections of a report.
+    """The sections of a report: an overview, where there is more than one cell, and every table.
 
     Args:
         rows: as `leaderboard` orders them.
@@ -59,7 +31,8 @@ def sections(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> li
     metrics = metrics or DEFAULT_METRICS
     grouped = [list(group) for _, group in groupby(rows, key=lambda row: row.table)]
     titles = [title(group[0]) for group in grouped]
-    return [
+    whole = overview(rows, metrics[0])
+    return ([whole] if whole else []) + [
         Section(
             title=f"{title} · data {group[0].table[2][:8]}" if titles.count(title) > 1 else title,
             intro=_intro(group),
