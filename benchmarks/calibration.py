@@ -30,13 +30,11 @@ from bench.evaluation.metrics import parse_metric
 from bench.execution.grid import run_grid
 from bench.paths import SHIPPED, Workspace
 from bench.reporting.leaderboard import leaderboard
+from bench.reporting.markdown import marked
 from bench.reporting.rows import Row
 from bench.results.store import ResultStore
 
 METRIC = parse_metric("ndcg@20")
-MARKS = ("<!-- calibration -->", "<!-- end of calibration -->")
-"""What the command writes stands between these lines of the page."""
-
 progress = partial(click.echo, err=True)
 
 
@@ -146,7 +144,9 @@ def main(
     rows = leaderboard(store, [METRIC], keys=[record.key for record in records])
     result = calibration(rows, store, teachers)
     draw(result, page.with_suffix(".svg"))
-    write(page, f"![Gain against teacher quality]({page.stem}.svg)\n\n{table(result)}")
+    before = page.read_text(encoding="utf-8") if page.exists() else ""
+    text = f"![Gain against teacher quality]({page.stem}.svg)\n\n{table(result)}"
+    page.write_text(marked(before, "calibration", text), encoding="utf-8")
     click.echo(table(result))
 
 
@@ -260,16 +260,6 @@ def draw(result: Calibration, path: Path) -> None:
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="upper left")
     figure.savefig(path, metadata={"Date": None})
-
-
-def write(page: Path, text: str) -> None:
-    """Put the text between the marks of the page; a page without them ends with it."""
-    content = page.read_text(encoding="utf-8") if page.exists() else "\n".join(MARKS)
-    before, begin, rest = content.partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
-    if not (begin and end):
-        before, after = f"{content.rstrip()}\n\n", "\n"
-    page.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

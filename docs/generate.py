@@ -1,7 +1,8 @@
 """Writes the pages that others would have to keep up to date by hand: `make docs`.
 
-docs/leaderboards.md is `bench report` of the records in results/reference/, docs/methods.md what
-the methods say of themselves, and docs/settings.md what training and protocols do.
+docs/leaderboards.md is `bench report` of the records in results/reference/, and README.md has its
+overview; docs/methods.md is what the methods say of themselves, and docs/settings.md what training
+and protocols do.
 
 A method's section is the docstring of its class (reStructuredText's `.. math::` and `:math:`
 become the math of GitHub), the fields of its `Config`, and its YAML with the comments in it.
@@ -26,7 +27,11 @@ from bench.config.selection import Selection
 from bench.data.config import ProtocolConfig
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS, MethodEntry
+from bench.reporting.leaderboard import leaderboard
+from bench.reporting.markdown import marked, tables
+from bench.reporting.overview import overview
 from bench.reporting.render import render
+from bench.reporting.tables import DEFAULT_METRICS
 from bench.results.store import ResultStore
 from bench.training.config import TrainingConfig
 
@@ -101,6 +106,13 @@ Trials that are missing run into the same folder, each once:
 def leaderboards() -> str:
     """docs/leaderboards.md."""
     return f"{LEADERBOARDS}\n{render(REFERENCE)}\n"
+
+
+def readme() -> str:
+    """README.md, of which the overview alone is written here."""
+    section = overview(leaderboard(REFERENCE, list(DEFAULT_METRICS)), DEFAULT_METRICS[0])
+    page = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    return marked(page, "overview", "" if section is None else tables(section))
 
 
 def figure() -> str:
@@ -285,6 +297,7 @@ def _cell(text: str) -> str:
 
 
 PAGES = {
+    "../README.md": readme,
     "methods.md": methods,
     "settings.md": run_settings,
     "leaderboards.md": leaderboards,

@@ -61,6 +61,21 @@ class TeacherSource:
     folder: Path
     config: TeacherConfig | None
 
+    @property
+    def is_there(self) -> bool:
+        return self.folder.is_dir()
+
+    def signals(self) -> set[str] | None:
+        """What it offers, or will when it is built; None where nobody can tell yet.
+
+        Raises:
+            ArtifactError: it is there, and its manifest is broken.
+        """
+        if self.is_there:
+            return set(read_manifest(self.folder).signals)
+        told = SIGNALS.get(self.config.kind) if self.config else None
+        return None if told is None else set(told)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -285,13 +300,11 @@ class _Resolver:
     def signals(self, teacher: str, source: DataSource, unknown: frozenset[str]) -> set[str]:
         """What a teacher offers, or will when it is built; `unknown` where nobody can tell yet."""
         known = self.teachers[source.name, source.protocol.slug, teacher]
-        if known.folder.is_dir():
-            return set(read_manifest(known.folder).signals)
-        if known.config is None:
-            return set(unknown)
-        if known.config.kind in SYNTHETIC_ONLY and not is_synthetic(source.name):
+        kind = known.config.kind if known.config else None
+        if kind in SYNTHETIC_ONLY and not is_synthetic(source.name) and not known.is_there:
             return set()
-        return set(SIGNALS.get(known.config.kind, unknown))
+        signals = known.signals()
+        return set(unknown) if signals is None else signals
 
     def refuse_unknown(self, source: DataSource) -> None:
         """Refuse teachers that do not exist, even where no method asks for them."""

@@ -75,14 +75,10 @@ def _misfit(
 
 
 def _offered(teacher: TeacherSource) -> set[str] | None:
-    """The signals of a teacher that is there or whose kind tells; None where nobody knows."""
-    if teacher.folder.is_dir():
-        # One that is broken is refused when it is opened, with all that is wrong with it.
-        with contextlib.suppress(ArtifactError):
-            return set(read_manifest(teacher.folder).signals)
-        return None
-    signals = SIGNALS.get(teacher.config.kind) if teacher.config else None
-    return None if signals is None else set(signals)
+    # One that is broken is refused when it is opened, with all that is wrong with it.
+    with contextlib.suppress(ArtifactError):
+        return teacher.signals()
+    return None
 
 
 def _configured_teachers(workspace: Workspace) -> Iterator[tuple[str, set[str]]]:

@@ -23,15 +23,30 @@ def written(sections: Sequence[Section]) -> str:
     """Sections as text, without a final newline."""
     parts: list[str] = []
     for section in sections:
-        parts += [f"## {_escaped(section.title)}", _escaped(section.intro)]
-        for table in section.tables:
-            parts += [f"**{_escaped(table.caption)}**"] if table.caption else []
-            parts.append(_table(table))
-            parts += ["\n".join(f"- {_escaped(note)}" for note in table.notes)]
+        parts += [f"## {_escaped(section.title)}", _escaped(section.intro), tables(section)]
         if section.failures:
             parts.append(f"**Trials that failed: {len(section.failures)}**")
             parts.append("\n".join(f"- {_escaped(line)}" for line in section.failures))
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(filter(None, parts))
+
+
+def tables(section: Section) -> str:
+    """The tables of a section with their captions and notes, without its heading."""
+    parts: list[str] = []
+    for table in section.tables:
+        parts += [f"**{_escaped(table.caption)}**"] if table.caption else []
+        parts += [_table(table), "\n".join(f"- {_escaped(note)}" for note in table.notes)]
+    return "\n\n".join(filter(None, parts))
+
+
+def marked(page: str, name: str, text: str) -> str:
+    """A page with `text` between the marks of a name; a page without them ends with it."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        before, after = f"{page.rstrip()}\n\n".lstrip(), "\n"
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def _table(table: Table) -> str:

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from bench.paths import Workspace
 from bench.results.store import ResultStore
-from benchmarks.calibration import MARKS, main, write
+from benchmarks.calibration import main
 
 pytest.importorskip("matplotlib", reason="needs the extra 'plots'")
 
@@ -80,16 +80,3 @@ def test_real_data_are_refused(home: Path) -> None:
     result = calibrate(home, "--dataset", "movielens")
     assert result.exit_code == 1
     assert "planted" in result.output and "synthetic datasets only" in result.output
-
-
-@pytest.mark.parametrize("before", ["", "# Title\n\nWords.\n"])
-def test_only_what_stands_between_the_marks_is_replaced(tmp_path: Path, before: str) -> None:
-    page = tmp_path / "page.md"
-    if before:
-        page.write_text(before)
-    write(page, "old")
-    page.write_text(page.read_text() + "\nAfter.\n")
-    write(page, "new")
-    text = page.read_text()
-    assert "old" not in text and text.startswith(before) and text.endswith("\nAfter.\n")
-    assert text.count(MARKS[0]) == text.count(MARKS[1]) == 1

@@ -26,7 +26,7 @@ def docs() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["methods.md", "settings.md", "leaderboards.md"])
+@pytest.mark.parametrize("name", ["../README.md", "methods.md", "settings.md", "leaderboards.md"])
 def test_a_page_is_what_is_generated(docs: ModuleType, name: str) -> None:
     committed = (SHIPPED / "docs" / name).read_text(encoding="utf-8")
     if committed != docs.PAGES[name]():

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from bench.cli.main import main
 from bench.reporting.formats import FORMATS
 from bench.reporting.leaderboard import leaderboard
+from bench.reporting.markdown import marked
 from bench.reporting.render import render
 from bench.reporting.tables import sections
 
@@ -216,3 +217,12 @@ def test_the_same_network_is_told_to_be_as_fast_whatever_the_machine_did_meanwhi
     (price,) = (table for table in section.tables if "costs" in table.caption)
     shown = {row[2]: row[-1] for block in price.blocks for row in block}
     assert shown == {"none": "0.50 ms", "hint": "0.50 ms", "learn": "7.00 ms"}
+
+
+@pytest.mark.parametrize("before", ["", "# Title\n\nWords.\n"])
+def test_only_what_stands_between_the_marks_of_a_page_is_replaced(before):
+    page = marked(before, "board", "old") + "\nAfter.\n"
+    page = marked(marked(page, "other", "kept"), "board", "new")
+    assert "old" not in page and page.startswith(before)
+    assert "\n\nAfter.\n" in page and "\nkept\n" in page
+    assert page.count("<!-- board -->") == page.count("<!-- end of board -->") == 1
