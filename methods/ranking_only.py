@@ -43,8 +43,9 @@ class RankingOnly(Method):
     Departs: weights sum to 1 in a row (`renormalise`) and confidence is that of each candidate,
     with a temperature, since few teachers offer the distance to the ground truth (variant `paper`
     has both as printed); p is a softmax under ce and bpr (`list_form`), whose logits a one-sided
-    sigmoid pushes up without bound. `official_code` is what the released program computes;
-    its `robust_weight` is set apart from the objective's `training.dros_weight`.
+    sigmoid pushes up without bound. `official_code` is what the released program computes; its
+    `robust_weight` is set apart from the objective's `training.dros_weight`, and rows without a
+    list, which that program does not know, count in the means of `robust: broadcast`.
     """
 
     class Config(MethodConfig):

@@ -55,7 +55,7 @@ def robust_list_loss(
     """Weighted robust terms of the listed items, `values` and `weights` [B, K], as one scalar.
 
     With `broadcast` the weights of rows are lost, as in the released program of DLLM2Rec, which
-    multiplies [B, 1] by [B].
+    multiplies [B, 1] by [B]; rows that are not covered, which it does not know, count there too.
     """
     if broadcast:
         return (weights.mean(dim=0) * values.mean(dim=0)).sum()
