@@ -306,4 +306,4 @@ PAGES = {
 
 if __name__ == "__main__":
     for name, written in PAGES.items():
-        Path(__file__).with_name(name).write_text(written(), encoding="utf-8")
+        (Path(__file__).parent / name).write_text(written(), encoding="utf-8")
