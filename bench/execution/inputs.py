@@ -31,7 +31,7 @@ def identify(grid: Grid, workspace: Workspace) -> list[Trial]:
     teachers = {
         name: read_manifest(source.folder).fingerprint
         for name, source in grid.teachers.items()
-        if source.folder.is_dir()
+        if source.is_there
     }
     return plan.identify(grid.trials, data, teachers)
 

@@ -20,9 +20,11 @@ Line = tuple[str, str]
 _LABELS = (
     ("dataset", "student"),
     ("dataset", "protocol", "student"),
+    ("dataset", "student", "objective"),
     ("dataset", "protocol", "student", "objective", "data_fingerprint", "cell"),
 )
-"""Fields that name a cell, from the fewest."""
+"""Fields that name a cell, the plainest first; digests by their first digits."""
+_DIGESTS = ("data_fingerprint", "cell")
 
 
 def overview(rows: Sequence[Row], metric: Metric) -> Section | None:
@@ -76,12 +78,16 @@ def _columns(rows: Sequence[Row]) -> dict[Cell, str]:
     names: dict[Cell, str] = {}
     for fields in _LABELS:
         names = {
-            cell: " ".join(str(getattr(row, field))[:24] for field in fields)
-            for cell, row in of_cell.items()
+            cell: " ".join(_named(row, field) for field in fields) for cell, row in of_cell.items()
         }
         if len(set(names.values())) == len(names):
             break
     return names
+
+
+def _named(row: Row, field: str) -> str:
+    text = str(getattr(row, field))
+    return text[:8] if field in _DIGESTS else text
 
 
 def _references(rows: Sequence[Row], columns: Iterable[Cell], metric: Metric) -> list[list[str]]:

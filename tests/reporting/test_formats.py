@@ -221,8 +221,8 @@ def test_the_same_network_is_told_to_be_as_fast_whatever_the_machine_did_meanwhi
 
 @pytest.mark.parametrize("before", ["", "# Title\n\nWords.\n"])
 def test_only_what_stands_between_the_marks_of_a_page_is_replaced(before):
-    page = marked(before, "board", "old") + "\nAfter.\n"
-    page = marked(marked(page, "other", "kept"), "board", "new")
-    assert "old" not in page and page.startswith(before)
-    assert "\n\nAfter.\n" in page and "\nkept\n" in page
+    page = marked(marked(before, "other", "kept"), "board", "old") + "\nAfter.\n"
+    page = marked(page, "board", "new")
+    assert "old" not in page and page.startswith(before) and page.endswith("\nAfter.\n")
+    assert "\nkept\n" in page
     assert page.count("<!-- board -->") == page.count("<!-- end of board -->") == 1

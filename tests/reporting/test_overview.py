@@ -81,6 +81,24 @@ def test_cells_that_share_dataset_and_student_are_told_apart(bench):
     assert lines(bench).columns == [*HEAD, "toy leave-one-out sasrec", "toy temporal-10 sasrec"]
 
 
+def test_a_long_name_is_told_whole(bench):
+    name = "amazon-industrial-and-scientific-supplies"
+    for one in (bench, Bench(bench.store.folder, make_data(name, "e" * 64))):
+        both(one, one, "none", "a")
+    assert lines(bench).columns == [*HEAD, f"{name} sasrec", "toy sasrec"]
+
+
+def test_objectives_and_data_of_one_student_are_told_apart(bench):
+    for objective in ("bce", "ce"):
+        bench.done("none", objective=objective)
+        bench.done("a", objective=objective, skill=0.4)
+    assert lines(bench).columns == [*HEAD, "toy sasrec bce", "toy sasrec ce"]
+    both(bench, Bench(bench.store.folder, make_data("toy", "e" * 64)), "none", "a")
+    told = [name.rpartition(" ")[0] for name in lines(bench).columns[2:]]
+    at = "toy temporal-10 sasrec"
+    assert sorted(told) == [f"{at} bce dddddddd", f"{at} ce dddddddd", f"{at} ce eeeeeeee"]
+
+
 def test_controls_have_a_table_of_their_own(bench, other):
     both(bench, other, "none", "a")
     bench.done("a", control="shuffled", skill=0.2)
