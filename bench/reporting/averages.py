@@ -48,9 +48,10 @@ def _groups(records: Iterable[Record]) -> dict[str, list[Record]]:
     }
 
 
-def _identity(record: Record) -> str:
+def _identity(record: Record, *without: str) -> str:
+    """What has to be equal in records of one row, less some of its fields."""
     subject = record.subject
-    content = subject.model_dump(mode="json", exclude={"seed", "overrides"})
+    content = subject.model_dump(mode="json", exclude={"seed", "overrides", *without})
     return digest({"results_version": _version(record), **content})
 
 
@@ -96,6 +97,7 @@ def _row(identity: str, group: list[Record], metrics: Sequence[Metric], ranks: R
         current=_is_current(first),
         outdated=_version(first) != plan.RESULTS_VERSION,
         created=max(record.created for record in group),
+        uncontrolled=_identity(first, "control"),
         keys=[record.key for record in done],
     )
 

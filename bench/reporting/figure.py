@@ -115,7 +115,7 @@ def _draw(axes: Axes, panel: _Panel, metric: Metric) -> None:
         axes.plot(_interval(test, gain), [height, height], color="C0", linewidth=1.4)
         axes.plot(gain, height, "o", color="C0", markerfacecolor="C0" if test.has_star else "white")
         for control in panel.controls:
-            if control.of_one_teacher == row.of_one_teacher:
+            if control.uncontrolled == row.uncontrolled:
                 axes.plot(control.gain.get(name, 0.0), height, "x", color="0.45", markersize=5)
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set_yticks(range(len(lines)), [label for _, label, _ in lines])

@@ -61,14 +61,14 @@ def of_times(rows: Sequence[Row]) -> list[str]:
             "of none's, on the seeds that both ran on one machine; evaluation and what a method "
             "prepares before its first epoch are not in it."
         )
-    machines = {row.cell: row.machine for row in rows if row.is_baseline}
-    elsewhere = [
+    timed = {row.cell for row in rows if row.is_baseline and row.machine}
+    apart = [
         named(row)
         for row in rows
-        if row.cell in machines and row.machine and row.machine != machines[row.cell]
+        if row.cell in timed and row.machine and not row.is_baseline and not row.time_vs_none
     ]
-    if elsewhere:
-        notes.append(f"Timed on another machine than none: {'; '.join(elsewhere)}.")
+    if apart:
+        notes.append(f"No seed timed on one machine with none's: {'; '.join(apart)}.")
     return notes
 
 

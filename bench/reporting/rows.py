@@ -97,6 +97,8 @@ class Row(_Frozen):
         outdated: whether another version of the suite made it, whose numbers are other ones.
         cell: identity of what methods are compared on within a table: version of the suite,
             student and training; empty for references.
+        uncontrolled: identity of the row without its control: what a method under a teacher and
+            under controls of that teacher have in common.
         keys: the records behind the numbers.
     """
 
@@ -134,6 +136,7 @@ class Row(_Frozen):
     current: bool
     outdated: bool
     cell: str
+    uncontrolled: str
     created: str
     keys: list[str]
 
@@ -141,11 +144,6 @@ class Row(_Frozen):
     def table(self) -> tuple[str, str, str, str]:
         """Rows are comparable only within one of these."""
         return (self.dataset, self.protocol, self.data_fingerprint or "", self.selection)
-
-    @property
-    def of_one_teacher(self) -> tuple[str | None, ...]:
-        """What a method under a teacher and under controls of that teacher have in common."""
-        return (self.cell, self.method_label, self.teacher_fingerprint)
 
     @property
     def is_baseline(self) -> bool:

@@ -99,11 +99,11 @@ def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
 def _controls(rows: list[Row], metric: Metric) -> Table:
     """Methods under a control of their teacher, beside what they gain of the teacher itself."""
     controls = [row for row in rows if row.control]
-    taught = {row.of_one_teacher: row for row in rows if not row.control}
+    taught = {row.uncontrolled: row for row in rows if not row.control}
     against = f"vs {rows[0].against}"
 
     def itself(row: Row) -> str:
-        other = taught.get(row.of_one_teacher)
+        other = taught.get(row.uncontrolled)
         return cells.percent(other.gain.get(str(metric)) if other else None, signed=True)
 
     return Table(

@@ -1,5 +1,7 @@
 """What a leaderboard says about a results folder."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -305,6 +307,23 @@ def test_controls_and_variants_are_rows_of_their_own(bench):
     assert the_row(rows, "dllm2rec", "raw-text").seeds == [0, 1, 2]
     assert the_row(rows, "dllm2rec:paper").variant == "paper"
     assert all(row.tag is None for row in rows)
+
+
+def test_a_control_stands_beside_what_its_own_teacher_is_worth(bench):
+    """Also where the row of that teacher carries a tag, as another build of it reads the same."""
+    bench.done("none", skill=0.3)
+    bench.done("dllm2rec", skill=0.4)
+    bench.done("dllm2rec", skill=0.6, teacher_fingerprint="text-2")
+    bench.done("dllm2rec", skill=0.2, control="shuffled")
+    rows = rows_of(bench)
+    first, second = sorted(
+        (row for row in rows if row.teacher == "text"), key=lambda row: row.metrics["ndcg@20"].mean
+    )
+    control = the_row(rows, "dllm2rec", "text (shuffled)")
+    assert first.tag and second.tag and not control.tag
+    assert control.uncontrolled == first.uncontrolled != second.uncontrolled
+    line = re.search(r"dllm2rec +\| text \(shuffled\).*", render(bench.store))[0]
+    assert line.endswith(f"{first.gain['ndcg@20']:+.1f} % |")
 
 
 def test_a_row_has_its_configured_name_where_one_of_its_runs_overrode_the_same(bench):
