@@ -2,7 +2,7 @@
 
 Written for this comparison from the equations (Yu Cui et al., RecSys 2024; DROS: Yang et al.,
 SIGIR 2023). It computes exactly what the suite's `dllm2rec` computes under the settings of
-`benchmarks.suite.OFFICIAL`, and a test holds the two together; what differs is how:
+`benchmarks.suite.official_code`, and a test holds the two together; what differs is how:
 
 - negatives are drawn by `multinomial` from a dense [B, N] table of allowed items,
 - the student's own ranking is a full `argsort`,

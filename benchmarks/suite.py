@@ -24,8 +24,10 @@ from benchmarks.world import Sizes, World, teach
 STUDENT = StudentConfig(model="SASRec", parameters={})
 """RecBole's own defaults: two layers, two heads, d = 64, inner 256, dropout 0.5."""
 
-OFFICIAL = read_method(METHODS.get("dllm2rec"), Workspace(SHIPPED)).variants["official_code"]
-"""Settings under which `dllm2rec` computes what the released program of DLLM2Rec computes."""
+
+def official_code() -> dict[str, Any]:
+    """Settings under which `dllm2rec` computes what the released program of DLLM2Rec computes."""
+    return read_method(METHODS.get("dllm2rec"), Workspace(SHIPPED)).variants["official_code"]
 
 
 class Training:
@@ -42,7 +44,7 @@ class Training:
         """Args: training: settings of `training`. teacher: D of the random teacher."""
         where = torch.device(device)
         world = taught(Dataset(**data).load(), teacher, where)
-        settings = OFFICIAL if method == "dllm2rec" else {}
+        settings = official_code() if method == "dllm2rec" else {}
         self.case = Case(STUDENT, method, settings, 0, world, TrainingConfig(**training), where)
 
     def steps(self) -> int:

@@ -28,7 +28,7 @@ from benchmarks.floor import Floor
 from benchmarks.parts import comparison
 from benchmarks.plain_dllm2rec import PlainDLLM2Rec, Settings
 from benchmarks.served import Served
-from benchmarks.suite import OFFICIAL, STUDENT
+from benchmarks.suite import STUDENT, official_code
 from benchmarks.world import Sizes, make_world
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of RecBole, about pandas and NumPy
@@ -67,7 +67,7 @@ def recbole_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 def test_the_plain_program_computes_the_loss_and_the_gradient_of_the_suite() -> None:
     world, config = make_world(TINY), TrainingConfig(objective="dros", batch_size=32)
-    suite = Case(STUDENT, "dllm2rec", OFFICIAL, 0, world, config)
+    suite = Case(STUDENT, "dllm2rec", official_code(), 0, world, config)
     twin = Case(STUDENT, "none", {}, 0, world, config).student
     plain = PlainDLLM2Rec(twin.model, world.knowledge, Settings())
     nn.ModuleList([suite.student, suite.method, plain]).eval()
