@@ -82,7 +82,7 @@ def _panels(rows: Sequence[Row], name: str) -> Iterator[_Panel]:
         table = list(group)
         for _, members in groupby(table, key=lambda row: row.cell):
             cell = list(members)
-            compared = [row for row in cell if name in row.significance]
+            compared = [row for row in cell if name in row.gain]
             methods = [row for row in compared if not row.control]
             if methods:
                 controls = [row for row in compared if row.control]
@@ -111,9 +111,11 @@ def _draw(axes: Axes, panel: _Panel, metric: Metric) -> None:
         if row is None:
             axes.plot(gain, height, "D", color="C1", markersize=5)
             continue
-        test = row.significance[name]
-        axes.plot(_interval(test, gain), [height, height], color="C0", linewidth=1.4)
-        axes.plot(gain, height, "o", color="C0", markerfacecolor="C0" if test.has_star else "white")
+        test = row.significance.get(name)  # not known where users are missing beside the records
+        if test is not None:
+            axes.plot(_interval(test, gain), [height, height], color="C0", linewidth=1.4)
+        filled = test is not None and test.has_star
+        axes.plot(gain, height, "o", color="C0", markerfacecolor="C0" if filled else "white")
         for control in panel.controls:
             if control.uncontrolled == row.uncontrolled:
                 axes.plot(control.gain.get(name, 0.0), height, "x", color="0.45", markersize=5)

@@ -119,9 +119,9 @@ def _reads_as(row: Row) -> tuple[str | None, ...]:
 
 
 def _newest(rows: list[Row]) -> list[Row]:
-    """The rows, of those that would read the same the newest one alone `current`."""
+    """The rows, of those that would read the same the newest one with a result alone `current`."""
     newest: dict[tuple[str | None, ...], Row] = {}
-    for row in sorted(rows, key=lambda row: (row.current, row.created)):
+    for row in sorted(rows, key=lambda row: (row.current, bool(row.seeds), row.created)):
         newest[_reads_as(row)] = row
     return [
         row.model_copy(update={"current": row.current and newest[_reads_as(row)] is row})

@@ -11,7 +11,7 @@ from bench.reporting.rows import Row
 from bench.reporting.section import Section, Table
 from bench.reporting.tables import sections
 
-_MARKUP = re.compile(r"[\\|`]|<(?=[^\s\d])|(?<!\w)[*_](?=\S)")
+_MARKUP = re.compile(r"[\\|`]|<(?=[^\s\d])|\*(?=\S)|(?<!\w)_(?=\S)|\](?=[(\[:])")
 
 
 def markdown(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:

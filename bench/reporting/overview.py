@@ -64,7 +64,8 @@ def _is_newest(row: Row) -> bool:
 
 
 def _intro(against: str, metric: Metric) -> str:
-    itself = f" (of {BASELINE} {metric.label} itself)" if against == BASELINE else ""
+    alone = BASELINE if against == BASELINE else "a row that has no such counterpart"
+    itself = f" (of {alone} {metric.label} itself)"
     return (
         f"Gain in {metric.label} over {against}{itself}, by dataset and student; rows of most "
         "columns first, then by their mean. *: other users and other seeds would show it. Seeds, "

@@ -10,6 +10,7 @@ from typing import Any
 from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
 from bench.reporting.cells import MISSING, percent
+from bench.reporting.rows import BASELINE
 from bench.reporting.section import Section, Table
 from bench.results.record import Record
 
@@ -36,15 +37,26 @@ class Tried:
         return ", ".join(f"{name}={value}" for name, value in own.items()) or "as configured"
 
     @property
-    def values(self) -> list[float]:
-        """The validation metric that chose the epoch, of every seed that has a result."""
+    def values(self) -> dict[int, float]:
+        """The validation metric that chose the epoch, by seed, of every seed that has a result."""
         select = self.trial.training.select
-        return [record.metrics["valid"][select] for record in self.records if record.is_done]
+        return {
+            record.trial.seed: record.metrics["valid"][select]
+            for record in self.records
+            if record.is_done and record.trial
+        }
 
     @property
-    def value(self) -> float:
-        """Mean over seeds, below every metric where no seed has a result."""
-        return fmean(self.values) if self.values else -1.0
+    def rank(self) -> tuple[int, float]:
+        """Number of seeds, then their mean: means over other seeds do not compare."""
+        return len(self.values), fmean(self.values.values() or [0.0])
+
+    def gain(self, none: Tried | None) -> float | None:
+        """Difference to `none` in percent, on the seeds that both have; None without any."""
+        ours, theirs = self.values, none.values if none else {}
+        shared = ours.keys() & theirs.keys()
+        base = sum(theirs[seed] for seed in shared)
+        return 100 * (sum(ours[seed] for seed in shared) / base - 1) if base else None
 
     @property
     def epochs(self) -> list[int]:
@@ -81,10 +93,10 @@ def _grouped(tried: Iterable[Tried], key: Callable[[Trial], Any]) -> list[list[T
 def _section(tried: list[Tried]) -> Section:
     first = tried[0].trial
     metric = parse_metric(first.training.select).label
-    none = {_cell(t.trial): t.value for t in tried if t.trial.method == "none" and t.values}
+    none = {_cell(t.trial): t for t in tried if t.trial.method == BASELINE}
     blocks = []
     for settings in _grouped(tried, _method):
-        best = max(settings, key=lambda t: t.value)
+        best = max(settings, key=lambda t: t.rank)
         blocks.append([_cells(t, none.get(_cell(t.trial)), t is best) for t in settings])
     return Section(
         title=f"{first.dataset} · {first.protocol}: search",
@@ -95,12 +107,16 @@ def _section(tried: list[Tried]) -> Section:
                 columns=[*_TEXT, "Seeds", f"{metric} (valid)", "vs none", "Epoch", "Best"],
                 text_columns=len(_TEXT),
                 blocks=blocks,
-                notes=["Best: marked is the best of the settings of each method."],
+                notes=[
+                    "Best: marked is the best of the settings of each method, of those with most "
+                    "seeds. vs none: on the seeds that both have."
+                ],
             )
         ],
         failures=[
-            f"{record.trial.label}: {record.status}"
-            for record in (record for one in tried for record in one.records)
+            f"{record.trial.label}, {one.settings}: {record.status}"
+            for one in tried
+            for record in one.records
             if record.trial and not record.is_done
         ],
     )
@@ -118,19 +134,18 @@ def _method(trial: Trial) -> tuple[str, str, str, str]:
     return (*_cell(trial), trial.method_name, trial.teacher_label or "")
 
 
-def _cells(tried: Tried, none: float | None, best: bool) -> list[str]:
-    trial = tried.trial
-    compared = bool(tried.values) and trial.method != "none"
-    gain = 100 * (tried.value / none - 1) if none and compared else None
+def _cells(tried: Tried, none: Tried | None, best: bool) -> list[str]:
+    trial, values = tried.trial, tried.values.values()
+    gain = None if trial.method == BASELINE else tried.gain(none)
     return [
         trial.student,
         trial.training.objective,
         trial.method_name,
         trial.teacher_label or MISSING,
         tried.settings,
-        str(len(tried.values)),
-        f"{tried.value:.4f}" if tried.values else MISSING,
+        str(len(values)),
+        f"{fmean(values):.4f}" if values else MISSING,
         percent(gain, signed=True),
         f"{fmean(tried.epochs):.0f}" if tried.epochs else MISSING,
-        "*" if best and tried.values else "",
+        "*" if best and values else "",
     ]

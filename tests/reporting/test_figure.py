@@ -58,6 +58,16 @@ def test_points_stand_at_the_gains_best_on_top_filled_where_sure(bench):
     assert any(span == pytest.approx((test.low * percent, test.high * percent)) for span in spans)
 
 
+def test_without_users_the_points_stay_and_have_no_interval(bench):
+    bench.done("none", skill=0.3)
+    bench.done("dllm2rec", skill=0.4)
+    (bench.store.folder / "users" / f"{bench.data.fingerprint}.npy").unlink()
+    (axes,), rows = drawn(bench)
+    assert points(axes) == [(rows["dllm2rec"].gain["ndcg@20"], 0, False)]
+    spans = [tuple(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "None"]
+    assert all(low == high for low, high in spans)
+
+
 def test_a_control_is_a_cross_in_the_line_of_what_it_is_made_of(bench):
     bench.done("none", skill=0.3)
     bench.done("dllm2rec", skill=0.4)

@@ -79,6 +79,20 @@ def test_a_cell_cannot_break_its_table(bench):
     assert "\\<script>" in "\n".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        ("shapes 2*3*4", r"shapes 2\*3\*4"),
+        ("![i](http://e/x.png)", r"![i\](http://e/x.png)"),
+        ("[x][y]", r"[x\][y]"),
+        ("weight [0.5] * 2", "weight [0.5] * 2"),
+    ],
+)
+def test_an_error_is_shown_as_it_is(bench, error, shown):
+    bench.fail("hint", seed=0, error=error)
+    assert f"diverged: {shown}" in render(bench.store)
+
+
 @pytest.mark.parametrize("name", FORMATS.names())
 def test_every_format_names_what_is_compared_with(filled, name):
     told = report(filled, "--format", name, "--against", "dllm2rec")

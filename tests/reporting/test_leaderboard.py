@@ -377,6 +377,19 @@ def test_results_of_other_code_are_told_apart(bench):
     assert all("#" in row.method_label for row in rows)
 
 
+def test_what_has_no_result_does_not_stand_in_for_what_has(bench):
+    """As of settings that were tried, diverged, and were taken back."""
+    bench.done("none", skill=0.3)
+    bench.done("mine", skill=0.4)
+    before = the_row(rows_of(bench), "mine")
+    bench.store.write(failed(bench.trial("mine", 0, method_settings={"weight": 9}), "diverged", ""))
+    done, lost = sorted(
+        (row for row in rows_of(bench) if row.method == "mine"), key=lambda row: -len(row.seeds)
+    )
+    assert (done.current, lost.current) == (True, False) and lost.failures
+    assert done.significance == before.significance
+
+
 def test_a_method_that_was_edited_counts_once(bench):
     """Nobody can tell today's code of a plug-in that is not given: the newest is taken."""
     bench.done("none", skill=0.3)

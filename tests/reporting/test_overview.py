@@ -18,10 +18,14 @@ def other(bench):
     return Bench(bench.store.folder, make_data("other", "e" * 64))
 
 
+def section(bench, **asked):
+    found = overview(leaderboard(bench.store, **asked), NDCG)
+    assert found is not None
+    return found
+
+
 def lines(bench, table=0, **asked):
-    section = overview(leaderboard(bench.store, **asked), NDCG)
-    assert section is not None
-    return section.tables[table]
+    return section(bench, **asked).tables[table]
 
 
 def cells(table):
@@ -126,6 +130,9 @@ def test_against_another_method_there_are_no_references(bench, other):
     both(bench, other, "b", skill=0.4)
     table = lines(bench, against="a")
     assert table.blocks[0][0][0] == "a"
+    assert (
+        "of a row that has no such counterpart NDCG@20 itself" in section(bench, against="a").intro
+    )
     assert not {line for line in cells(table) if line[0] in ("teacher", "popularity")}
 
 

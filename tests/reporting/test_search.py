@@ -86,6 +86,25 @@ def test_seeds_of_one_setting_are_averaged_and_a_failure_wins_nothing(tmp_path: 
     assert "diverged" in written(searched(records))
 
 
+def test_settings_with_most_seeds_compete_and_seeds_that_none_has_compare(tmp_path: Path) -> None:
+    """A setting whose hard seed diverged is no better for it."""
+    bench = Bench(tmp_path)
+    lost = bench.trial("hint", 1, method_settings={"weight": 9.0}, overrides={"method.weight": 9.0})
+    records = [
+        record(bench, None, valid=3, test=1, seed=0),
+        record(bench, 1.0, valid=1, test=1, seed=0),
+        record(bench, 1.0, valid=7, test=1, seed=1),
+        record(bench, 9.0, valid=1, test=1, seed=0),
+        failed(lost, "diverged", "NaN loss"),
+    ]
+    assert [(row[4], row[7], row[-1]) for row in cells(records)[1:]] == [
+        ("weight=1.0", "+100.0 %", "*"),
+        ("weight=9.0", "+100.0 %", ""),
+    ]
+    (section,) = searched(records)
+    assert section.failures == ["toy sasrec hint (text) seed 1, weight=9.0: diverged"]
+
+
 def test_the_metric_is_the_one_that_chose_the_epochs(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     training = TrainingConfig(select="hr@10")
