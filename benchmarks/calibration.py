@@ -142,6 +142,7 @@ def main(
     if failed := [record.key for record in records if not record.is_done]:
         raise click.ClickException(f"{len(failed)} trials failed; see {store.folder / failed[0]}")
     rows = leaderboard(store, [METRIC], keys=[record.key for record in records])
+    rows = [row for row in rows if row.current]  # a home that is used again holds older code
     result = calibration(rows, store, teachers)
     draw(result, page.with_suffix(".svg"))
     before = page.read_text(encoding="utf-8") if page.exists() else ""

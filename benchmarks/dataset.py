@@ -65,7 +65,8 @@ class Dataset:
             RecBole's settings that make rows of them as the suite's protocol does.
 
         Raises:
-            click.ClickException: the interactions have no time, or RecBole has no such protocol.
+            click.ClickException: RecBole would make other rows: the interactions have no time, the
+                protocol is none of RecBole's, or something is filtered or no target.
         """
         config = self.config
         data = store.source(self.name, config, self.workspace, _silent)
@@ -74,6 +75,12 @@ class Dataset:
             raise click.ClickException(
                 f"dataset {self.name} has no times, or a protocol that RecBole does not have: "
                 f"{', '.join(_RECBOLE_SPLITS)} are what it has"
+            )
+        filters = config.filters_under(config.protocol)
+        if filters != type(filters)() or config.protocol.first_target > 1:
+            raise click.ClickException(
+                f"dataset {self.name} has filters, or does not begin with a user's second "
+                "interaction: RecBole would train on other rows; movielens can be compared"
             )
         # Places in the order of time: RecBole keeps times as float32, where seconds would tie.
         place = np.empty(len(data), dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,23 @@ def test_table_and_figure_are_those_of_the_records(home: Path) -> None:
     assert calibrate(home).exit_code == 0
     assert {record.key: record.created for record in store.records()} == written
     assert (home / "page.svg").read_bytes() == figure and (home / "page.md").read_text() == page
+
+
+def test_records_of_older_code_in_the_same_home_are_passed_over(home: Path) -> None:
+    assert calibrate(home).exit_code == 0
+    page = (home / "page.md").read_text()
+    store = ResultStore(Workspace(home).results)
+    for record in list(store.records()):
+        if record.trial and record.trial.method == "none":
+            older = record.trial.model_copy(update={"method_code": "0" * 64})
+            place = store.folder / older.key
+            shutil.copytree(store.folder / record.key, place)
+            changed = record.model_copy(update={"key": older.key, "trial": older})
+            (place / "record.json").write_text(changed.model_dump_json())
+    assert len([r for r in store.records() if r.trial and r.trial.method == "none"]) == 4
+    result = calibrate(home)
+    assert result.exit_code == 0, result.output
+    assert (home / "page.md").read_text() == page
 
 
 def test_real_data_are_refused(home: Path) -> None:

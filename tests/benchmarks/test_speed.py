@@ -144,6 +144,20 @@ def test_recbole_gets_the_rows_of_the_suite(tmp_path: Path) -> None:
     assert len(loaded.train) == 200 and training.model.n_items == 31
 
 
+@pytest.mark.parametrize(
+    "protocol", ["first_target: 10", "first_target: 1, filters: {user_core: 5}"]
+)
+def test_rows_that_recbole_would_not_make_are_not_compared(tmp_path: Path, protocol: str) -> None:
+    place = tmp_path / "configs" / "datasets" / "other-synthetic.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_text(
+        "source: synthetic\nsynthetic: {users: 60, items: 40, interactions: 1000}\n"
+        f"protocol: {{name: temporal, {protocol}}}\n"
+    )
+    with pytest.raises(click.ClickException, match="other-synthetic has filters"):
+        Dataset("other-synthetic", str(tmp_path)).for_recbole(tmp_path / "recbole")
+
+
 def test_a_served_object_answers_and_its_failure_is_told(tmp_path: Path) -> None:
     arguments = {"batch": 4, "history": 3, "scored": 5, "device": "cpu"}
     with Served("benchmarks.floor:Floor", tmp_path, 1, **arguments) as served:
