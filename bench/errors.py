@@ -39,6 +39,10 @@ class ArtifactError(BenchError):
         super().__init__(f"{where} is not usable teacher knowledge:{lines}")
 
 
+class DeviceLost(BenchError):
+    """A CUDA device that this process can no longer use; a new process can."""
+
+
 class UnknownNameError(ConfigError):
     """A name that is not registered; the message offers the nearest match."""
 

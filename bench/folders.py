@@ -13,6 +13,9 @@ from filelock import FileLock, Timeout
 from bench.files import writing_to
 from bench.progress import Progress
 
+_SCRATCH = ".building-"
+_NEW, _OLD = "new", "old"
+
 PATIENCE = 1.0
 """Seconds to wait for a lock before saying so: most processes hold one for less."""
 
@@ -21,16 +24,19 @@ PATIENCE = 1.0
 def locked(folder: Path, progress: Progress, lock_file: Path | None = None) -> Iterator[None]:
     """Be the only process that makes `folder`; one that is at it is waited for.
 
-    The lock dies with its holder; its file stays.
+    The lock dies with its holder; its file stays. What a holder was killed at is put right first
+    (see `replaced`).
 
     Args:
         folder: what is made; folders above it are made if missing.
         progress: takes one line of text if there is a wait.
-        lock_file: the file of the lock; None: `.NAME.lock` beside the folder NAME.
+        lock_file: the file of the lock, which is then of all that is made in the file's folder;
+            None: `.NAME.lock` beside the folder NAME.
 
     Raises:
         ConfigError: the place cannot be written to.
     """
+    made = None if lock_file else folder.name
     lock_file = lock_file or folder.with_name(f".{folder.name}.lock")
     lock = FileLock(lock_file)
     with writing_to(folder):
@@ -40,6 +46,8 @@ def locked(folder: Path, progress: Progress, lock_file: Path | None = None) -> I
         progress(f"another process is working on {folder}; waiting for it")
         lock.acquire()
     try:
+        with writing_to(folder):
+            _sweep(lock_file.parent, made)
         yield
     finally:
         lock.release()
@@ -62,18 +70,37 @@ def scratch(path: Path) -> Iterator[Path]:
     Raises:
         ConfigError: the place cannot be written to.
     """
-    prefix = f".{path.name}.building-"
-    temporary = path.with_name(f"{prefix}{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{path.name}{_SCRATCH}{uuid.uuid4().hex[:8]}")
     with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in path.parent.iterdir():
-            if leftover.name.startswith(prefix):
-                shutil.rmtree(leftover, ignore_errors=True)
+        _sweep(path.parent, path.name)
         temporary.mkdir()
     try:
         yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with writing_to(path):
+            _remove(temporary)
+
+
+def _sweep(place: Path, made: str | None) -> None:
+    """Remove the scratch folders in `place` that are of something called `made`; None: all."""
+    for leftover in place.glob(f".*{_SCRATCH}*"):
+        if made in (None, _made_in(leftover).name):
+            _remove(leftover)
+
+
+def _remove(temporary: Path) -> None:
+    """Remove a scratch folder; a replacement that was cut off half-way is finished first."""
+    path, new = _made_in(temporary), temporary / _NEW
+    # The old one is set aside only when the new one is whole; until the next step neither is there.
+    if (temporary / _OLD).exists() and new.exists() and not path.exists():
+        new.rename(path)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _made_in(temporary: Path) -> Path:
+    """What a scratch folder is of."""
+    return temporary.with_name(temporary.name.rpartition(_SCRATCH)[0].removeprefix("."))
 
 
 @contextlib.contextmanager
@@ -94,15 +121,18 @@ def created(folder: Path) -> Iterator[Path]:
 def replaced(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `folder` if all went well.
 
+    No folder can take another's place in one step. Who is killed between the two leaves both
+    versions in the scratch folder; the next to lock `folder` finishes.
+
     Call it under a lock on `folder`, and do nothing but write: an OSError is told as one of that.
 
     Raises:
         ConfigError: the place cannot be written to.
     """
     with scratch(folder) as temporary, writing_to(folder):
-        new = temporary / "new"
+        new = temporary / _NEW
         new.mkdir()
         yield new
         if folder.exists():
-            folder.rename(temporary / "old")
+            folder.rename(temporary / _OLD)
         new.rename(folder)

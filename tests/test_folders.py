@@ -91,9 +91,70 @@ def test_what_a_killed_process_left_is_swept(folder: Path, making: Making) -> No
     assert left not in names(folder)
 
 
+def _die_half_way(folder: Path) -> None:
+    """Killed when the old version is set aside and the new one not yet in its place."""
+    rename = Path.rename
+
+    def or_die(path: Path, target: Path) -> Path:
+        if target == folder:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(path, target)
+
+    Path.rename = or_die  # type: ignore[assignment, method-assign]
+    with replaced(folder) as temporary:
+        (temporary / "new").touch()
+
+
+def _lock_home(folder: Path) -> AbstractContextManager[None]:
+    return locked(folder.parent, quiet, folder.with_name(".lock"))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("taking", [lambda folder: locked(folder, quiet), _lock_home, scratch])
+def test_a_replacement_that_was_killed_half_way_is_finished(
+    folder: Path, taking: Callable[[Path], AbstractContextManager[object]]
+) -> None:
+    folder.mkdir(parents=True)
+    (folder / "old").touch()
+    process = multiprocessing.get_context("fork").Process(target=_die_half_way, args=(folder,))
+    process.start()
+    process.join(60)
+    assert not folder.exists()
+    with taking(folder):
+        assert [path.name for path in folder.iterdir()] == ["new"]
+    assert [name for name in names(folder) if not name.endswith(".lock")] == [folder.name]
+
+
+def test_a_replacement_that_is_interrupted_half_way_is_finished(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir(parents=True)
+    (folder / "old").touch()
+    rename = Path.rename
+
+    def or_interrupt(path: Path, target: Path) -> Path:
+        result = rename(path, target)
+        if path == folder:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(Path, "rename", or_interrupt)
+    with pytest.raises(KeyboardInterrupt), replaced(folder) as temporary:
+        (temporary / "new").touch()
+    assert names(folder) == [folder.name]
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_what_was_only_half_made_is_not_put_in_place(folder: Path) -> None:
+    leftover = folder.with_name(f".{folder.name}.building-0123abcd")
+    (leftover / "new").mkdir(parents=True)
+    with locked(folder, quiet):
+        assert not folder.exists() and not leftover.exists()
+
+
 def test_a_neighbours_folder_is_not_swept(folder: Path) -> None:
     neighbour = folder.with_name(f"{folder.name}.leave-one-out-4")
-    with scratch(neighbour) as theirs, scratch(folder):
+    with scratch(neighbour) as theirs, locked(folder, quiet), scratch(folder):
         assert theirs.is_dir()
 
 

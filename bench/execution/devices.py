@@ -69,6 +69,24 @@ def divide(jobs: Jobs, threads: int | None) -> tuple[int, int]:
     return at_once, threads or max(1, min(torch.get_num_threads(), cores // at_once))
 
 
+def still_works(device: str) -> bool:
+    """Whether this process can still use the torch device `device` (imports torch).
+
+    Some CUDA errors, such as a failed assertion in a kernel, end all use of the device by the
+    process: whatever it asks for afterwards raises the same error. Others, such as too little
+    memory, pass. A wait for the device tells them apart and needs no memory.
+    """
+    import torch
+
+    if not device.startswith("cuda"):
+        return True
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return False
+    return True
+
+
 def free_memory() -> None:
     """Give back what nothing refers to any more; a GPU's memory, to other processes as well."""
     import torch

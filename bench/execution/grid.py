@@ -56,34 +56,42 @@ def run_grid(
     grid = runnable(grid, store, workspace, progress, retry_failed=retry_failed)
     inputs = Inputs(grid, workspace, progress)
 
-    def look() -> tuple[list[Trial], list[Trial]]:
+    def look() -> tuple[list[Trial], list[Trial], dict[str, Record]]:
         """The trials as far as their data and teachers are there, and those that have to run.
 
-        What can be refused at this point is refused.
+        With them the failures that are there at this moment, by key. What can be refused at this
+        point is refused.
         """
         nonlocal device
         trials = identify(grid, workspace)
-        missing = [trial for trial in trials if is_missing(trial, store, retry_failed)]
+        found = [_record_of(trial, store) for trial in trials]
+        failures = {record.key: record for record in found if record and not record.is_done}
+        missing = [
+            trial
+            for trial, record in zip(trials, found, strict=True)
+            if _has_to_run(record, retry_failed)
+        ]
         if missing:
             store.check_writable()
             preflight.check_settings(missing)
             device, _ = set_up(device, threads)
             preflight.check_device(missing, device)
-        return trials, missing
+        return trials, missing, failures
 
     look()  # before data and teachers are made, which may take long
     # Data of another source or configuration than now are made anew, and their trials are new.
     inputs.ensure_data()
-    trials, missing = look()
+    trials, missing, _ = look()
     # A teacher that exists but was built with other options is refused even if all trials are
     # done: their records do not answer the question.
     inputs.ensure_teachers([*missing, *filter(_changes_teacher, trials)], device)
-    trials, missing = look()
+    trials, missing, failures = look()
     preflight.check_teachers(missing, inputs)
     reference_rows.write_missing(references(trials), store, inputs)
     if missing:
         at_once, share = divide(jobs, threads)
-        _run(Task.of(missing, grid, store, workspace, device, share), inputs, at_once, progress)
+        task = Task(missing, grid, store, workspace, device, share, failures)
+        _run(task, inputs, at_once, progress)
     return [record for trial in trials if (record := store.get(trial.key)) is not None]
 
 
@@ -111,7 +119,14 @@ def runnable(
 
 def is_missing(trial: Trial, store: ResultStore, retry_failed: bool) -> bool:
     """Whether a trial has to run: it has no record, or a failure that is to be run again."""
-    record = store.get(trial.key) if trial.is_identified else None
+    return _has_to_run(_record_of(trial, store), retry_failed)
+
+
+def _record_of(trial: Trial, store: ResultStore) -> Record | None:
+    return store.get(trial.key) if trial.is_identified else None
+
+
+def _has_to_run(record: Record | None, retry_failed: bool) -> bool:
     return record is None or (retry_failed and not record.is_done)
 
 

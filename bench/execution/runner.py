@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.grid import Grid
-from bench.errors import Diverged, TrialFailure
-from bench.execution.devices import free_memory, set_up
+from bench.errors import DeviceLost, Diverged, TrialFailure
+from bench.execution.devices import free_memory, set_up, still_works
 from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
 from bench.execution.method import load_method
@@ -35,7 +35,8 @@ class Task:
         workspace: where data and teachers are.
         device: a torch device.
         threads: of each trial, for torch on the CPU.
-        old: records that are there already, by key: failures to be tried again.
+        old: failures that were there when the trials were found to need a record, by key. What
+            another process has written since then is no longer to be run.
     """
 
     trials: list[Trial]
@@ -46,24 +47,10 @@ class Task:
     threads: int
     old: dict[str, Record]
 
-    @classmethod
-    def of(
-        cls,
-        trials: list[Trial],
-        grid: Grid,
-        store: ResultStore,
-        workspace: Workspace,
-        device: str,
-        threads: int,
-    ) -> Task:
-        """The task of giving `trials` a record that they do not have now."""
-        old = {trial.key: record for trial in trials if (record := store.get(trial.key))}
-        return cls(trials, grid, store, workspace, device, threads, old)
-
     def is_settled(self, trial: Trial) -> bool:
-        """Whether a trial has a record that it did not have when the task was set."""
+        """Whether a trial is done, or has failed since it was found to need a record."""
         record = self.store.get(trial.key)
-        return record is not None and record != self.old.get(trial.key)
+        return record is not None and (record.is_done or record != self.old.get(trial.key))
 
 
 class Runner:
@@ -82,6 +69,10 @@ class Runner:
 
         Returns:
             The trials that are not settled at the end of it.
+
+        Raises:
+            DeviceLost: a trial, which has its record, left a device that fails all others.
+            ConfigError: the results folder cannot be written to.
         """
         for trial in self.task.trials:
             if self.task.is_settled(trial):
@@ -109,6 +100,11 @@ class Runner:
             said = f"{status}: {error}{_place(error, METHODS.get(trial.method).path)}"
         self.task.store.write(record, outcome, curve)
         self.say(trial, f"{said}, {time.perf_counter() - started:.0f} s")
+        if not record.is_done and not still_works(self.task.device):
+            raise DeviceLost(
+                f"{trial.label}: after its error this process can no longer use the CUDA device "
+                f"{self.task.device}. The same command, given again, goes on with what is left"
+            )
         if record.status == "out-of-memory":
             free_memory()
 

@@ -19,7 +19,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, DeviceLost
 from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
 from bench.execution.runner import Runner, Task
@@ -27,6 +27,9 @@ from bench.plan import Trial
 from bench.progress import Progress
 from bench.registry import METHODS
 from bench.results.record import failed
+
+WITHOUT_DEVICE = 3
+"""What a worker exits with that can no longer use its device; the others can."""
 
 GRACE_SECONDS = 10.0
 """How long a worker that is told to end may take to let go of its trial."""
@@ -39,7 +42,8 @@ def run_in_workers(task: Task, jobs: int, progress: Progress) -> None:
     """Run trials in `jobs` processes until no worker finds one that nobody works on.
 
     A trial whose worker dies is recorded as `lost-worker`. The worker is not replaced: the others
-    go on, and where memory is short, fewer at once is what helps. No worker outlives this process.
+    go on, and where memory is short, fewer at once is what helps. So it is with a worker that an
+    error of its trial leaves without a device. No worker outlives this process.
 
     Raises:
         BenchError: no trial can be run any more; the results folder cannot be written to.
@@ -98,6 +102,8 @@ class _Worker:
         why = f"its worker ended with {signal.Signals(-code).name if code < 0 else code}"
         if code == -signal.SIGKILL:
             why += ", as when memory does not suffice for so many --jobs"
+        if code == WITHOUT_DEVICE:
+            why = "it can no longer use its CUDA device"
         trial, task = self.trial, self.task
         if trial is None or task.is_settled(trial):
             progress(f"a worker is lost, no trial with it: {why}")
@@ -137,6 +143,8 @@ def _work(task: Task, plugins: list[Path], pipe: Connection) -> None:
             METHODS.add_plugin(path)
         inputs = Inputs(task.grid, task.workspace, lambda line: None)
         Runner(task, inputs, say).run_free()
+    except DeviceLost:  # its trial has a record, and other processes can use the device
+        sys.exit(WITHOUT_DEVICE)
     except BenchError as error:
         say(None, str(error))
     finally:

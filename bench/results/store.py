@@ -39,8 +39,8 @@ _logger = logging.getLogger(__name__)
 class ResultStore:
     """Records by key.
 
-    A record that cannot be read is reported once and counts as absent, so that its trial runs
-    again and replaces it.
+    A record that cannot be read, or a success whose ranks cannot, is reported once and counts as
+    absent, so that its trial runs again and replaces it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,11 +54,16 @@ class ResultStore:
             record = Record.model_validate_json(path.read_bytes())
             if record.key != key:
                 raise ValueError(f"it is the record of {record.key}")
+            if record.is_done:
+                _open_ranks(path.with_name(RANKS))
         except FileNotFoundError:
             if path.parent.is_dir():
                 self._report(path.parent, f"{RECORD} is missing")
             return None
         except NotADirectoryError:
+            return None
+        except DataError as error:
+            self._report(path.parent, str(error))
             return None
         except (OSError, ValueError) as error:
             self._report(path.parent, f"{RECORD}: {str(error).splitlines()[0]}")
@@ -78,14 +83,11 @@ class ResultStore:
         Raises:
             DataError: the record has no ranks, or they cannot be read.
         """
-        path = self.folder / key / RANKS
+        folder = self.folder / key
         try:
-            ranks: Ids = np.load(path, allow_pickle=False)
-        except FileNotFoundError as error:
-            raise DataError(f"{path}: this record has no ranks") from error
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from error
-        return ranks
+            return np.array(_open_ranks(folder / RANKS))
+        except DataError as error:
+            raise DataError(f"{folder}: {error}") from error
 
     def write(
         self,
@@ -186,6 +188,25 @@ class ResultStore:
         if folder.name not in self._reported:
             self._reported.add(folder.name)
             _logger.warning("ignored the record in %s: %s", folder, problem)
+
+
+def _open_ranks(path: Path) -> Ids:
+    """The ranks of a success, int32 [R_test], left on the disk: only the file's head is read.
+
+    Raises:
+        DataError: they are missing, cut off, or something else than one whole number for each row.
+    """
+    try:
+        ranks = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path.name} is missing: this record has no ranks") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path.name}: cannot be read: {error}") from error
+    # An archive of arrays can be loaded as well.
+    whole = isinstance(ranks, np.ndarray) and ranks.ndim == 1 and ranks.dtype.kind in "iu"
+    if not whole or not len(ranks):
+        raise DataError(f"{path.name}: not whole numbers [R_test], one for each test row")
+    return ranks
 
 
 def _is_same_file(handle: int, path: Path) -> bool:

@@ -9,7 +9,7 @@ import torch
 
 from bench.errors import ConfigError
 from bench.execution import devices
-from bench.execution.devices import Jobs, divide, resolve_device
+from bench.execution.devices import Jobs, divide, resolve_device, still_works
 
 
 def test_devices() -> None:
@@ -70,3 +70,19 @@ def test_cores_are_divided_among_jobs(
         assert divide(jobs, threads) == (wanted[0], threads or 1)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_device_that_answers_an_error_to_everything_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+    assert still_works("cuda:0")
+    assert asked == ["cuda:0"]
+
+    def refuse(device: str) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", refuse)
+    assert not still_works("cuda:0")
+    assert still_works("cpu")

@@ -219,6 +219,46 @@ def test_what_another_process_runs_is_waited_for(
     assert sum("starts on" in line for line in lines) == 1
 
 
+@pytest.mark.parametrize("status", ["done", "error"])
+@pytest.mark.parametrize("again", [False, True])
+def test_what_another_process_writes_before_the_trials_start_is_not_run(
+    tiny: Workspace, monkeypatch: pytest.MonkeyPatch, status: str, again: bool
+) -> None:
+    """It comes about after this process has seen that the trial has to run."""
+    grid = grid_of(tiny, "none")
+    (done,) = run(grid, tiny)
+    assert done.trial is not None
+    outcome = Outcome(
+        metrics=done.metrics, segments={}, ranks=ResultStore(tiny.results).ranks(done.key)
+    )
+    store = ResultStore(tiny.home / "shared")
+    if again:
+        store.write(failed(done.trial, "out-of-memory", "too big"))
+
+    def write_theirs(*_: object) -> None:
+        theirs = done if status == "done" else failed(done.trial, status, "theirs")
+        store.write(theirs, outcome if theirs.is_done else None)
+
+    def progress(line: str) -> None:
+        assert "starts on" not in line
+
+    monkeypatch.setattr(execution.preflight, "check_teachers", write_theirs)
+    options = {"device": "cpu", "threads": 1, "retry_failed": again}
+    (found,) = run_grid(grid, store, tiny, progress=progress, **options)
+    assert found.status == status
+
+
+def test_a_success_without_its_ranks_is_run_again(tiny: Workspace) -> None:
+    grid = grid_of(tiny, "none")
+    (done,) = run(grid, tiny)
+    store = ResultStore(tiny.results)
+    ranks = store.ranks(done.key)
+    (tiny.results / done.key / "ranks.npy").unlink()
+    (again,) = run(grid, tiny)
+    assert again.metrics == done.metrics
+    assert (store.ranks(done.key) == ranks).all()
+
+
 def test_failures_stay_unless_they_are_to_be_tried_again(tiny: Workspace) -> None:
     grid = grid_of(tiny, "none")
     store = ResultStore(tiny.results)

@@ -131,8 +131,25 @@ def test_a_failure_is_a_record_that_a_success_replaces(store: ResultStore) -> No
         lambda folder: (folder / "record.json").write_bytes(b"\xff\xfe"),
         lambda folder: (folder / "record.json").write_text("{}"),
         lambda folder: (folder / "record.json").unlink(),
+        lambda folder: (folder / "ranks.npy").unlink(),
+        lambda folder: (folder / "ranks.npy").write_bytes(b""),
+        lambda folder: os.truncate(folder / "ranks.npy", 130),
+        lambda folder: np.save(folder / "ranks.npy", np.ones((3, 1), dtype=np.int32)),
+        lambda folder: np.save(folder / "ranks.npy", np.ones(3)),
+        lambda folder: np.save(folder / "ranks.npy", np.ones(0, dtype=np.int32)),
     ],
-    ids=["truncated", "binary", "empty", "missing"],
+    ids=[
+        "truncated",
+        "binary",
+        "empty",
+        "missing",
+        "no ranks",
+        "empty ranks",
+        "truncated ranks",
+        "ranks in columns",
+        "ranks that are no integers",
+        "ranks of no rows",
+    ],
 )
 def test_a_damaged_record_is_one_warning_and_absent(
     store: ResultStore, caplog: pytest.LogCaptureFixture, damage: object
@@ -147,6 +164,7 @@ def test_a_damaged_record_is_one_warning_and_absent(
     assert str(store.folder / record.key) in caplog.messages[0]
     write(store)
     assert store.get(record.key) is not None
+    assert store.ranks(record.key).tolist() == [1, 3, 2]
 
 
 def test_a_record_under_a_foreign_key_is_not_believed(store: ResultStore) -> None:
