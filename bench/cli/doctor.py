@@ -64,7 +64,9 @@ def _findings(workspace: Workspace) -> Iterator[Finding]:
     prepared, others, broken = _state_of_datasets(workspace)
     yield from broken
     yield from _datasets(prepared, others)
-    yield from _teachers(workspace, prepared)
+    kinds, unreadable = _kinds_of_teachers(workspace)
+    yield from unreadable
+    yield from _teachers(workspace, prepared, kinds)
 
 
 def _packages() -> Iterator[Finding]:
@@ -179,14 +181,27 @@ def _datasets(prepared: dict[str, str], others: list[str]) -> Iterator[Finding]:
     )
 
 
-def _teachers(workspace: Workspace, prepared: dict[str, str]) -> Iterator[Finding]:
+def _kinds_of_teachers(workspace: Workspace) -> tuple[dict[str, str], list[Finding]]:
+    """The kind of each configured teacher, and the files that cannot be understood."""
     from bench import layers
-    from bench.teachers.config import LANGUAGE_MODELS, SYNTHETIC_ONLY, read_teacher
+    from bench.teachers.config import read_teacher
+
+    kinds: dict[str, str] = {}
+    broken: list[Finding] = []
+    for name in layers.names("teachers", workspace):
+        try:
+            kinds[name] = read_teacher(name, workspace).kind
+        except BenchError as error:
+            broken.append(Finding(f"teacher {name}", False, str(error), optional=True))
+    return kinds, broken
+
+
+def _teachers(
+    workspace: Workspace, prepared: dict[str, str], kinds: dict[str, str]
+) -> Iterator[Finding]:
+    from bench.teachers.config import LANGUAGE_MODELS, SYNTHETIC_ONLY
     from bench.teachers.manifest import read_manifest, teacher_folder
 
-    kinds = {
-        name: read_teacher(name, workspace).kind for name in layers.names("teachers", workspace)
-    }
     for dataset, slug in prepared.items():
         missing = []
         for teacher, kind in kinds.items():

@@ -17,6 +17,7 @@ from bench.paths import Workspace
 
 if TYPE_CHECKING:
     from bench.cli.rows import Asked
+    from bench.teachers.manifest import TeacherManifest
 
 LATENCY = "latency_ms_per_user"
 """Key of a recipe: milliseconds that the teacher takes to rank for one user."""
@@ -155,7 +156,8 @@ def export(asked: Asked, teacher: str, id_base: int, output: Path) -> None:
 def check(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
     """Check a teacher, by name or by the PATH of its folder, against a dataset's rows.
 
-    With a PATH the dataset is the one that the teacher was made for, unless --dataset is given.
+    With a PATH dataset and protocol are those that the teacher was made for, unless --dataset or
+    --protocol is given.
     """
     from bench.teachers.contract import check as check_folder
     from bench.teachers.manifest import read_manifest
@@ -166,8 +168,7 @@ def check(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
         folder = rows.built_teacher(teacher)
     else:
         _refuse_beside(path, "teacher")
-        folder, dataset = path, asked.dataset or read_manifest(path).dataset
-        rows = replace(asked, dataset=dataset).rows()
+        folder, rows = path, _made_for(asked, read_manifest(path), path).rows()
     data = rows.data()
     checked = check_folder(folder, data)
     if checked.problems:
@@ -199,6 +200,28 @@ def info(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
     first = ("name", "kind", "dataset", "protocol", "signals", "metrics")
     latency = {LATENCY: manifest.recipe[LATENCY]} if LATENCY in manifest.recipe else {}
     show({**{key: content[key] for key in first}, **latency, **content}, form, listed)
+
+
+def _made_for(asked: Asked, manifest: TeacherManifest, path: Path) -> Asked:
+    """What is asked, with what a manifest tells where the command line does not.
+
+    Raises:
+        ConfigError: the protocol that it names is not one that its name alone stands for.
+    """
+    from bench.data.config import FIRST_TARGET
+
+    told = manifest.protocol
+    asked = replace(asked, dataset=asked.dataset or manifest.dataset)
+    if told is None or asked.protocol is not None or asked.dataset != manifest.dataset:
+        return asked
+    name = next((name for name in FIRST_TARGET if f"{told}-".startswith(f"{name}-")), None)
+    named = replace(asked, protocol=name)
+    if name is None or told not in (name, named.rows().protocol.slug):
+        raise ConfigError(
+            f"{path}: made for protocol '{told}' of {asked.dataset}: say how its rows are made "
+            f"with --protocol ({', '.join(FIRST_TARGET)}) and --set protocol.PART=VALUE"
+        )
+    return named
 
 
 def _refuse_beside(path: Path, *names: str) -> None:

@@ -34,8 +34,14 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    since: int | None = Field(None, description="earliest kept time, in the unit of the source")
-    until: int | None = Field(None, description="time from which on nothing is kept")
+    since: int | None = Field(
+        None,
+        description="earliest kept time, in the unit that the source's column has; dates: seconds "
+        "since 1970",
+    )
+    until: int | None = Field(
+        None, description="time from which on nothing is kept, in the unit of `since`"
+    )
     min_rating: float | None = Field(None, description="least rating of a kept interaction")
     repeats: Literal["keep", "first", "last"] | None = Field(
         None,
@@ -162,6 +168,10 @@ class DatasetConfig(BaseModel):
         if (self.source == "synthetic") != (self.synthetic is not None):
             raise ValueError("source synthetic needs 'synthetic', and no other source takes it")
         return self
+
+    def filters_under(self, protocol: ProtocolConfig) -> Filters:
+        """The filters of the rows of a protocol: its own, and the dataset's where it gives none."""
+        return protocol.filters.over(self.filters)
 
     def protocol_named(self, name: str | None) -> ProtocolConfig:
         """The dataset's own protocol for its name or None, else the named one with its defaults.

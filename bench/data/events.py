@@ -20,6 +20,7 @@ class Events:
         user: M user tokens (any array of strings).
         item: M item tokens.
         time: int64 [M] or None.
+        time_scale: as `Interactions.time_scale`.
         position: int64 [M], orders what `time` leaves open; None where time alone orders.
         split: int8 [M], as `Interactions.split`, or None.
         rating: float32 [M] or None.
@@ -30,6 +31,7 @@ class Events:
     user: Any
     item: Any
     time: NDArray[np.int64] | None = None
+    time_scale: int = 1
     position: NDArray[np.int64] | None = None
     split: NDArray[np.int8] | None = None
     rating: NDArray[np.float32] | None = None
@@ -52,6 +54,7 @@ class Events:
             self.item,
             item_texts={**self.item_texts, **item_texts},
             time=self.time,
+            time_scale=self.time_scale,
             position=self.position,
             split=self.split,
             rating=self.rating,

@@ -31,9 +31,9 @@ def apply(data: Interactions, filters: Filters) -> Interactions:
         raise DataError(f"{data.origin}: has split labels, which filters would contradict")
     keep = np.ones(len(data), dtype=bool)
     if filters.since is not None:
-        keep &= _need(data, "time", "since") >= filters.since
+        keep &= _need(data, "time", "since") >= filters.since * data.time_scale
     if filters.until is not None:
-        keep &= _need(data, "time", "until") < filters.until
+        keep &= _need(data, "time", "until") < filters.until * data.time_scale
     if filters.min_rating is not None:
         keep &= _need(data, "rating", "min_rating") >= filters.min_rating
     if filters.repeats in ("first", "last"):

@@ -29,6 +29,7 @@ from bench.data.tables import (
     COLUMNS,
     FORMATS,
     find_column,
+    first_column,
     need_column,
     parse_numbers,
     parse_times,
@@ -200,11 +201,13 @@ def _read_table(tables: Tables) -> Events:
     if not complete.all():
         report.append(f"dropped {(~complete).sum():,} rows without user or item")
         frame = frame[complete]
-    positions = parse_times(frame[position], path) if position else None
+    times, time_scale = parse_times(frame[time], path) if time else (None, 1)
+    positions, _ = parse_times(frame[position], path) if position else (None, 1)
     return Events(
         user=frame[user],
         item=frame[item],
-        time=parse_times(frame[time], path) if time else None,
+        time=times,
+        time_scale=time_scale,
         position=np.arange(len(frame)) if tables.file_order else positions,
         rating=parse_numbers(frame[rating], path).astype(np.float32) if rating else None,
         split=_parse_split(frame[split], path) if split else None,
@@ -253,7 +256,7 @@ def store(
             "and '-', such as my-shop"
         )
     config = dataset_config(name, workspace) if configured else generated_config(data)
-    targets_of(filters.apply(data, config.filters), config.protocol)
+    targets_of(filters.apply(data, config.filters_under(config.protocol)), config.protocol)
     home = workspace.datasets / name
     with dataset_locked(home, progress):
         _refuse_to_replace(name, data, home / "source", force)
@@ -318,7 +321,7 @@ def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
     # The item column is called the same in both tables, or has a common name in this one.
     name = tables.columns.get("item")
     shared = name if name in frame.columns else None
-    item = find_column(frame, "item", shared, path) or _by_name(frame, "id")
+    item = find_column(frame, "item", shared, path) or first_column(frame, ("id",))
     if item is None:
         item = need_column(frame, "item", None, path)
     title = need_column(frame, "title", tables.columns.get("title"), path)
@@ -340,10 +343,6 @@ def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
         for token, *parts in zip(frame[item], *columns, strict=True)
     }
     return texts, report
-
-
-def _by_name(frame: pd.DataFrame, name: str) -> str | None:
-    return next((str(column) for column in frame.columns if column.lower() == name), None)
 
 
 def _parse_split(values: pd.Series, path: Path) -> NDArray[np.int8]:

@@ -8,6 +8,7 @@ users, and a model learns it: the next item would be one that comes later in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class Interactions:
         user_tokens: the U user tokens, sorted.
         item_tokens: the N item tokens, sorted.
         item_texts: the N item texts.
+        time_scale: how many of `time` are one unit of the source's own times.
         origin: where it came from, one line.
         report: what was read and what was dropped, one line each.
     """
@@ -57,6 +59,7 @@ class Interactions:
     user_tokens: list[str]
     item_tokens: list[str]
     item_texts: list[str]
+    time_scale: int = 1
     origin: str = ""
     report: list[str] = field(default_factory=list)
 
@@ -65,7 +68,7 @@ class Interactions:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything but origin and report."""
+        """SHA-256 of everything but the scale of times, origin and report."""
         arrays = [getattr(self, name) for name in _ARRAYS]
         present = [name for name, array in zip(_ARRAYS, arrays, strict=True) if array is not None]
         return digest(
@@ -101,6 +104,7 @@ def canonical(
     *,
     item_texts: dict[str, str],
     time: NDArray[np.int64] | None = None,
+    time_scale: int = 1,
     position: NDArray[np.int64] | None = None,
     split: NDArray[np.int8] | None = None,
     rating: NDArray[np.float32] | None = None,
@@ -116,6 +120,7 @@ def canonical(
         item_texts: text of each item of the item table; the catalogue is its keys and every item
             of the interactions.
         time: int64 [M]; without it, `position` orders each user's interactions.
+        time_scale: as `Interactions.time_scale`.
         position: int64 [M]; breaks ties of `time`. Ties that are left are broken by chance, the
             same chance for the same users and items.
         split: int8 [M], `HISTORY` or an index of `SPLITS`.
@@ -173,6 +178,7 @@ def canonical(
         user_tokens=user_tokens,
         item_tokens=item_tokens,
         item_texts=[item_texts.get(token, "") for token in item_tokens],
+        time_scale=time_scale,
         origin=origin,
         report=report,
     )
@@ -240,6 +246,7 @@ def save(data: Interactions, folder: Path) -> None:
         "report": data.report,
         "fingerprint": data.fingerprint,
         "order": ORDER,
+        "time_scale": data.time_scale,
     }
     write_json(folder / SOURCE_FILE, about)
 
@@ -261,9 +268,15 @@ def load(folder: Path) -> Interactions:
         user_tokens=read_json(folder / "users.json"),
         item_tokens=items["tokens"],
         item_texts=items["texts"],
+        time_scale=time_scale(about),
         origin=about["origin"],
         report=about["report"],
     )
+
+
+def time_scale(about: Mapping[str, Any]) -> int:
+    """`Interactions.time_scale` by what `SOURCE_FILE` says; earlier versions knew none but 1."""
+    return int(about.get("time_scale", 1))
 
 
 def load_array(path: Path) -> Any:

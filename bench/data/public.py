@@ -21,6 +21,7 @@ from bench.data.interactions import Interactions, canonical
 from bench.data.movielens import movie_text
 from bench.data.records import records
 from bench.data.text import clean_text
+from bench.data.times import whole_times
 from bench.errors import DataError
 from bench.progress import Progress
 
@@ -95,12 +96,15 @@ def _read(tables: Tables, paths: list[Path], progress: Progress) -> Interactions
             texts = item_texts(*records(lines, tables.items, where), rated)
         silent = sum(1 for text in texts.values() if not text)
         report.append(f"{silent:,} of {len(texts):,} items lack a title")
+    time, time_scale = columns.whole("time")
+    position, _ = columns.whole("position")
     return canonical(
         columns.user.column(),
         columns.item.column(),
         item_texts=texts,
-        time=columns.whole("time"),
-        position=columns.whole("position"),
+        time=time,
+        time_scale=time_scale,
+        position=position,
         rating=columns.rating(),
         origin=f"download of {tables.interactions.urls[0]}",
         report=report,
@@ -156,22 +160,19 @@ class Columns:
             DataError: a value that is no id, number or time, by the number of its record.
         """
         take = [self._taker(role, table) for role in roles]
+        number = 0
         try:
-            for row in rows:
+            for number, row in enumerate(rows, start=1):  # noqa: B007 - for the message
                 for append, value in zip(take, row, strict=True):
                     append(value)
         except (TypeError, ValueError, OverflowError) as error:
-            number = len(self.user.codes)
             raise DataError(f"{where}: record {number}: cannot be read: {error}") from error
 
-    def whole(self, role: str) -> NDArray[np.int64] | None:
-        """Times or positions as integers of the same order: as they are, else in millionths."""
+    def whole(self, role: str) -> tuple[NDArray[np.int64] | None, int]:
+        """Times or positions as `whole_times` has them; None and 1 where the table has none."""
         if not self.numbers[role]:
-            return None
-        values = np.frombuffer(self.numbers[role], dtype=np.float64)
-        if not (values == np.round(values)).all():
-            values = np.round(values * 1e6)
-        return values.astype(np.int64)
+            return None, 1
+        return whole_times(np.frombuffer(self.numbers[role], dtype=np.float64))
 
     def rating(self) -> NDArray[np.float32] | None:
         """float32 [M], or None where the table has no ratings."""

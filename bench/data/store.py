@@ -51,7 +51,7 @@ def prepare(
         data = source(name, config, workspace, progress)
         made_from = {
             "layout": LAYOUT,
-            "source": read_json(home / "source" / SOURCE_FILE)["fingerprint"],
+            "source": _identity(home / "source" / SOURCE_FILE),
             "filters": config.filters.model_dump(),
             "protocol": protocol.model_dump(),
         }
@@ -132,10 +132,20 @@ def _current(folder: Path) -> dict[str, Any] | None:
     made_from = found["made_from"]
     current = (
         source_file.exists()
-        and made_from["source"] == read_json(source_file)["fingerprint"]
+        and made_from["source"] == _identity(source_file)
         and made_from["layout"] == LAYOUT
     )
     return found if current else None
+
+
+def _identity(source_file: Path) -> str:
+    """What stored interactions are known by: their fingerprint and, as filters use it, the scale.
+
+    A scale of 1 goes without saying, as in rows that were made before there were others.
+    """
+    about = read_json(source_file)
+    scale = interactions.time_scale(about)
+    return str(about["fingerprint"]) if scale == 1 else f"{about['fingerprint']} in 1/{scale}"
 
 
 def _write(
@@ -145,7 +155,7 @@ def _write(
     made_from: dict[str, Any],
     folder: Path,
 ) -> None:
-    data = filters.apply(data, protocol.filters.over(config.filters))
+    data = filters.apply(data, config.filters_under(protocol))
     ordinal, _ = ordinals(data.user)
     tables = [
         rows_at(targets, data.user, data.item, ordinal, protocol.history)

@@ -7,13 +7,14 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.times import MICRO, whole_times
 from bench.errors import DataError
 
 if TYPE_CHECKING:
@@ -105,8 +106,13 @@ def find_column(frame: pd.DataFrame, role: str, given: str | None, path: Path) -
         if given not in frame.columns:
             raise DataError(f"{path}: no column '{given}'. Columns: {', '.join(frame.columns)}")
         return given
-    by_name = {name.lower(): name for name in reversed(list(frame.columns))}
-    return next((by_name[name] for name in COLUMNS[role] if name in by_name), None)
+    return first_column(frame, COLUMNS[role])
+
+
+def first_column(frame: pd.DataFrame, names: Iterable[str]) -> str | None:
+    """The column with the first of some lower-case names that one has, case aside, else None."""
+    by_name = {str(column).lower(): str(column) for column in reversed(list(frame.columns))}
+    return next((by_name[name] for name in names if name in by_name), None)
 
 
 def need_column(frame: pd.DataFrame, role: str, given: str | None, path: Path) -> str:
@@ -152,10 +158,11 @@ def parse_numbers(values: pd.Series, path: Path) -> NDArray[np.float64] | NDArra
     return array
 
 
-def parse_times(values: pd.Series, path: Path) -> NDArray[np.int64]:
-    """Integers that order as the times do: integers as they are, else microseconds.
+def parse_times(values: pd.Series, path: Path) -> tuple[NDArray[np.int64], int]:
+    """Integers that order as the times do, and how many of them are one unit of the column.
 
-    Accepts numbers (of any unit and epoch) or ISO 8601 dates; a date without a zone is UTC.
+    Accepts numbers (of any unit and epoch, as `times.whole_times` has them) or ISO 8601 dates,
+    whose unit is the second since 1970; a date without a zone is UTC.
 
     Raises:
         DataError: names the first value that is no time.
@@ -164,10 +171,7 @@ def parse_times(values: pd.Series, path: Path) -> NDArray[np.int64]:
 
     dates = values.str.contains(r"\d[-/T:]\d", regex=True).to_numpy(dtype=bool)
     if not dates.any():
-        numbers = parse_numbers(values, path)
-        if numbers.dtype.kind == "f":
-            numbers = np.round(numbers * 1e6)
-        return numbers.astype(np.int64)
+        return whole_times(parse_numbers(values, path))
     if not dates.all():
         # Of two kinds the rarer one is the mistake.
         rare = dates if dates.mean() < 1 / 2 else ~dates
@@ -176,8 +180,7 @@ def parse_times(values: pd.Series, path: Path) -> NDArray[np.int64]:
     bad = times.isna().to_numpy()
     if bad.any():
         raise _unreadable(values, bad, "an ISO 8601 time", path)
-    whole: NDArray[np.int64] = times.dt.as_unit("us").astype("int64").to_numpy()
-    return whole
+    return times.dt.as_unit("us").astype("int64").to_numpy(), MICRO
 
 
 def _unreadable(values: pd.Series, bad: NDArray[np.bool_], kind: str, path: Path) -> DataError:
@@ -231,4 +234,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except ImportError as error:
         raise DataError(f"{path}: reading parquet needs the package pyarrow") from error
+    frame = _without_index(frame)
     return frame.convert_dtypes().astype("string").fillna("").astype(str)
+
+
+def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by position: named levels of an index, which Parquet keeps, are columns like others."""
+    named = [name for name in frame.index.names if name is not None]
+    return frame.reset_index(level=named, allow_duplicates=True).reset_index(drop=True)

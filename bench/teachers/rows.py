@@ -48,6 +48,13 @@ def rows_where(rows: Rows, chosen: NDArray[np.bool_] | slice) -> Rows:
     return Rows(*(np.asarray(column)[chosen] for column in columns))
 
 
+def sampled(count: int, most: int | None, seed: int) -> NDArray[np.bool_]:
+    """At most so many of some rows, drawn at random: bool [count]; None: all of them."""
+    chosen = np.zeros(count, dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(count)[:most]] = True
+    return chosen
+
+
 def blocks(rows: Rows, device: str | torch.device) -> Iterator[tuple[slice, DeviceRows]]:
     """Parts of rows small enough for a score of every item: where each lies, and its tensors."""
     for start in range(0, len(rows), BLOCK):

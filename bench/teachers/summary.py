@@ -167,7 +167,6 @@ def _trajectory_figures(checked: Checked, data: PreparedData) -> dict[str, Any]:
     models, states, rows, size = lists.shape
     sample = np.arange(rows)[:: max(1, rows // SAMPLE_ROWS)][:SAMPLE_ROWS]
     target = data.train.target[sample, None]
-    told = checked.manifest.recipe.get("members", {})
     members = {}
     for name, member in zip(checked.manifest.members, lists, strict=True):
         top = member[:, sample, :10]
@@ -175,6 +174,14 @@ def _trajectory_figures(checked: Checked, data: PreparedData) -> dict[str, Any]:
         members[name] = {
             "targets_in_top_10": [float(value) for value in (top == target).any(2).mean(1)],
             "shared_with_last": [float(value) for value in shared.mean((1, 2))],
-            "test": told.get(name, {}).get("metrics", {}).get("test", {}),
+            "test": _test_metrics(checked.manifest.recipe, name),
         }
     return {"models": models, "states": states, "list_length": size, "members": members}
+
+
+def _test_metrics(recipe: dict[str, Any], member: str) -> dict[str, Any]:
+    """What a recipe tells of a member's own metrics: nothing, where it has a form of its own."""
+    told: Any = recipe
+    for key in ("members", member, "metrics", "test"):
+        told = told.get(key) if isinstance(told, dict) else None
+    return told if isinstance(told, dict) else {}

@@ -131,6 +131,20 @@ def test_the_doctor_goes_on_past_a_dataset_that_is_broken(tiny: Workspace) -> No
     assert "other teachers of tiny: " in done.stdout
 
 
+def test_the_doctor_goes_on_past_a_teacher_that_is_broken(tiny: Workspace) -> None:
+    assert CliRunner().invoke(main, ["data", "prepare", "tiny"]).exit_code == 0
+    folder = tiny.home / "configs" / "teachers"
+    folder.mkdir(parents=True)
+    for name, content in {"garbled": "kind: [\n", "older": "knd: text\n"}.items():
+        (folder / f"{name}.yaml").write_text(content)
+    done = CliRunner().invoke(main, ["doctor"])
+    assert done.exit_code == 0, done.output
+    assert f"-        teacher garbled: {folder / 'garbled.yaml'}: line " in done.stdout
+    assert f"-        teacher older: {folder / 'older.yaml'}: " in done.stdout
+    (last,) = (line for line in done.stdout.splitlines() if "other teachers of tiny: " in line)
+    assert "garbled" not in last and "older" not in last
+
+
 def test_the_doctor_fails_where_nothing_could_run(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file where a folder should be")
     done = CliRunner().invoke(main, ["doctor"])

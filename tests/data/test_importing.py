@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.cli.data import command
-from bench.data import importing, store
-from bench.data.config import dataset_config, dataset_names
+from bench.data import filters, importing, interactions, store
+from bench.data.config import Filters, dataset_config, dataset_names
 from bench.data.importing import LAYOUTS, Tables, locate, parse_columns, tables_at
 from bench.data.movielens import read_movielens
+from bench.data.tables import read_table
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 
@@ -93,6 +94,64 @@ def test_large_whole_times_are_not_rounded(tmp_path):
     data = read(write(tmp_path / "shop", log, None, "interactions.csv"))
     assert data.time is not None
     assert data.time.tolist() == [881250949000000001, 881250949000000002]
+
+
+@pytest.mark.parametrize(
+    ("times", "since", "until"),
+    [
+        (["1400000000", "1400030000.5", "1400060000", "1400090000"], 1400030000, 1400060001),
+        (["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"], 1577923200, 1578009601),
+        (["10", "20", "30", "40"], 20, 31),
+    ],
+    ids=["fractions", "dates", "whole"],
+)
+def test_a_period_is_in_the_unit_of_the_column(tmp_path, times, since, until):
+    rows = "".join(f"a,{item},{time}\n" for item, time in zip("wxyz", times, strict=True))
+    data = read(write(tmp_path / "shop", "user,item,time\n" + rows, None, "interactions.csv"))
+    assert filters.apply(data, Filters(since=since)).item_tokens == ["x", "y", "z"]
+    assert filters.apply(data, Filters(until=until)).item_tokens == ["w", "x", "y"]
+
+
+def test_a_source_of_before_there_were_scales_stays_as_it_is(tmp_path):
+    log = LOG.replace("\t0\n", "\t0.5\n")
+    assert bench_data("import", "shop", write(tmp_path / "shop", log)).exit_code == 0
+    workspace = Workspace.current()
+    slug = dataset_config("shop", workspace).protocol.slug
+    scaled = store.about("shop", slug, workspace)
+    source = workspace.datasets / "shop" / "source"
+    assert interactions.load(source).time_scale == 10**6
+    content = json.loads((source / "source.json").read_text())
+    del content["time_scale"]
+    (source / "source.json").write_text(json.dumps(content))
+    assert interactions.load(source).time_scale == 1
+    assert store.fingerprint("shop", slug, workspace) is None, "filters would keep other rows"
+    bench_data("prepare", "shop")
+    older = store.about("shop", slug, workspace)
+    assert older["made_from"]["source"] == content["fingerprint"]
+    assert older["fingerprint"] == scaled["fingerprint"]
+    assert bench_data("import", "shop", tmp_path / "shop").exit_code == 0, "the data are the same"
+    assert interactions.load(source).time_scale == 10**6
+
+
+def test_an_index_that_parquet_keeps_is_columns_if_it_has_a_name(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"user": list("abc"), "item": list("xyz"), "time": [3, 1, 2]})
+    plain = frame.astype(str).to_dict("list")
+    path = tmp_path / "t.parquet"
+    for indexed in (
+        frame,
+        frame.set_index("user"),
+        frame.set_index(["user", "item"]),
+        frame.set_index("user", append=True),
+        frame.set_index(pd.Index([7, 7, 7])),
+    ):
+        indexed.to_parquet(path)
+        found = read_table(path)
+        assert {name: found[name].tolist() for name in found.columns} == plain
+        assert found.index.tolist() == [0, 1, 2]
+    frame.set_index("user", drop=False).to_parquet(path)
+    with pytest.raises(DataError, match="column 'user' stands twice"):
+        read_table(path)
 
 
 def test_columns_can_be_named(tmp_path):
@@ -355,6 +414,34 @@ def test_what_cannot_be_split_replaces_nothing(tmp_path):
             importing.store(name, few, workspace, lambda line: None, configured=False, force=True)
     assert json.loads((workspace.datasets / "my-shop/source/source.json").read_text()) == before
     assert not (workspace.datasets / "new").exists()
+
+
+def configure(name: str, content: str) -> None:
+    folder = Workspace.current().home / "configs" / "datasets"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.yaml").write_text(content)
+
+
+def test_what_the_protocols_own_filters_leave_nothing_of_replaces_nothing(tmp_path):
+    protocol = "{name: temporal, first_target: 1, filters: {user_core: 5, item_core: 3}}"
+    configure("shop", f"protocol: {protocol}\n")
+    assert bench_data("import", "shop", write(tmp_path / "files")).exit_code == 0
+    source = Workspace.current().datasets / "shop" / "source" / "source.json"
+    before = source.read_text()
+    few = write(tmp_path / "few", "".join(LOG.splitlines(keepends=True)[:5]))
+    with pytest.raises(DataError, match="the filters leave no interactions"):
+        bench_data("import", "shop", few, "--force")
+    assert source.read_text() == before
+
+
+def test_a_core_that_the_protocol_turns_off_refuses_no_import(tmp_path):
+    configure(
+        "shop",
+        "filters: {user_core: 9}\n"
+        "protocol: {name: temporal, first_target: 1, filters: {user_core: 0}}\n",
+    )
+    result = bench_data("import", "shop", write(tmp_path / "files"))
+    assert result.exit_code == 0, result.output
 
 
 def test_games_have_the_published_split(games):

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data import archives, describe, store
+from bench.data import archives, describe, filters, store
 from bench.data.archives import lines_of
-from bench.data.config import DatasetConfig, dataset_config, dataset_names
+from bench.data.config import DatasetConfig, Filters, dataset_config, dataset_names
 from bench.data.interactions import canonical
 from bench.data.public import item_texts, read_public
 from bench.errors import ConfigError, DataError, UnknownNameError
@@ -293,6 +293,31 @@ def test_a_line_that_is_no_review_is_named(mirror, tmp_path, content, problem):
     table = mirror.table(gzip.compress(content), "r.json.gz", columns=REVIEW)
     with pytest.raises(DataError, match=problem):
         read_public("game", config({"interactions": table}), tmp_path, quiet)
+
+
+@pytest.mark.parametrize("spoilt", [("user", ""), ("item", ""), ("time", "x"), ("rating", "x")])
+def test_a_record_is_counted_from_1_whichever_of_its_values_is_bad(mirror, tmp_path, spoilt):
+    rows = [dict(zip(REVIEW, (u, i, t, r), strict=True)) for u, i, r, t in RATINGS]
+    role, value = spoilt
+    rows[2][role] = value
+    table = mirror.table(json_lines(rows), "r.json.gz", columns={role: role for role in REVIEW})
+    with pytest.raises(DataError, match=r"^r\.json\.gz: record 3: cannot be read"):
+        read_public("game", config({"interactions": table}), tmp_path, quiet)
+
+
+@pytest.mark.parametrize(("scale", "point"), [(1, "200"), (10**6, "200.25")])
+def test_a_period_is_in_the_unit_of_the_table(mirror, tmp_path, scale, point):
+    times = {200: point}
+    text = "".join(f"{u},{i},{times.get(t, t)}\n" for u, i, _, t in RATINGS)
+    table = mirror.table(text.encode(), "r.csv", columns={"user": 0, "item": 1, "time": 2})
+    data = read_public("game", config({"interactions": table}), tmp_path, quiet)
+    assert data.time_scale == scale
+    assert pairs(filters.apply(data, Filters(since=200))) == [
+        ("u1", "B1"),
+        ("u1", "B3"),
+        ("u2", "B1"),
+    ]
+    assert pairs(filters.apply(data, Filters(until=200))) == [("u1", "B2"), ("u2", "B3")]
 
 
 @pytest.mark.parametrize(

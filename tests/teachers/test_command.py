@@ -235,6 +235,44 @@ def test_a_teacher_of_another_dataset_or_split_is_refused(
     assert "another catalogue" not in elsewhere.stderr
 
 
+def test_a_path_tells_its_protocol(workspace: Workspace) -> None:
+    for protocol in ("leave-one-out", "timepoint"):
+        rows = ("--dataset", "toy", "--protocol", protocol)
+        done("teacher", "build", *rows, "--teacher", "tiny-raw")
+        folder = workspace.tocf / "toy" / f"tiny-raw.{protocol}-10"
+        done("teacher", "check", str(folder))
+        elsewhere = bench("teacher", "check", str(folder), "--protocol", "temporal")
+        assert elsewhere.exit_code == 2 and "made for another split" in elsewhere.stderr
+        manifest = json.loads((folder / "teacher.json").read_text())
+        (folder / "teacher.json").write_text(json.dumps(manifest | {"protocol": protocol}))
+        done("teacher", "check", str(folder))
+
+
+def test_a_path_whose_protocol_has_settings_asks_for_them(workspace: Workspace) -> None:
+    settings = ("--protocol", "leave-one-out", "--set", "protocol.filters.until=900000")
+    done("teacher", "build", "--dataset", "toy", *settings, "--teacher", "tiny-raw")
+    path = str(workspace.tocf / "toy" / "tiny-raw.leave-one-out-10-until900000")
+    refused = bench("teacher", "check", path)
+    assert refused.exit_code == 2
+    assert f"{path}: made for protocol 'leave-one-out-10-until900000' of toy: " in refused.stderr
+    assert "--protocol (temporal, timepoint, leave-one-out, given)" in refused.stderr
+    done("teacher", "check", path, *settings)
+    done("teacher", "check", path, *settings[2:])
+    mistaken = bench("teacher", "check", path, "--set", "protocol.histroy=5")
+    assert mistaken.exit_code == 2 and "Did you mean 'protocol.history'" in mistaken.stderr
+
+
+@pytest.mark.parametrize("protocol", ["temporalis-10", "mine", ""])
+def test_a_path_of_an_unknown_protocol_asks_for_one(protocol: str, workspace: Workspace) -> None:
+    done("teacher", "build", "--dataset", "toy", "--teacher", "tiny-raw")
+    path = workspace.tocf / "toy" / "tiny-raw"
+    manifest = json.loads((path / "teacher.json").read_text())
+    (path / "teacher.json").write_text(json.dumps(manifest | {"protocol": protocol}))
+    refused = bench("teacher", "check", str(path))
+    assert refused.exit_code == 2 and f"made for protocol '{protocol}' of toy" in refused.stderr
+    done("teacher", "check", str(path), "--protocol", "temporal")
+
+
 def test_what_a_teacher_takes_for_one_user(workspace: Workspace) -> None:
     done("teacher", "build", "--dataset", "toy", "--teacher", "tiny-raw")
     asked = ("teacher", "info", "--dataset", "toy", "--teacher", "tiny-raw")

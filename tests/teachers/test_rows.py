@@ -10,7 +10,7 @@ import torch
 
 from bench.data.rows import PreparedData, Rows
 from bench.errors import BenchError
-from bench.teachers.rows import blocks, hold_out, unseen
+from bench.teachers.rows import blocks, hold_out, sampled, unseen
 
 SCORES = torch.tensor([[5.0, 4.0, 3.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
 HISTORY = torch.tensor([[2, 1, 0], [4, 3, 4]])
@@ -74,3 +74,10 @@ def test_too_few_rows(toy: PreparedData) -> None:
     few = Rows(*(np.asarray(c)[:1] for c in vars(toy.train).values()))
     with pytest.raises(BenchError, match="1 training rows are too few"):
         hold_out(few, 0.05, 0)
+
+
+def test_sampled_rows() -> None:
+    assert sampled(7, None, 0).all() and sampled(7, 9, 0).all()
+    assert sampled(50, 20, 0).sum() == 20
+    assert (sampled(50, 20, 0) == sampled(50, 20, 0)).all()
+    assert (sampled(50, 20, 0) != sampled(50, 20, 1)).any()

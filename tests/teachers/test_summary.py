@@ -98,3 +98,29 @@ def test_rows_of_evaluation_have_a_message_of_their_own(
     lists = [problem for problem in problems if f"have {rows} rows" in problem]
     assert len(lists) == 2 and len(problems) == 3
     assert all(re.search(hint, problem) for problem in lists), lists
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        ["a", "b"],
+        "a and b",
+        {"a": "SASRec", "b": ["metrics"]},
+        {"a": {"metrics": [0.1]}, "b": {"metrics": {"test": 0.1}}},
+    ],
+)
+def test_a_recipe_of_another_form_tells_nothing_of_members(
+    members: object, folder: Folder, lists: np.ndarray, data: PreparedData
+) -> None:
+    checked = check(folder.ensemble(lists, recipe={"members": members}), data)
+    assert checked.problems == []
+    told = summarise(checked, data)["trajectories"]["members"]
+    assert {name: member["test"] for name, member in told.items()} == {"a": {}, "b": {}}
+
+
+def test_what_a_recipe_tells_of_members_is_shown(
+    folder: Folder, lists: np.ndarray, data: PreparedData
+) -> None:
+    recipe = {"members": {"b": {"metrics": {"test": {"hr@20": 0.5}}}}}
+    told = summarise(check(folder.ensemble(lists, recipe=recipe), data), data)
+    assert told["trajectories"]["members"]["b"]["test"] == {"hr@20": 0.5}

@@ -66,7 +66,7 @@ def import_teacher(
     with locked(folder, progress):
         if folder.exists() and not force:
             raise ConfigError(f"{folder} is there already; --force replaces it")
-        sources = locate(request.paths)
+        sources = locate(request.paths, request.items)
         where = ", ".join(map(str, dict.fromkeys(path for path in sources.values())))
         try:
             given = Given(request, sources, data)

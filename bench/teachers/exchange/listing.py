@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.rows import PreparedData, Rows
-from bench.data.tables import COLUMNS, parse_numbers, read_table
+from bench.data.tables import COLUMNS, first_column, parse_numbers, read_table
 from bench.errors import ConfigError, DataError
 from bench.teachers.exchange.naming import Key, clean, find_base, ids_by_name, integers
 from bench.teachers.rows import preference
@@ -48,12 +48,12 @@ class ListsOfRows:
     Attributes:
         row: int64 [M], row ids.
         ids: int32 [M, K], 1..N, best first; 0 behind the end of a list.
-        values: float64 [M, K] distances, or None.
+        values: float [M, K] distances, infinite behind the end of a list; or None.
     """
 
     row: NDArray[np.int64]
     ids: NDArray[np.int32]
-    values: NDArray[np.float64] | None
+    values: NDArray[np.floating[Any]] | None
 
 
 @dataclass
@@ -116,7 +116,7 @@ def read_listing(
         if len(part):
             lists = _padded(part, values=kind is not None)
             if kind == "score" and lists.values is not None:
-                lists.values -= lists.values[:, :1]
+                lists.values = distances_of(-lists.values)
             listing.of[split] = lists
     if kind == "score":
         listing.report.append("distance = best score of the list - score")
@@ -177,11 +177,10 @@ def rectangular(
 
 
 def _columns(frame: pd.DataFrame, path: Path) -> dict[str, str]:
-    by_name = {name.lower(): name for name in reversed(list(frame.columns))}
     found = {
-        role: next(by_name[name] for name in names if name in by_name)
+        role: column
         for role, names in NAMES.items()
-        if any(name in by_name for name in names)
+        if (column := first_column(frame, names)) is not None
     }
     missing = [role for role in ("user", "item") if role not in found]
     if "ordinal" not in found and "target" not in found:
@@ -340,6 +339,6 @@ def _padded(table: pd.DataFrame, *, values: bool) -> ListsOfRows:
     ids[at, table["place"]] = table["item"]
     result = ListsOfRows(table["row"].to_numpy()[first], ids, None)
     if values:
-        result.values = np.zeros(shape)
+        result.values = np.full(shape, np.inf)
         result.values[at, table["place"]] = table["value"]
     return result

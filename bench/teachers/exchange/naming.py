@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.rows import PreparedData
-from bench.data.tables import COLUMNS, read_table, table_format
+from bench.data.tables import COLUMNS, first_column, read_table, table_format
 from bench.data.text import clean_text
 from bench.errors import ConfigError, DataError
 from bench.teachers.rows import preference
@@ -159,9 +159,8 @@ def _names(path: Path, key: Key) -> list[str]:
     frame = read_table(path)
     if len(frame.columns) == 1:
         return frame.iloc[:, 0].tolist()
-    by_name = {name.lower(): name for name in reversed(list(frame.columns))}
     wanted = (*COLUMNS["item"], "token") if key == "token" else COLUMNS["title"]
-    found = next((by_name[name] for name in wanted if name in by_name), None)
+    found = first_column(frame, wanted)
     if found is None:
         raise DataError(
             f"{path}: no column of {key}s: none is called {', '.join(wanted)}. "

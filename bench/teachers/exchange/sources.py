@@ -22,57 +22,80 @@ ROLES: dict[str, tuple[str, ...]] = {
 """What a file can be, and the names (without ending) by which that is known."""
 
 _ARRAYS = (".npy", ".pt", ".safetensors", ".txt")
+_TABLES = ("csv", "tsv", "parquet")
 
 
-def locate(paths: Sequence[str]) -> dict[str, Path]:
+def locate(paths: Sequence[str], items: Path | None = None) -> dict[str, Path]:
     """The file of each role; a `teacher.json` beside the files of a folder is `manifest`.
+
+    Args:
+        paths: files and folders, each `PATH` or `ROLE=PATH`. A table has any name where it is
+            given by itself, and one of `ROLES` in a folder.
+        items: the file that tells the order of items, which is nothing else in a folder.
 
     Raises:
         ConfigError: nothing there, nothing that is known, two files of one role.
     """
     found: dict[str, Path] = {}
     for text in paths:
-        role, separator, rest = text.partition("=")
-        given = role if separator and role in ROLES else None
-        path = Path(rest if given else text)
-        if not path.exists():
-            if separator and given is None:
-                raise ConfigError(
-                    f"{text}: unknown role '{role}', or no such file. {known_roles()}"
-                )
-            raise ConfigError(f"{path}: no such file or folder")
-        if given is None and path.is_dir():
-            members = [(_role(p), p) for p in sorted(path.iterdir()) if p.is_file()]
-            known = [(role, p) for role, p in members if role is not None]
-            if (path / files.MANIFEST).is_file():
-                known.append(("manifest", path / files.MANIFEST))
-            if not known:
-                raise ConfigError(f"{path}: no file that is known. {known_roles()}")
-        else:
-            one = given or _role(path)
-            if one is None:
-                raise ConfigError(f"{path}: what is it? Say ROLE=PATH. {known_roles()}")
-            known = [(one, path)]
-        for role, file in known:
-            if role in found:
-                raise ConfigError(f"{found[role]} and {file} are both '{role}': give one of them")
-            found[role] = file
+        role, path = _split(text)
+        folder = role is None and path.is_dir()
+        known = _in_folder(path, items) if folder else [(role or _role_alone(path), path)]
+        for name, file in known:
+            if name in found:
+                raise ConfigError(f"{found[name]} and {file} are both '{name}': give one of them")
+            found[name] = file
     return found
 
 
 def known_roles() -> str:
     """One line about what files can be."""
     roles = "; ".join(f"{role} ({', '.join(stems)})" for role, stems in ROLES.items())
-    return f"Roles and the names that stand for them: {roles}. Tables are .csv, .tsv or .parquet"
+    return (
+        f"Roles and the names that stand for them: {roles}. Tables are .csv, .tsv or .parquet; one "
+        "that is given by itself may have any name"
+    )
+
+
+def _split(text: str) -> tuple[str | None, Path]:
+    """The role that `ROLE=PATH` gives, None for `PATH`, and the path, which is there."""
+    role, separator, rest = text.partition("=")
+    given = role if separator and role in ROLES else None
+    path = Path(rest if given else text)
+    if path.exists():
+        return given, path
+    if separator and given is None:
+        raise ConfigError(f"{text}: unknown role '{role}', or no such file. {known_roles()}")
+    raise ConfigError(f"{path}: no such file or folder")
+
+
+def _in_folder(folder: Path, items: Path | None) -> list[tuple[str, Path]]:
+    order = None if items is None else items.resolve()
+    files_there = [p for p in sorted(folder.iterdir()) if p.is_file() and p.resolve() != order]
+    known = [(role, path) for path in files_there if (role := _role(path)) is not None]
+    if (folder / files.MANIFEST).is_file():
+        known.append(("manifest", folder / files.MANIFEST))
+    if not known:
+        raise ConfigError(f"{folder}: no file that is known. {known_roles()}")
+    return known
+
+
+def _role_alone(path: Path) -> str:
+    """What a file is that is given by itself, where a table needs no telling name."""
+    role = "table" if table_format(path) in _TABLES else _role(path)
+    if role is None:
+        raise ConfigError(f"{path}: what is it? Say ROLE=PATH. {known_roles()}")
+    return role
 
 
 def _role(path: Path) -> str | None:
+    """What a file is by its name, or None."""
     if path.name.startswith("."):
         return None
     stem, ending = path.name.split(".")[0].lower(), path.suffix.lower()
-    if table_format(path) in ("csv", "tsv", "parquet"):
-        return "table"
+    known = next((role for role, stems in ROLES.items() if stem in stems), None)
+    if table_format(path) in _TABLES:
+        return known if known == "table" else None
     if ending not in _ARRAYS:
         return None
-    known = next((role for role, stems in ROLES.items() if stem in stems), None)
     return "embeddings" if known is None and ending in (".pt", ".safetensors") else known

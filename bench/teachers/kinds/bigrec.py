@@ -30,7 +30,7 @@ from bench.teachers.language.loading import CAUSAL, Dtype, LanguageModel, load
 from bench.teachers.language.resume import folder_of, in_batches, longest_first
 from bench.teachers.language.tuning import Adapter, Example, TuningOptions, tuned
 from bench.teachers.recipe import TEXTS, texts_hash
-from bench.teachers.rows import hold_out, rows_where
+from bench.teachers.rows import hold_out, rows_where, sampled
 
 Mask = NDArray[np.bool_]
 
@@ -254,11 +254,8 @@ def _ranks(catalogue: Catalogue, asked: _Asked, popularities: Sequence[Popularit
 
 
 def _chosen(rows: int, size: int | None, seed: int) -> Mask:
-    """Which of some rows are taken: bool [rows], `size` of them True, or all where that is less."""
-    taken = np.zeros(rows, dtype=bool)
-    order = np.random.default_rng(seed_of(seed, "rows", "sample")).permutation(rows)
-    taken[order[:size]] = True
-    return taken
+    """See `rows.sampled`; the draw is of its own beside others of the teacher's seed."""
+    return sampled(rows, size, seed_of(seed, "rows", "sample"))
 
 
 def _over_all_rows(found: NDArray[Any], covered: Mask, filler: Any) -> NDArray[Any]:
@@ -278,12 +275,12 @@ def _notes_of_samples(ranks: Mapping[str, Ids], data: PreparedData, covered: Mas
     notes = []
     if not covered.all():
         notes.append(f"It speaks of a sample of {covered.sum():,} of {len(covered):,} rows.")
-    sampled = {
+    fewer = {
         split: (len(found), len(getattr(data, split)))
         for split, found in ranks.items()
         if len(found) < len(getattr(data, split))
     }
-    if sampled:
-        told = ", ".join(f"{n:,} of {of:,} {split}" for split, (n, of) in sampled.items())
+    if fewer:
+        told = ", ".join(f"{n:,} of {of:,} {split}" for split, (n, of) in fewer.items())
         notes.append(f"Its own metrics are those of a sample: {told} rows.")
     return notes

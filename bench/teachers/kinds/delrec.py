@@ -33,7 +33,7 @@ from bench.teachers.language.teaching import Taught, teach
 from bench.teachers.language.tuning import peft_package
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import TOLD
-from bench.teachers.rows import rows_where
+from bench.teachers.rows import rows_where, sampled
 
 
 class DelrecTeacher:
@@ -113,13 +113,6 @@ class DelrecTeacher:
                 ),
             ],
         )
-
-
-def sampled(count: int, most: int | None, seed: int) -> NDArray[np.bool_]:
-    """At most so many of some rows, drawn at random: bool [count]."""
-    chosen = np.zeros(count, dtype=bool)
-    chosen[np.random.default_rng(seed).permutation(count)[:most]] = True
-    return chosen
 
 
 @dataclass(frozen=True)

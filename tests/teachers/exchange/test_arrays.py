@@ -121,6 +121,29 @@ def test_the_preference_among_ties(data: PreparedData) -> None:
     assert preference(data).tolist() == sorted(range(1, N_ITEMS + 1), key=key)
 
 
+def test_a_folder_of_arrays_may_hold_other_tables(desk: Desk, folder: Folder) -> None:
+    """The order of the items, and tables without a name that tells lists."""
+    np.save(desk.foreign / "rankings.npy", folder.ids - 1)
+    np.save(desk.foreign / "embeddings.npy", folder.embeddings)
+    desk.table("reviews.tsv", user=["u1"], item=["i1"])
+    desk.table("embeddings.csv", width=[8])
+    order = desk.table("lists.csv", item=desk.data.item_tokens)
+    desk.bring(items=order)
+    np.testing.assert_array_equal(desk.knowledge().rankings, folder.ids)
+    np.testing.assert_array_equal(desk.knowledge().embeddings[1:], folder.embeddings)
+
+
+def test_a_table_in_a_folder_has_a_telling_name_and_alone_any(desk: Desk) -> None:
+    keys = {"user": ["u0"], "ordinal": [int(desk.data.train.ordinal[0])]}
+    table = desk.table("of_my_model.csv", **keys, item=["i0"])
+    assert "no file that is known" in desk.refused(kind=ConfigError)
+    desk.bring(table)
+    assert desk.knowledge().covered.sum() == 1
+    table.rename(desk.foreign / "Ranked_Lists.csv")
+    desk.bring(force=True)
+    assert desk.knowledge().covered.sum() == 1
+
+
 @pytest.mark.parametrize("name", ["z.pt", "embeddings.npy", "z.safetensors"])
 @pytest.mark.parametrize("order", ["order.txt", "order.csv", "order.parquet"])
 def test_embeddings_in_the_order_of_a_file(

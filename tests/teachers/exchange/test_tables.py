@@ -49,6 +49,35 @@ def test_lists_by_ordinal(name: str, desk: Desk, folder: Folder) -> None:
     assert "distance = best score of the list - score" in report
 
 
+@pytest.mark.parametrize("by", ["rank", "distance"])
+@pytest.mark.parametrize("index", ["shuffled", "filtered", "user"])
+def test_a_parquet_table_is_read_by_position_whatever_its_index(
+    index: str, by: str, desk: Desk, folder: Folder
+) -> None:
+    rows = list(range(50))
+    frame = pd.DataFrame(lines(desk, rows, folder.ids[rows], "ordinal"))
+    places = {"rank": np.tile(np.arange(1, K + 1), 50), "distance": folder.distances[rows].ravel()}
+    frame[by] = places[by]
+    frame = frame.sample(frac=1, random_state=0) if index == "shuffled" else frame.iloc[10 * K :]
+    frame = frame.set_index("user_id") if index == "user" else frame
+    frame.to_parquet(desk.foreign / "lists.parquet")
+    desk.bring()
+    kept = rows if index == "shuffled" else rows[10:]
+    assert np.flatnonzero(desk.knowledge().covered).tolist() == kept
+    np.testing.assert_array_equal(desk.knowledge().rankings[kept], folder.ids[kept])
+    if by == "distance":
+        np.testing.assert_array_equal(desk.knowledge().distances[kept], folder.distances[kept])
+
+
+def test_scores_below_zero_of_lists_of_any_length(desk: Desk, folder: Folder) -> None:
+    """As log-likelihoods are: what is behind the end of a list is not its best score."""
+    frame = pd.DataFrame(lines(desk, [0, 1], folder.ids[:2], "ordinal"))
+    frame["score"] = np.tile(-np.arange(1.0, K + 1), 2)
+    desk.bring(desk.table("lists.csv", **frame.iloc[:-1].to_dict("list")), list_length=K - 1)
+    expected = np.tile(np.arange(K - 1.0), (2, 1))
+    np.testing.assert_array_equal(desk.knowledge().distances[:2], expected)
+
+
 def unique_targets(data: PreparedData) -> list[int]:
     """Training rows whose (user, target) is that of no other row."""
     keys = Counter(

@@ -27,7 +27,7 @@ from bench.teachers.builder import resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.contract import check
 from bench.teachers.files import BINARY, DISTANCES, EMBEDDINGS, MANIFEST, RANKINGS, TEST_RANKS
-from bench.teachers.kinds.delrec import DelrecTeacher, sampled
+from bench.teachers.kinds.delrec import DelrecTeacher
 from bench.teachers.language.delrec_options import DelrecOptions
 from bench.teachers.language.loading import ENCODER_DECODER, load
 from bench.teachers.language.resume import SHARDS
@@ -188,13 +188,6 @@ def test_a_sample_is_marked_and_trains_nothing_again(here: Workspace) -> None:
     )
     sizes = f"5 of {len(data.test)} rows, drawn at random"
     assert any(sizes in note and "test" in note for note in checked.manifest.notes)
-
-
-def test_sampled_rows() -> None:
-    assert sampled(7, None, 0).all() and sampled(7, 9, 0).all()
-    assert sampled(50, 20, 0).sum() == 20
-    assert (sampled(50, 20, 0) == sampled(50, 20, 0)).all()
-    assert (sampled(50, 20, 0) != sampled(50, 20, 1)).any()
 
 
 # -- a process that is killed ----------------------------------------------------------------------
