@@ -52,9 +52,12 @@ INTRODUCTION = """\
 *Takes* says what a method reads of the teacher's signals, *Costs* what it adds to a training and to
 the finished student, *Departs* where it differs from the paper and from the released program. A
 setting is changed with `--set method.SETTING=VALUE`; a variant is a set of settings, chosen with
-`--method NAME:VARIANT`. What a step of each costs is measured in [performance.md](performance.md).
-Symbols that all share: a row r is a history with its target y; s are the student's logits, d its
-width, N the items; B rows make a batch; the teacher gives a list of items and vectors z of width D.
+`--method NAME:VARIANT`. The later of these wins: the default in the class, `settings` of the YAML,
+those for the dataset, the variant, `--set`. So a variant that names no weight has the one that was
+searched for the dataset. What a step of each costs is measured in [performance.md](performance.md).
+Symbols, unless a section says otherwise: a row r is a history with its target y; s are the
+student's logits, d its width, N the items; B rows make a batch; the teacher gives a list of items
+and vectors z of width D.
 """
 
 
@@ -92,15 +95,23 @@ All records of [results/reference/](../results/README.md), as this prints them:
 
 ![What each method gains over none, and what its training costs](leaderboards.svg)
 
-Bars: 95 % over users and seeds. Filled: other users and other seeds would show it. Beside a name:
-training, all epochs, as a multiple of `none`'s. Crosses: the same method under a shuffled teacher.
-Diamonds: references.
+Bars: 95 % over users and seeds. Filled: has a star in the table. Beside a name: training, all
+epochs, as a multiple of `none`'s. Crosses: the same method under a shuffled teacher. Diamonds:
+references. What the tables show: [findings.md](findings.md).
 
-Trials that are missing run into the same folder, each once:
+These commands made the records; each runs what is missing in the folder. Two [variables](teachers.md#the-same-bits-on-another-cpu) give the
+same teachers, bit by bit, on another CPU.
 
-    bench run --suite movielens --results results/reference
-    bench run --suite game --results results/reference
-"""
+    bench data prepare movielens
+    bench data import game path/to/games       # interactions and items, with split labels
+    bench run --dataset movielens --method all --student sasrec --student gru4rec --seeds 0-2 --threads 1 --results results/reference
+    bench run --dataset movielens --method all --control shuffled --threads 1 --results results/reference
+    bench run --dataset movielens --method embedding-only --teacher raw-text --threads 1 --results results/reference
+    bench run --dataset game --method all --seeds 0-2 --threads 1 --results results/reference
+    bench run --dataset game --method all --control shuffled --threads 1 --results results/reference
+    bench run --dataset game --method dllm2rec --teacher text-out-of-fold --threads 1 --results results/reference
+    bench run --dataset game --method embedding-only --teacher raw-text --threads 1 --results results/reference
+"""  # noqa: E501 - commands are shown on one line, as they are copied
 
 
 def leaderboards() -> str:

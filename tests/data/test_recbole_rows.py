@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bench.data.config import ProtocolConfig
 from bench.data.interactions import Interactions, canonical
@@ -34,6 +35,7 @@ def build(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Builds RecBole's rows of a split: its dataset, and the rows of train, valid and test."""
     monkeypatch.setattr("sys.argv", ["test"])  # its Config parses it
     monkeypatch.chdir(tmp_path)  # it writes logs there
+    anomaly = torch.is_anomaly_enabled()  # which RecBole's models switch on
     from recbole.config import Config
     from recbole.data import create_dataset
 
@@ -55,7 +57,8 @@ def build(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         assert (data.user_num - 1, data.item_num - 1, data.inter_num) == (943, 1682, 100_000)
         return data, [part.inter_feat for part in data.build()]
 
-    return build
+    yield build
+    torch.autograd.set_detect_anomaly(anomaly)
 
 
 def as_recbole_orders(folder: Path) -> Interactions:
