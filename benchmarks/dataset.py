@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from bench.data import store
-from bench.data.config import DatasetConfig, dataset_config
+from bench.data.config import DatasetConfig, Filters, dataset_config
 from bench.data.rows import PreparedData
 from bench.paths import Workspace
 
@@ -76,8 +76,7 @@ class Dataset:
                 f"dataset {self.name} has no times, or a protocol that RecBole does not have: "
                 f"{', '.join(_RECBOLE_SPLITS)} are what it has"
             )
-        filters = config.filters_under(config.protocol)
-        if filters != type(filters)() or config.protocol.first_target > 1:
+        if config.filters_under(config.protocol) != Filters() or config.protocol.first_target > 1:
             raise click.ClickException(
                 f"dataset {self.name} has filters, or does not begin with a user's second "
                 "interaction: RecBole would train on other rows; movielens can be compared"

@@ -112,12 +112,18 @@ def test_the_doctor_tells_what_is_there_and_what_to_do(tiny: Workspace) -> None:
     assert "other teachers of tiny: not built (bench run does): " in done.stdout
 
 
+def configure(workspace: Workspace, kind: str, **contents: str) -> Path:
+    """The folder of a workspace's files of a kind, with those of some names written."""
+    folder = workspace.home / "configs" / kind
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / f"{name}.yaml").write_text(content)
+    return folder
+
+
 def test_the_doctor_goes_on_past_a_dataset_that_is_broken(tiny: Workspace) -> None:
     assert CliRunner().invoke(main, ["data", "prepare", "tiny"]).exit_code == 0
-    folder = tiny.home / "configs" / "datasets"
-    folder.mkdir(parents=True)
-    for name, content in {"garbled": "summary: [\n", "older": "sumary: none\n"}.items():
-        (folder / f"{name}.yaml").write_text(content)
+    folder = configure(tiny, "datasets", garbled="summary: [\n", older="sumary: none\n")
     slug = dataset_config("movielens", tiny).protocol.slug
     damaged = tiny.datasets / "movielens" / slug / "data.json"
     damaged.parent.mkdir(parents=True)
@@ -133,10 +139,7 @@ def test_the_doctor_goes_on_past_a_dataset_that_is_broken(tiny: Workspace) -> No
 
 def test_the_doctor_goes_on_past_a_teacher_that_is_broken(tiny: Workspace) -> None:
     assert CliRunner().invoke(main, ["data", "prepare", "tiny"]).exit_code == 0
-    folder = tiny.home / "configs" / "teachers"
-    folder.mkdir(parents=True)
-    for name, content in {"garbled": "kind: [\n", "older": "knd: text\n"}.items():
-        (folder / f"{name}.yaml").write_text(content)
+    folder = configure(tiny, "teachers", garbled="kind: [\n", older="knd: text\n")
     done = CliRunner().invoke(main, ["doctor"])
     assert done.exit_code == 0, done.output
     assert f"-        teacher garbled: {folder / 'garbled.yaml'}: line " in done.stdout
