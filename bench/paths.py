@@ -6,7 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-SHIPPED = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
+SHIPPED = PACKAGE.parent
+
+
+def shipped(name: str) -> Path:
+    """`methods` or `configs` as released: beside the package in a checkout, in it in a wheel."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else SHIPPED / name
 
 
 @dataclass(frozen=True)
@@ -38,4 +45,4 @@ class Workspace:
     @property
     def config_folders(self) -> list[Path]:
         """Folders of YAML, the strongest first: the user's own, then the shipped ones."""
-        return list(dict.fromkeys([self.home / "configs", SHIPPED / "configs"]))
+        return list(dict.fromkeys([self.home / "configs", shipped("configs")]))

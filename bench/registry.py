@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from bench.errors import ConfigError, UnknownNameError
-from bench.paths import SHIPPED
+from bench.paths import PACKAGE, shipped
 from bench.source import code_digest, tree_of
 
 T = TypeVar("T")
@@ -88,10 +88,15 @@ class MethodEntry:
     module: str | None
 
     @property
+    def is_shipped(self) -> bool:
+        """Whether it came with the suite."""
+        return shipped("methods") in self.path.parents
+
+    @property
     def code_digest(self) -> str:
         """SHA-256 of what the method computes, comments, docstrings and layout apart.
 
-        Covers its file and what it imports of `methods` and of its own package.
+        Covers what it imports, as far as that can change what the method computes.
 
         Raises:
             ConfigError: one of them cannot be read.
@@ -114,12 +119,17 @@ class MethodRegistry:
     _found: dict[str, MethodEntry] = field(default_factory=dict)
 
     def discover(self) -> None:
-        """Find the methods of the tree and those of installed packages (`bench.methods`).
+        """Find the methods of `methods/` and those of installed packages (`bench.methods`).
 
-        What is broken is left out with a warning: the other methods still run.
+        A method is `methods/NAME.py`, or `methods/NAME/method.py` where it needs files of its own.
+        In a checkout the folder is the package `methods`, in a wheel it is `bench.methods`. What is
+        broken is left out with a warning: the other methods still run.
         """
-        for path in sorted((SHIPPED / "methods").glob("*.py")):
-            self._read_or_warn(path, f"methods.{path.stem}")
+        folder = shipped("methods")
+        package = "bench.methods" if folder.parent == PACKAGE else "methods"
+        for path in sorted([*folder.glob("*.py"), *folder.glob("*/method.py")]):
+            inside = path.relative_to(folder).with_suffix("").parts
+            self._read_or_warn(path, ".".join([package, *inside]))
         for point in entry_points(group="bench.methods"):
             self._read_or_warn(point, point.module)
 
@@ -167,7 +177,7 @@ _LOADED: dict[str, type] = {}
 
 
 def register_method(name: str, /, *, needs: Iterable[str] = ()) -> Callable[[type], type]:
-    """Class decorator that makes a `methods.base.Method` available as `--method NAME`.
+    """Class decorator that makes a `bench.distillation.Method` available as `--method NAME`.
 
     Args:
         name: kebab-case name, written as a literal (it is read without importing the file).

@@ -9,13 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import ConfigError
-from bench.paths import SHIPPED
+from bench.paths import PACKAGE, SHIPPED, shipped
+
+_KERNELS = PACKAGE / "distillation"
+_INTERFACE = (_KERNELS / "__init__.py", _KERNELS / "interface.py")
 
 
 def code_digest(path: Path) -> str:
     """SHA-256 of what a file computes, comments, docstrings and layout apart.
 
-    Covers the modules of `methods` and of its own package that it imports, and what they import.
+    Covers what it imports of `methods`, of its own package and of the kernels in
+    `bench.distillation`, and what they import. The interface computes nothing and is left out.
 
     Raises:
         ConfigError: one of them cannot be read.
@@ -34,15 +38,17 @@ def code_digest(path: Path) -> str:
 
 
 def _imported_files(tree: ast.AST, path: Path) -> Iterator[Path]:
-    """Files that a module imports from: of the package `methods`, and of its own package."""
-    homes = [SHIPPED / "methods", *_package(path)]
+    """Files that a module imports from its own package, from `methods` and of the kernels."""
+    own = [] if PACKAGE in path.parents else _package(path)  # of a plug-in's package
+    homes = [_KERNELS, shipped("methods"), *own]
+    starts = [SHIPPED, *(home.parent for home in own)]
     for node in ast.walk(tree):
-        for start, module in _imported_modules(node, path, [home.parent for home in homes]):
+        for start, module in _imported_modules(node, path, starts):
             place = start / module.replace(".", "/")
             faces = (folder / "__init__.py" for folder in (place, *place.parents))
             files = [place.with_name(f"{place.name}.py"), *faces]
             ours = [f for f in files if f.is_file() and any(home in f.parents for home in homes)]
-            yield from (file for file in ours if not _says_nothing(file))
+            yield from (f for f in ours if f not in _INTERFACE and not _says_nothing(f))
 
 
 def _says_nothing(file: Path) -> bool:

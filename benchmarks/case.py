@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.distillation import Method
 from bench.registry import METHODS
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
@@ -17,7 +18,6 @@ from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, _Step
 from benchmarks.turns import seconds
 from benchmarks.world import World
-from methods.base import Method
 
 HOOKS = 6
 """Passes over which the work between epochs is averaged."""

@@ -27,13 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.distillation import Knowledge
 from bench.training.config import TrainingConfig
 from bench.training.rows import DeviceRows, shuffled
 from benchmarks.case import Case
 from benchmarks.dataset import Dataset
 from benchmarks.suite import STUDENT, taught
 from benchmarks.turns import seconds
-from methods.base import Knowledge
 
 CUTOFFS = (1, 5, 10, 20)
 _EVALUATED = 1000

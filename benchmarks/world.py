@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bench.distillation import Knowledge
 from bench.training.rows import DeviceRows
-from methods.base import Knowledge
 
 
 @dataclass(frozen=True)

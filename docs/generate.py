@@ -133,7 +133,7 @@ def figure() -> str:
 
 def methods() -> str:
     """docs/methods.md."""
-    entries = [entry for entry in METHODS if (entry.module or "").startswith("methods.")]
+    entries = [entry for entry in METHODS if entry.is_shipped]
     rows = [
         f"| [`{entry.name}`](#{entry.name}) | {_signals(entry)} | {_cell(entry.summary)} |"
         for entry in entries
@@ -162,7 +162,7 @@ def run_settings() -> str:
 def section(entry: MethodEntry) -> str:
     """All about one method."""
     method, config = entry.load(), read_method(entry, _TREE)
-    path = f"methods/{entry.path.name}"
+    path = entry.path.relative_to(SHIPPED).as_posix()
     facts = [f"**Signals:** {_signals(entry)}.", f"**File:** [`{path}`](../{path})."]
     if config.teacher != MethodFile().teacher:
         facts.insert(1, f"**Teacher** if none is named: `{config.teacher}`.")

@@ -1,1 +1,1 @@
-"""Distillation methods, one file each; see `methods.base` for the interface."""
+"""Distillation methods, one file each; see `bench.distillation` for the interface."""

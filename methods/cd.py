@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation.lists import contains, coverage, ranks
+from bench.distillation.losses import covered_mean
+from bench.distillation.sampling import first_of_each, gumbel_top_k, uniform_outside
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.parts.lists import contains, coverage, ranks
-from methods.parts.losses import covered_mean
-from methods.parts.sampling import first_of_each, gumbel_top_k, uniform_outside
 
 
 @register_method("cd", needs={"rankings", "confidence"})

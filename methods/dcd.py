@@ -6,12 +6,12 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation.lists import TeacherLists, ranks
+from bench.distillation.losses import covered_mean
+from bench.distillation.plackett_luce import log_mass, plackett_luce
+from bench.distillation.sampling import gumbel_top_k
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.parts.lists import TeacherLists, ranks
-from methods.parts.losses import covered_mean
-from methods.parts.plackett_luce import log_mass, plackett_luce
-from methods.parts.sampling import gumbel_top_k
 
 
 @register_method("dcd", needs={"rankings"})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Output, Student
+from bench.distillation.entities import ItemConfig, squared_error
+from bench.distillation.experts import ExpertMethod
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Output, Student
-from methods.parts.entities import ItemConfig, squared_error
-from methods.parts.experts import ExpertMethod
 
 
 @register_method("de", needs={"embeddings"})

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.embedding_only import EmbeddingOnly
-from methods.ranking_only import RankingOnly
+
+from .embedding_only import EmbeddingOnly
+from .ranking_only import RankingOnly
 
 
 class _Ranking(RankingOnly.Config):

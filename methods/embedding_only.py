@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from bench.distillation import Knowledge, Method, MethodConfig, Student
+from bench.distillation.projectors import normalised, principal_components, projector
 from bench.registry import register_method
-from methods.base import Knowledge, Method, MethodConfig, Student
-from methods.parts.projectors import normalised, principal_components, projector
 
 
 @register_method("embedding-only", needs={"embeddings"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Method, Output, Student
+from bench.distillation.entities import ItemConfig, ItemVectors, directions
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, Output, Student
-from methods.parts.entities import ItemConfig, ItemVectors, directions
 
 
 @register_method("ftd", needs={"embeddings"})

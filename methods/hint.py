@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
+from bench.distillation import Batch, Knowledge, Method, Output, Student
+from bench.distillation.entities import ItemConfig, ItemVectors, squared_error
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, Output, Student
-from methods.parts.entities import ItemConfig, ItemVectors, squared_error
 
 
 @register_method("hint", needs={"embeddings"})

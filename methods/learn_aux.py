@@ -7,11 +7,11 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation.entities import directions, teacher_table
+from bench.distillation.in_batch import in_batch_loss
+from bench.distillation.projectors import projector
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.parts.entities import directions, teacher_table
-from methods.parts.in_batch import in_batch_loss
-from methods.parts.projectors import projector
 
 
 @register_method("learn-aux", needs={"embeddings"})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.distillation import Method
 from bench.registry import register_method
-from methods.base import Method
 
 
 @register_method("none")

@@ -7,17 +7,17 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.parts.list_loss import ListForm, ListTerm, PushForm, robust_list_loss
-from methods.parts.list_weights import (
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation.list_loss import ListForm, ListTerm, PushForm, robust_list_loss
+from bench.distillation.list_weights import (
     confidence_weights,
     overlap_weights,
     position_weights,
     renormalised,
 )
-from methods.parts.lists import coverage
-from methods.parts.losses import covered_mean, popularity_exponents
+from bench.distillation.lists import coverage
+from bench.distillation.losses import covered_mean, popularity_exponents
+from bench.registry import register_method
 
 
 @register_method("ranking-only", needs={"rankings"})

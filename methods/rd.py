@@ -9,13 +9,13 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation.list_loss import ListForm, ListTerm
+from bench.distillation.list_weights import position_weights, renormalised
+from bench.distillation.lists import TeacherLists
+from bench.distillation.losses import covered_mean
+from bench.distillation.sampling import uniform_outside
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.parts.list_loss import ListForm, ListTerm
-from methods.parts.list_weights import position_weights, renormalised
-from methods.parts.lists import TeacherLists
-from methods.parts.losses import covered_mean
-from methods.parts.sampling import uniform_outside
 
 
 @register_method("rd", needs={"rankings"})

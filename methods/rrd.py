@@ -6,12 +6,12 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation.lists import TeacherLists
+from bench.distillation.losses import covered_mean
+from bench.distillation.plackett_luce import NO_MASS, log_mass, plackett_luce
+from bench.distillation.sampling import gumbel_top_k, uniform_outside
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.parts.lists import TeacherLists
-from methods.parts.losses import covered_mean
-from methods.parts.plackett_luce import NO_MASS, log_mass, plackett_luce
-from methods.parts.sampling import gumbel_top_k, uniform_outside
 
 
 @register_method("rrd", needs={"rankings"})

@@ -6,11 +6,10 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation.lists import coverage, standardised_scores
+from bench.distillation.losses import covered_mean
 from bench.registry import register_method
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Student
-from methods.parts.lists import coverage
-from methods.parts.losses import covered_mean
-from methods.parts.teacher_scores import standardised_scores
 
 
 @register_method("soft-label", needs={"rankings", "confidence"})

@@ -1,5 +1,7 @@
 """What a method's file says of itself, and what happens where it says it badly."""
 
+import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -10,8 +12,8 @@ import pytest
 
 from bench import registry, source
 from bench.errors import ConfigError
-from bench.paths import SHIPPED
-from bench.registry import MethodRegistry
+from bench.paths import PACKAGE, SHIPPED, shipped
+from bench.registry import METHODS, MethodRegistry
 from bench.teachers.config import SIGNALS as OFFERED
 from bench.teachers.manifest import Signal
 
@@ -59,7 +61,7 @@ def test_a_broken_method_of_the_tree_leaves_the_others(
 ) -> None:
     path = write(tmp_path / "methods" / "broken.py", content)
     write(tmp_path / "methods" / "good.py", GOOD)
-    monkeypatch.setattr(registry, "SHIPPED", tmp_path)
+    monkeypatch.setattr(registry, "shipped", lambda name: tmp_path / name)
     monkeypatch.setattr(registry, "entry_points", lambda group: [])
     methods = MethodRegistry()
     methods.discover()
@@ -102,7 +104,7 @@ def test_a_broken_entry_point_leaves_the_others(
 def test_a_warning_goes_to_stderr_alone(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from bench import registry\n"
-        f"registry.SHIPPED = Path({str(tmp_path)!r})\n"
+        f"registry.shipped = lambda name: Path({str(tmp_path)!r}) / name\n"
         "registry.MethodRegistry().discover()"
     )
     write(tmp_path / "methods" / "broken.py", "class A(:\n")
@@ -117,6 +119,7 @@ def test_a_method_whose_helper_is_broken_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source, "SHIPPED", tmp_path)
+    monkeypatch.setattr(source, "shipped", lambda name: tmp_path / name)
     helper = write(tmp_path / "methods" / "helper.py", "x = (\n")
     path = write(tmp_path / "mine.py", f"from methods.helper import x\n{GOOD}")
     (entry,) = MethodRegistry().add_plugin(path)
@@ -153,6 +156,30 @@ def test_the_rest_of_a_plug_ins_package_is_part_of_its_code(
     assert len(digests) == 2
 
 
+def test_an_installation_has_the_methods_of_a_checkout(tmp_path: Path) -> None:
+    """In a wheel `methods` lies inside `bench`: same names, same identities, other modules."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, tmp_path / "bench", ignore=ignored)
+    shutil.copytree(shipped("methods"), tmp_path / "bench" / "methods", ignore=ignored)
+    code = (
+        "from bench.registry import METHODS\n"
+        "for e in METHODS: print(e.name, e.code_digest, e.module)"
+    )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        f"{entry.name} {entry.code_digest} bench.{entry.module}"
+        for entry in METHODS
+        if entry.is_shipped
+    ]
+
+
 def test_what_lies_outside_of_packages_is_not(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", f"import losses\n{GOOD}")
     digests = set()
@@ -166,7 +193,7 @@ def test_what_lies_outside_of_packages_is_not(tmp_path: Path) -> None:
 def test_a_plug_in_that_fails_says_why_every_time(tmp_path: Path) -> None:
     path = write(
         tmp_path / "mine.py",
-        "from bench.registry import register_method\nfrom methods.base import Method\n"
+        "from bench.registry import register_method\nfrom bench.distillation import Method\n"
         '@register_method("fails-when-run")\nclass Mine(Method): ...\n1 / 0\n',
     )
     (entry,) = MethodRegistry().add_plugin(path)

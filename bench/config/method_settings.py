@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.paths import SHIPPED
+from bench.paths import PACKAGE, SHIPPED
 from bench.registry import MethodEntry
 
 
@@ -16,7 +16,7 @@ def setting_names(entry: MethodEntry) -> frozenset[str] | None:
 
     Returns:
         None where the source does not tell (a base that is computed, or lives outside the file
-        and outside `methods/`): every name may then be a setting.
+        and outside `methods/` and `bench.distillation`): every name may then be a setting.
     """
     try:
         source = _Source.of(entry.path)
@@ -41,21 +41,22 @@ class _Source:
 
     classes: dict[str, ast.ClassDef]
     methods: dict[str, ast.ClassDef]
-    imports: dict[str, str]
+    imports: dict[str, Path]
 
     @classmethod
     @lru_cache
     def of(cls, path: Path) -> _Source:
         classes: dict[str, ast.ClassDef] = {}
         methods: dict[str, ast.ClassDef] = {}
-        imports: dict[str, str] = {}
+        imports: dict[str, Path] = {}
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 classes[node.name] = node
                 methods |= dict.fromkeys(_registered_names(node), node)
             elif isinstance(node, ast.ImportFrom):
-                # `from methods.x import A as B` is not followed: the name it declares is not B.
-                imports |= {a.name: node.module or "" for a in node.names if not a.asname}
+                # `from .x import A as B` is not followed: the name it declares is not B.
+                file = _imported_file(node, path)
+                imports |= {a.name: file for a in node.names if not a.asname}
         return cls(classes, methods, imports)
 
     def method(self, name: str) -> _Class:
@@ -96,14 +97,21 @@ class _Source:
         name = _name(expression)
         if name in self.classes:
             return _Class(self.classes[name], self)
-        module = self.imports.get(name, "")
-        path = SHIPPED / f"{module.replace('.', '/')}.py"
-        if not module.startswith("methods.") or not path.is_file():
+        path = self.imports.get(name)
+        if path is None or not path.is_file():
             raise _Untold
         source = _Source.of(path)
         if name not in source.classes:
             raise _Untold
         return _Class(source.classes[name], source)
+
+
+def _imported_file(node: ast.ImportFrom, path: Path) -> Path:
+    """The file that defines what `from MODULE import NAME` names; it need not exist."""
+    if node.module == "bench.distillation":  # re-exports the interface
+        return PACKAGE / "distillation" / "interface.py"
+    start = path.parents[node.level - 1] if node.level else SHIPPED
+    return start / f"{(node.module or '').replace('.', '/')}.py"
 
 
 def _name(expression: ast.expr) -> str:

@@ -18,7 +18,7 @@ from bench.progress import Progress
 from bench.teachers.manifest import TeacherManifest, read_manifest
 
 if TYPE_CHECKING:
-    from methods.base import Knowledge
+    from bench.distillation import Knowledge
 
 
 def identify(grid: Grid, workspace: Workspace) -> list[Trial]:

@@ -10,17 +10,17 @@ from bench.plan import DEFAULT_VARIANT, Trial
 from bench.registry import METHODS
 
 if TYPE_CHECKING:
+    from bench.distillation import Method, MethodConfig
     from bench.students.recbole import RecBoleStudent as Student
-    from methods.base import Method, MethodConfig
 
 
 def load_method(trial: Trial) -> type[Method]:
     """The class of a trial's method (imports torch).
 
     Raises:
-        ConfigError: its file cannot be imported, or its class is no `methods.base.Method`.
+        ConfigError: its file cannot be imported, or its class is no `bench.distillation.Method`.
     """
-    from methods.base import Method
+    from bench.distillation import Method
 
     entry = METHODS.get(trial.method)
     try:
@@ -35,7 +35,7 @@ def load_method(trial: Trial) -> type[Method]:
     if not issubclass(loaded, Method):
         raise ConfigError(
             f"method '{trial.method}' ({entry.path}): class {loaded.__name__} is no "
-            "methods.base.Method; derive it from that"
+            "bench.distillation.Method; derive it from that"
         )
     return loaded
 

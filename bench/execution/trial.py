@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.distillation import Knowledge, Method
 from bench.errors import OutOfMemory
 from bench.evaluation.latency import request_latency
 from bench.evaluation.metrics import metrics_from_ranks
@@ -24,7 +25,6 @@ from bench.results.record import Outcome
 from bench.training.loop import Fit, Streams, fit
 from bench.training.precision import products
 from bench.training.rows import DeviceRows
-from methods.base import Knowledge, Method
 
 if TYPE_CHECKING:
     from bench.data.rows import PreparedData

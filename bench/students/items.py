@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.base import Fusion
+from bench.distillation import Fusion
 
 Table = Callable[[], Tensor]
 """Computes float32 [N + 1, d]; row 0 is padding and becomes zero whatever it says."""

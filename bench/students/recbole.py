@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.distillation import Fusion
 from bench.students import all_positions, last_position, prompted, properties
 from bench.students.checkpointing import in_parts
 from bench.students.config import StudentConfig
 from bench.students.dropout import replace_dropout
 from bench.students.items import ItemTable
 from bench.students.penalties import PENALTIES
-from methods.base import Fusion
 
 
 class RecBoleStudent(nn.Module):
@@ -95,17 +95,17 @@ class RecBoleStudent(nn.Module):
         return self.items.offset
 
     def fuse(self, fusion: Fusion, *, output: bool = True) -> None:
-        """See `methods.base.Student.fuse`."""
+        """See `bench.distillation.Student.fuse`."""
         self.items.fuse(fusion, output=output)
 
     def replace_items(
         self, items: Callable[[], Tensor], scoring: Callable[[], Tensor] | None = None
     ) -> None:
-        """See `methods.base.Student.replace_items`."""
+        """See `bench.distillation.Student.replace_items`."""
         self.items.replace(items, scoring)
 
     def score_by_cosine(self, scale: float) -> None:
-        """See `methods.base.Student.score_by_cosine`."""
+        """See `bench.distillation.Student.score_by_cosine`."""
         self.items.score_by_cosine(scale)
 
     def fold(self) -> None:
@@ -170,7 +170,7 @@ class RecBoleStudent(nn.Module):
         return embeddings
 
     def prompt(self, prompts: Callable[[], Tensor] | None) -> None:
-        """See `methods.base.Student.prompt`."""
+        """See `bench.distillation.Student.prompt`."""
         self._reader()
         self._prompting = prompts
 

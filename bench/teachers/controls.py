@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
+from bench.distillation import Knowledge
 from bench.errors import UnknownNameError
 from bench.teachers.config import CONTROLS
-from methods.base import Knowledge
 
 
 def apply_control(knowledge: Knowledge, control: str, seed: int, targets: Tensor) -> Knowledge:

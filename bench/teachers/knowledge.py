@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from bench.data.rows import Ids, PreparedData
+from bench.distillation import Knowledge
 from bench.errors import ArtifactError
 from bench.teachers.contract import Checked, check_knowledge, check_test_ranks
 from bench.teachers.rules import Array
-from methods.base import Knowledge
 
 
 def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from bench.distillation import Batch, Stage
 from bench.errors import ConfigError, Diverged
 from bench.progress import Progress
 from bench.training.negatives import sample_negatives
@@ -21,12 +22,11 @@ from bench.training.precision import encoding, products
 from bench.training.replay import CudaGraphs, Replayed, Take, Terms
 from bench.training.rows import DeviceRows, Portion, RowByRow
 from bench.training.windows import Windows
-from methods.base import Batch, Stage
 
 if TYPE_CHECKING:
+    from bench.distillation import Method
     from bench.students.recbole import RecBoleStudent
     from bench.training.config import TrainingConfig
-    from methods.base import Method
 
 T = TypeVar("T")
 

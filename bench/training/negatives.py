@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.parts.sampling import uniform_outside
+from bench.distillation.sampling import uniform_outside
 
 
 def sample_negatives(

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.parts.losses import popularity_exponents
+from bench.distillation.losses import popularity_exponents
 
 if TYPE_CHECKING:
+    from bench.distillation import Batch, Output
     from bench.training.config import TrainingConfig
-    from methods.base import Batch, Output
 
 Objective = Callable[["Batch", "Output"], Tensor]
 

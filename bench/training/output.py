@@ -57,7 +57,7 @@ class BlockBuffers:
 
 
 class StepOutput:
-    """Implements `methods.base.Output` for one training step."""
+    """Implements `bench.distillation.Output` for one training step."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class StepOutput:
     def robust(
         self, targets: Tensor, exponents: Tensor, temperature: float | None = None
     ) -> Tensor:
-        """See `methods.base.Output.robust`."""
+        """See `bench.distillation.Output.robust`."""
         chosen = self._dros_temperature if temperature is None else temperature
         return self._robust.of(self, targets, exponents, chosen)
 

@@ -48,7 +48,7 @@ class _Listed:
 
 
 class RobustTerms:
-    """`methods.base.Output.robust` for one step.
+    """`bench.distillation.Output.robust` for one step.
 
     A list takes the row's own target along, so that an objective which asks for that afterwards
     needs no sweep of its own. Nothing is subtracted from a sum of exponentials: that would cancel
@@ -61,7 +61,7 @@ class RobustTerms:
         self._listed: _Listed | None = None
 
     def of(self, step: Scorer, targets: Tensor, exponents: Tensor, temperature: float) -> Tensor:
-        """See `methods.base.Output.robust`.
+        """See `bench.distillation.Output.robust`.
 
         The step is not kept: it holds on to this, and a circle would keep the memory of a step
         until garbage is collected.

@@ -14,7 +14,7 @@ from bench.data.rows import Rows
 
 @dataclass
 class DeviceRows:
-    """The tensors of a table of rows, as `methods.base.TrainingRows` describes them."""
+    """The tensors of a table of rows, as `bench.distillation.TrainingRows` describes them."""
 
     history: Tensor
     length: Tensor

@@ -117,7 +117,7 @@ def test_a_dry_run_runs_nothing_and_tells_states(tiny: Workspace) -> None:
 PLUGIN = '''
 from torch import Tensor
 from bench.registry import register_method
-from methods.base import Batch, Method, MethodConfig, Output
+from bench.distillation import Batch, Method, MethodConfig, Output
 
 @register_method("{name}")
 class Mine(Method):
@@ -186,7 +186,7 @@ def test_a_class_that_is_no_method_is_refused_before_anything_runs(
     )
     done = bench(*TINY, "--plugin", str(path), "-m", "odd")
     assert done.exit_code == 2
-    assert "class Odd is no methods.base.Method" in done.stderr
+    assert "class Odd is no bench.distillation.Method" in done.stderr
 
 
 def test_a_failed_trial_is_recorded_and_the_others_go_on(tiny: Workspace, tmp_path: Path) -> None:

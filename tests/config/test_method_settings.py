@@ -19,7 +19,7 @@ def names_of(folder: Path, text: str) -> frozenset[str] | None:
     return setting_names(MethodEntry("mine", "", frozenset(), path, None))
 
 
-IMPORTS = "from methods.base import Method, MethodConfig\n"
+IMPORTS = "from bench.distillation import Method, MethodConfig\n"
 
 
 @pytest.mark.parametrize(

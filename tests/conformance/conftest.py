@@ -11,6 +11,7 @@ import torch
 
 from bench.data.rows import PreparedData, Rows
 from bench.data.windows import ordinals, rows_at
+from bench.distillation import Knowledge, Method
 from bench.execution.trial import run_trial
 from bench.plan import Trial
 from bench.registry import METHODS
@@ -19,7 +20,6 @@ from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.rows import DeviceRows
-from methods.base import Knowledge, Method
 
 N_ITEMS, N_USERS, HISTORY, LISTED = 30, 40, 5, 12
 USERS, ITEMS_OF_USER = 20, 11

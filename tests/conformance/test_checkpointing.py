@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from bench.data.rows import PreparedData
+from bench.distillation import Knowledge
 from bench.registry import METHODS
 from bench.students import checkpointing
-from methods.base import Knowledge
 
 from .conftest import STUDENTS, make_trial, run
 

@@ -11,12 +11,12 @@ import torch
 
 from bench import layers
 from bench.data.rows import PreparedData, Rows
+from bench.distillation import Batch, Knowledge
 from bench.registry import METHODS
 from bench.training.config import TrainingConfig
 from bench.training.objectives import NEEDS_NEGATIVE, make_objective
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.rows import DeviceRows
-from methods.base import Batch, Knowledge
 
 from .conftest import LISTED, N_ITEMS, STUDENTS, build, make_trial, run
 

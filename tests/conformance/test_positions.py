@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from bench.data.rows import PreparedData
+from bench.distillation import Batch, Knowledge, Method, Output, Student
 from bench.execution.trial import run_trial
 from bench.registry import METHODS
-from methods.base import Batch, Knowledge, Method, Output, Student
 
 from .conftest import USERS, make_trial, run
 

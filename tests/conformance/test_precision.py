@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bench.data.rows import PreparedData
+from bench.distillation import Knowledge
 from bench.registry import METHODS
-from methods.base import Knowledge
 
 from .conftest import make_trial, run
 

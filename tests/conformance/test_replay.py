@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from bench.data.rows import PreparedData
+from bench.distillation import Batch, Knowledge, Method, Output
 from bench.execution.trial import run_trial
 from bench.registry import METHODS
 from bench.results.record import Outcome
 from bench.students.items import ItemTable
 from bench.training import loop, robust
-from methods.base import Batch, Knowledge, Method, Output
 
 from .conftest import STUDENTS, make_trial, run
 from .tape import Refused, Tape

@@ -16,9 +16,9 @@ import torch
 
 from bench.config.methods import read_method
 from bench.data.rows import PreparedData, Rows
+from bench.distillation import Knowledge
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS
-from methods.base import Knowledge
 
 from .conftest import LISTED, N_ITEMS, make_trial, rows, run, trajectories
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from bench.data.rows import PreparedData, Rows
+from bench.distillation import Knowledge, Method
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.execution.finished import load_student
@@ -20,7 +21,6 @@ from bench.results.record import Outcome, finished
 from bench.results.store import ResultStore
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
-from methods.base import Knowledge, Method
 
 from .conftest import N_ITEMS, READ_WHOLE, STUDENTS, make_trial, rows, run
 

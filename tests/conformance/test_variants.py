@@ -8,9 +8,9 @@ import pytest
 from bench import layers
 from bench.config.methods import read_method
 from bench.data.rows import PreparedData
+from bench.distillation import Knowledge
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS
-from methods.base import Knowledge
 
 from .conftest import make_trial, run
 
@@ -40,7 +40,7 @@ def test_the_single_teacher_of_hetcomp_is_a_member_of_the_ensemble() -> None:
     assert set(chosen) <= set(options["members"])
 
 
-TAUGHT = [entry.name for entry in METHODS if entry.needs and (entry.module or "")[:8] == "methods."]
+TAUGHT = [entry.name for entry in METHODS if entry.needs and entry.is_shipped]
 
 
 @pytest.mark.parametrize("method", TAUGHT)

@@ -9,11 +9,11 @@ from types import ModuleType
 import pytest
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from bench.distillation import MethodConfig
 from bench.paths import SHIPPED
 from bench.registry import METHODS, MethodEntry
-from methods.base import MethodConfig
 
-OURS = [entry for entry in METHODS if (entry.module or "").startswith("methods.")]
+OURS = [entry for entry in METHODS if entry.is_shipped]
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from bench.paths import SHIPPED
 from bench.registry import METHODS
 
-OURS = [entry.name for entry in METHODS if (entry.module or "").startswith("methods.")]
-COMMAND = "python benchmarks/methods.py --items 17000 --batch 256 --repetitions 40"
+OURS = [entry.name for entry in METHODS if entry.is_shipped]
+COMMAND = "python benchmarks/step_cost.py --items 17000 --batch 256 --repetitions 40"
 
 
 @pytest.mark.parametrize("method", OURS)

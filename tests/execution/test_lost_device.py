@@ -19,7 +19,7 @@ import pathlib
 from torch import Tensor
 from bench.execution import runner
 from bench.registry import register_method
-from methods.base import Batch, Method, Output
+from bench.distillation import Batch, Method, Output
 
 @register_method("breaks-once")
 class Breaks(Method):

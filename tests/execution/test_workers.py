@@ -27,7 +27,7 @@ PLUGIN = '''
 import multiprocessing, os, pathlib, resource, signal
 from torch import Tensor
 from bench.registry import register_method
-from methods.base import Batch, Method, MethodConfig, Output
+from bench.distillation import Batch, Method, MethodConfig, Output
 
 @register_method("{name}")
 class Mine(Method):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from bench.distillation import Batch, Knowledge
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
 
 N_ITEMS, N_ROWS, HISTORY, TEACHER_DIM, LISTED = 40, 64, 6, 12, 15
 

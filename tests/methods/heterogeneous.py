@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from bench.data.rows import Rows
+from bench.distillation import Batch, Knowledge
 from bench.training.rows import DeviceRows
-from methods.base import Batch, Knowledge
 
 from .conftest import HISTORY, N_ITEMS, N_ROWS
 

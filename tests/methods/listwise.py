@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
 
 from .conftest import N_ITEMS
 

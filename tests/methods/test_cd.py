@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.base import Knowledge
+from bench.distillation import Knowledge
 from methods.cd import CollaborativeDistillation
 
 from .conftest import LISTED, N_ITEMS, make_batch, make_student

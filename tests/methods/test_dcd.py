@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from methods.base import Knowledge
+from bench.distillation import Knowledge
 from methods.dcd import DualCorrection
 
 from .conftest import N_ITEMS, make_batch, make_student

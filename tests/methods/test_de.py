@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge
+from bench.distillation.entities import batch_items
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
 from methods.de import DistillationExperts
-from methods.parts.entities import batch_items
 
 from .conftest import N_ITEMS, make_batch, make_student
 

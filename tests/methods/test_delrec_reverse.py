@@ -11,16 +11,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, fit
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.rows import DeviceRows
-from methods.base import Batch, Knowledge, Method, MethodConfig
-from methods.delrec_reverse import DelrecReverse
-from methods.parts.candidates import log_softmax_over
-from methods.parts.prefixes import last_masked, previous_rows
+from methods.delrec_reverse.candidates import log_softmax_over
+from methods.delrec_reverse.method import DelrecReverse
+from methods.delrec_reverse.prefixes import last_masked, previous_rows
 
 MODELS = ["SASRec", "GRU4Rec", "Caser"]
 SMALL = {

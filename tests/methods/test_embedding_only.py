@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from methods.base import Knowledge
+from bench.distillation import Knowledge
 from methods.embedding_only import EmbeddingOnly
 
 from .conftest import make_batch, make_student

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge
+from bench.distillation.entities import directions
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
 from methods.ftd import FullTopology, topology_difference
-from methods.parts.entities import directions
 
 from .conftest import N_ITEMS, make_batch, make_student
 

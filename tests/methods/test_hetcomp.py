@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from methods.base import Knowledge
-from methods.hetcomp import HetComp
-from methods.parts.transfer import relaxed_loss, strict_loss
+from bench.distillation import Knowledge
+from methods.hetcomp.method import HetComp
+from methods.hetcomp.transfer import relaxed_loss, strict_loss
 
 from .conftest import HISTORY, N_ITEMS, N_ROWS, dense, make_student, output
 from .heterogeneous import STATES, TEACHERS, allowed, batch_of, excluded, toy_knowledge

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
 from methods.de import DistillationExperts
 from methods.hint import Hint
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bench.distillation import Batch, Knowledge
+from bench.distillation.in_batch import in_batch_loss
 from bench.students.recbole import RecBoleStudent
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
-from methods.learn import Learn
-from methods.parts.in_batch import in_batch_loss
+from methods.learn.method import Learn
 
 from .conftest import N_ITEMS, make_batch, make_student
 

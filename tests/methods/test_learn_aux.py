@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench.distillation import Batch, Knowledge
+from bench.distillation.in_batch import candidates
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
 from methods.learn_aux import LearnAux
-from methods.parts.in_batch import candidates
 
 from .conftest import N_ITEMS, batch_of, make_batch, make_student
 

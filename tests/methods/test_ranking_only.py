@@ -11,11 +11,11 @@ import torch
 from scipy.special import logsumexp
 
 from bench.config.methods import read_method
+from bench.distillation import Batch, Knowledge
+from bench.distillation.losses import popularity_exponents
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
-from methods.parts.losses import popularity_exponents
 from methods.ranking_only import RankingOnly
 
 from .conftest import N_ITEMS, dense, make_batch, make_student, output

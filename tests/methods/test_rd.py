@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
+from bench.distillation import Batch, Knowledge
+from bench.distillation.sampling import uniform_outside
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch, Knowledge
-from methods.parts.sampling import uniform_outside
 from methods.ranking_only import RankingOnly
 from methods.rd import RD
 

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from methods.base import Batch, Knowledge
+from bench.distillation import Batch, Knowledge
 from methods.rrd import RelaxedRankingDistillation
 
 from .conftest import N_ITEMS, make_batch, make_student

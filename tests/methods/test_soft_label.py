@@ -11,9 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.distillation import Knowledge
+from bench.distillation.lists import standardised_scores
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Knowledge
-from methods.parts.teacher_scores import standardised_scores
 from methods.soft_label import SoftLabel
 
 from .conftest import LISTED, N_ITEMS, make_batch, make_student

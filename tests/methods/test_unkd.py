@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.base import Batch, Knowledge
-from methods.unkd import UnbiasedDistillation, group_shares, popularity_groups
+from bench.distillation import Batch, Knowledge
+from methods.unkd.method import UnbiasedDistillation, group_shares, popularity_groups
 
 from .conftest import N_ITEMS, make_batch, make_student
 from .listwise import Told, filtered, seen, told

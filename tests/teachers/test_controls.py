@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.distillation import Knowledge
 from bench.errors import UnknownNameError
 from bench.teachers import controls
 from bench.teachers.config import CONTROLS
-from methods.base import Knowledge
 
 ROWS, ITEMS, K = 50, 12, 3
 TARGETS = torch.arange(ROWS) % ITEMS + 1

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Stage
 from bench.errors import Diverged
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.loop import Fit, Streams, fit
 from bench.training.rows import DeviceRows, shuffled
-from methods.base import Batch, Knowledge, Method, MethodConfig, Output, Stage
 
 N_ITEMS, N_ROWS, HISTORY = 20, 50, 4
 

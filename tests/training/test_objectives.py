@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from scipy.special import logsumexp
 
+from bench.distillation import Batch
+from bench.distillation.losses import covered_mean, popularity_exponents
 from bench.training import output as outputs
 from bench.training.config import TrainingConfig
 from bench.training.objectives import make_objective
 from bench.training.output import BlockBuffers, StepOutput
-from methods.base import Batch
-from methods.parts.losses import covered_mean, popularity_exponents
 
 B, N, D, L = 6, 23, 5, 4
 

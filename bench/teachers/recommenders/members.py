@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.data.rows import Rows
+from bench.distillation import Method
 from bench.errors import BenchError, Diverged
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
@@ -26,7 +27,6 @@ from bench.teachers.recommenders.counting import CountingModel
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, fit
 from bench.training.rows import DeviceRows
-from methods.none import NoDistillation
 
 REACHED = (0.25, 0.5, 0.75, 1.0)
 """Shares of its best value at which a member is looked at: the C states of a trajectory."""
@@ -115,7 +115,7 @@ class Trained:
         try:
             fit(
                 student,
-                NoDistillation(NoDistillation.Config()),
+                Method(Method.Config()),
                 DeviceRows.of(rows, where),
                 torch.from_numpy(counts).to(where, torch.float32),
                 self.training,

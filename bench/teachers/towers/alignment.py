@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.distillation.in_batch import candidates
+from bench.distillation.projectors import normalised
 from bench.teachers.towers.tower import TwoTowers
-from methods.parts.in_batch import candidates
-from methods.parts.projectors import normalised
 
 
 class PreferenceAlignment(TwoTowers):

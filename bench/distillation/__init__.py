@@ -1,0 +1,25 @@
+"""The interface of a distillation method, and the numeric kernels that methods share."""
+
+from bench.distillation.interface import (
+    Batch,
+    Fusion,
+    Knowledge,
+    Method,
+    MethodConfig,
+    Output,
+    Stage,
+    Student,
+    TrainingRows,
+)
+
+__all__ = [
+    "Batch",
+    "Fusion",
+    "Knowledge",
+    "Method",
+    "MethodConfig",
+    "Output",
+    "Stage",
+    "Student",
+    "TrainingRows",
+]

@@ -1,1 +1,0 @@
-"""What several methods are made of, or one that is too long for a file."""
