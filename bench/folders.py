@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.files import writing_to
-from bench.progress import Progress
+
+_logger = logging.getLogger(__name__)
 
 _SCRATCH = ".building-"
 _NEW, _OLD = "new", "old"
@@ -21,7 +23,7 @@ PATIENCE = 1.0
 
 
 @contextlib.contextmanager
-def locked(folder: Path, progress: Progress, lock_file: Path | None = None) -> Iterator[None]:
+def locked(folder: Path, lock_file: Path | None = None) -> Iterator[None]:
     """Be the only process that makes `folder`; one that is at it is waited for.
 
     The lock dies with its holder; its file stays. What a holder was killed at is put right first
@@ -29,7 +31,6 @@ def locked(folder: Path, progress: Progress, lock_file: Path | None = None) -> I
 
     Args:
         folder: what is made; folders above it are made if missing.
-        progress: takes one line of text if there is a wait.
         lock_file: the file of the lock, which is then of all that is made in the file's folder;
             None: `.NAME.lock` beside the folder NAME.
 
@@ -43,7 +44,7 @@ def locked(folder: Path, progress: Progress, lock_file: Path | None = None) -> I
         lock_file.parent.mkdir(parents=True, exist_ok=True)
         free = _acquire(lock, PATIENCE)
     if not free:
-        progress(f"another process is working on {folder}; waiting for it")
+        _logger.info(f"another process is working on {folder}; waiting for it")
         lock.acquire()
     try:
         with writing_to(folder):

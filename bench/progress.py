@@ -1,22 +1,125 @@
-"""What long work says while it runs."""
+"""Progress of long work: whose line a log line is, and how far a loop has come.
+
+Work reports through `logging`; whoever shows it (the command line, a notebook) decides how. Loops
+report through `track`: a display that the caller installed draws a bar, else log lines tell.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, Protocol
 
-Progress = Callable[[str], None]
-"""Takes one line of text at a time."""
+_logger = logging.getLogger(__name__)
+
+REPORT_SECONDS = 10.0
+"""How often a loop without a display reports, at most."""
+
+Advance = Callable[[int], None]
+"""Counts finished steps of a loop."""
+
+logging.getLogger("bench").setLevel(logging.INFO)  # what shows the lines decides which
+
+_task: ContextVar[str] = ContextVar("task", default="")
 
 
-class TimeLeft:
-    """Says how long the rest of some equal steps will take."""
+@contextlib.contextmanager
+def task(name: str) -> Iterator[None]:
+    """Log lines from within are about `name`; names nest."""
+    token = _task.set(f"{_task.get()}{name}: ")
+    try:
+        yield
+    finally:
+        _task.reset(token)
 
-    def __init__(self, steps: int) -> None:
-        self.steps, self.done, self.started = steps, 0, time.monotonic()
 
-    def step(self) -> str:
-        """Count one more; `at most 12 s left`."""
-        self.done += 1
-        mean = (time.monotonic() - self.started) / self.done
-        return f"at most {max(0, self.steps - self.done) * mean:.0f} s left"
+class TaskFormatter(logging.Formatter):
+    """Puts the names of the tasks at work before a message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{_task.get()}{super().format(record)}"
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[dict[str, Any]]]:
+    """All log lines of the suite from within, each with the seconds since the start."""
+    handler = _Recorder()
+    suite = logging.getLogger("bench")
+    suite.addHandler(handler)
+    try:
+        yield handler.lines
+    finally:
+        suite.removeHandler(handler)
+
+
+class _Recorder(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = time.perf_counter()
+        self.lines: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        seconds = round(time.perf_counter() - self.started, 3)
+        self.lines.append({"seconds": seconds, "message": record.getMessage()})
+
+
+class Display(Protocol):
+    """Draws loops while they run, for instance as bars on a terminal."""
+
+    def loop(
+        self, description: str, total: int, unit: str
+    ) -> contextlib.AbstractContextManager[Advance]:
+        """Show one loop until the context ends."""
+
+
+_display: Display | None = None
+
+
+def install(display: Display | None) -> None:
+    """Let `display` draw all loops from now on; None goes back to log lines."""
+    global _display
+    _display = display
+
+
+@contextlib.contextmanager
+def track(description: str, total: int, unit: str = "") -> Iterator[Advance]:
+    """Show how far a loop has come and how long the rest will take.
+
+    Args:
+        description: what is done, such as `encoding texts`.
+        total: number of steps.
+        unit: name of the steps, such as `rows`.
+
+    Yields:
+        A function that counts n more finished steps.
+    """
+    if total == 0:
+        yield lambda steps: None
+        return
+    loop = _logged if _display is None else _display.loop
+    with loop(description, total, unit) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _logged(description: str, total: int, unit: str) -> Iterator[Advance]:
+    started = reported = time.monotonic()
+    done = 0
+
+    def report(duration: str) -> None:
+        amount = f"{done:,} of {total:,} {unit}".rstrip()
+        _logger.info(f"{description}: {amount}, {duration}")
+
+    def advance(steps: int) -> None:
+        nonlocal done, reported
+        done += steps
+        now = time.monotonic()
+        if now - reported >= REPORT_SECONDS and 0 < done < total:
+            reported = now
+            report(f"about {(now - started) / done * (total - done):.0f} s left")
+
+    yield advance
+    report(f"{time.monotonic() - started:.0f} s")

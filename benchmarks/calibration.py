@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -35,7 +34,6 @@ from bench.reporting.rows import Row
 from bench.results.store import ResultStore
 
 METRIC = parse_metric("ndcg@20")
-progress = partial(click.echo, err=True)
 
 
 @dataclass(frozen=True)
@@ -134,9 +132,7 @@ def main(
     store = ResultStore(workspace.results)
     try:
         grid = resolve(selection, workspace)
-        records = run_grid(
-            grid, store, workspace, device=device, threads=threads, progress=progress
-        )
+        records = run_grid(grid, store, workspace, device=device, threads=threads)
     except BenchError as error:
         raise click.ClickException(str(error)) from error
     if failed := [record.key for record in records if not record.is_done]:

@@ -55,7 +55,7 @@ class Dataset:
     def prepare(self) -> Dataset:
         """Make the rows, if they are not there."""
         config = self.config
-        store.prepare(self.name, config, config.protocol, self.workspace, _silent)
+        store.prepare(self.name, config, config.protocol, self.workspace)
         return self
 
     def for_recbole(self, folder: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Dataset:
                 protocol is none of RecBole's, or something is filtered or no target.
         """
         config = self.config
-        data = store.source(self.name, config, self.workspace, _silent)
+        data = store.source(self.name, config, self.workspace)
         split = _RECBOLE_SPLITS.get(config.protocol.name)
         if data.time is None or split is None:
             raise click.ClickException(
@@ -118,7 +118,3 @@ def synthetic(items: int, rows: int, home: Path) -> Dataset:
 def prepared(name: str) -> Dataset:
     """A dataset of the current workspace, prepared now if it is not."""
     return Dataset(name, str(Workspace.current().home)).prepare()
-
-
-def _silent(line: str) -> None:
-    pass

@@ -58,7 +58,7 @@ def tiny(tmp_path: Path) -> Workspace:
     lines = [f"u{user:02},i{item:02},{time}" for user, item, time in steps]
     table.write_text("\n".join(["user,item,time", *lines]) + "\n")
     data = importing.read(importing.Tables(table, None))
-    importing.store("tiny", data, workspace, lambda line: None, configured=False)
+    importing.store("tiny", data, workspace, configured=False)
     students = tmp_path / "configs" / "students"
     students.mkdir(parents=True)
     (students / "tiny.yaml").write_text(
@@ -79,7 +79,7 @@ def tiny_teacher(tiny: Workspace) -> Path:
     from bench.data.config import dataset_config
 
     config = dataset_config("tiny", tiny)
-    data = store.prepare("tiny", config, config.protocol, tiny, lambda line: None)
+    data = store.prepare("tiny", config, config.protocol, tiny)
     folder = tiny.tocf / "tiny"
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)

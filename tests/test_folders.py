@@ -17,11 +17,9 @@ from bench import folders
 from bench.errors import ConfigError
 from bench.folders import created, locked, replaced, scratch
 
+from .listening import listening
+
 Making = Callable[[Path], AbstractContextManager[Path]]
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 @pytest.fixture(params=["some", "a[1]*"])
@@ -106,11 +104,11 @@ def _die_half_way(folder: Path) -> None:
 
 
 def _lock_home(folder: Path) -> AbstractContextManager[None]:
-    return locked(folder.parent, quiet, folder.with_name(".lock"))
+    return locked(folder.parent, folder.with_name(".lock"))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("taking", [lambda folder: locked(folder, quiet), _lock_home, scratch])
+@pytest.mark.parametrize("taking", [lambda folder: locked(folder), _lock_home, scratch])
 def test_a_replacement_that_was_killed_half_way_is_finished(
     folder: Path, taking: Callable[[Path], AbstractContextManager[object]]
 ) -> None:
@@ -148,13 +146,13 @@ def test_a_replacement_that_is_interrupted_half_way_is_finished(
 def test_what_was_only_half_made_is_not_put_in_place(folder: Path) -> None:
     leftover = folder.with_name(f".{folder.name}.building-0123abcd")
     (leftover / "new").mkdir(parents=True)
-    with locked(folder, quiet):
+    with locked(folder):
         assert not folder.exists() and not leftover.exists()
 
 
 def test_a_neighbours_folder_is_not_swept(folder: Path) -> None:
     neighbour = folder.with_name(f"{folder.name}.leave-one-out-4")
-    with scratch(neighbour) as theirs, locked(folder, quiet), scratch(folder):
+    with scratch(neighbour) as theirs, locked(folder), scratch(folder):
         assert theirs.is_dir()
 
 
@@ -192,11 +190,11 @@ def test_who_waits_is_told_so_once(
         waits.set()
 
     def second() -> None:
-        with locked(folder, hear, lock_file):
+        with locked(folder, lock_file):
             order.append("second")
 
     thread = threading.Thread(target=second)
-    with locked(folder, lines.append, lock_file):
+    with listening(hear), locked(folder, lock_file):
         thread.start()
         assert waits.wait(10)
         order.append("first")
@@ -207,10 +205,10 @@ def test_who_waits_is_told_so_once(
 
 def test_the_files_of_locks(folder: Path) -> None:
     """Other versions of the suite hold the same ones: their names must stay."""
-    with locked(folder, quiet):
+    with locked(folder):
         assert _is_held(folder.with_name(f".{folder.name}.lock"))
     assert not _is_held(folder.with_name(f".{folder.name}.lock"))
-    with locked(folder, quiet, folder / ".lock"):
+    with locked(folder, folder / ".lock"):
         assert _is_held(folder / ".lock")
 
 
@@ -227,11 +225,11 @@ def _is_held(lock_file: Path) -> bool:
 def test_a_lock_in_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder should be")
     place = tmp_path / "home" / "some"
-    with pytest.raises(ConfigError, match=f"{place} cannot be written to: "), locked(place, quiet):
+    with pytest.raises(ConfigError, match=f"{place} cannot be written to: "), locked(place):
         pytest.fail("nothing is locked")
 
 
 def test_a_failure_lets_go(folder: Path) -> None:
-    with pytest.raises(RuntimeError, match="power cut"), locked(folder, quiet):
+    with pytest.raises(RuntimeError, match="power cut"), locked(folder):
         raise RuntimeError("power cut")
     assert not _is_held(folder.with_name(f".{folder.name}.lock"))

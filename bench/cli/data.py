@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli import options
-from bench.cli.printing import progress, show
+from bench.cli.printing import show
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def import_(
     tables = importing.tables_at(path, items, columns, layout=layout, file_order=file_order)
     data = importing.read(tables)
     configured = dataset in layers.names("datasets", workspace)
-    importing.store(dataset, data, workspace, progress, configured=configured, force=force)
+    importing.store(dataset, data, workspace, configured=configured, force=force)
     _describe(Asked(dataset, None, ()))
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.printing import progress
 from bench.cli.tables import aligned
 
 if TYPE_CHECKING:
@@ -78,7 +77,6 @@ class Execution:
             threads=self.threads,
             jobs=self.jobs,
             retry_failed=self.retry_failed,
-            progress=progress,
         )
         if records:
             click.echo(report(store, records))
@@ -110,7 +108,7 @@ def _show(grid: Grid, store: ResultStore, workspace: Workspace, device: str) -> 
     from bench.execution.inputs import identify
     from bench.execution.preflight import check_device, check_settings
 
-    trials = identify(runnable(grid, store, workspace, progress), workspace)
+    trials = identify(runnable(grid, store, workspace), workspace)
     missing = [trial for trial in trials if is_missing(trial, store, retry_failed=False)]
     if missing:
         check_settings(missing)

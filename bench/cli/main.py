@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from bench import __version__
+from bench.cli.printing import show_log
 from bench.errors import BenchError, nearest
 
 USAGE = 2
@@ -98,3 +99,4 @@ def main(debug: bool) -> None:
 
     Exit codes: 0 all done, 1 some trials failed, 2 wrong usage.
     """
+    show_log()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import layers
-from bench.cli.printing import progress
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 
@@ -70,7 +69,7 @@ class ChosenRows:
         """
         from bench.data import store
 
-        return store.prepare(self.dataset, self.config, self.protocol, self.workspace, progress)
+        return store.prepare(self.dataset, self.config, self.protocol, self.workspace)
 
     def teacher_folder(self, teacher: str) -> Path:
         """Where a teacher of these rows lies, or will."""

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from bench.cli import options
 from bench.cli.facts import listed
-from bench.cli.printing import progress, show
+from bench.cli.printing import show
 from bench.errors import ArtifactError, ConfigError
 from bench.paths import Workspace
 
@@ -62,7 +62,7 @@ def build(asked: Asked, teacher: str, device: str, threads: int | None, force: b
     rows = asked.rows(given)
     device, _ = set_up(device, threads)
     data, folder = rows.data(), rows.teacher_folder(teacher)
-    ensure_teacher(teacher, config, data, workspace, folder, progress, rebuild=force, device=device)
+    ensure_teacher(teacher, config, data, workspace, folder, rebuild=force, device=device)
     click.echo(folder)
 
 
@@ -121,7 +121,7 @@ def import_(
     request = Request(paths, items, **understood)
     rows = asked.rows()
     data, folder = rows.data(), rows.teacher_folder(name)
-    for line in import_teacher(name, request, data, rows.workspace, folder, progress, force):
+    for line in import_teacher(name, request, data, rows.workspace, folder, force):
         click.echo(line)
     click.echo(folder)
 
@@ -143,7 +143,7 @@ def export(asked: Asked, teacher: str, id_base: int, output: Path) -> None:
     from bench.teachers.exchange.exporting import export_dllm2rec
 
     rows = asked.rows()
-    export_dllm2rec(rows.built_teacher(teacher), rows.data(), output, progress, id_base)
+    export_dllm2rec(rows.built_teacher(teacher), rows.data(), output, id_base)
     click.echo(output)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import re
 import time
 import zipfile
@@ -22,10 +23,11 @@ from bench.data.download_config import Download
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
 from bench.folders import scratch
-from bench.progress import Progress
 
 if TYPE_CHECKING:
     import requests
+
+_logger = logging.getLogger(__name__)
 
 TIMEOUT = 30.0
 """Seconds that a server may stay silent."""
@@ -54,7 +56,7 @@ class Unavailable(DataError):
         super().__init__("; ".join(failures))
 
 
-def fetch(download: Download, folder: Path, progress: Progress) -> Path:
+def fetch(download: Download, folder: Path) -> Path:
     """The file in `folder`, downloaded if it is not there yet.
 
     Call it under a lock on `folder`. Files that somebody put there by hand are verified once.
@@ -62,7 +64,6 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     Args:
         download: the addresses, tried in this order.
         folder: where downloads are kept; made if missing.
-        progress: takes one line.
 
     Raises:
         Unavailable: no address gives the file, whole and with the right checksum.
@@ -76,10 +77,10 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
         return path
     failures = []
     for url in download.urls:
-        progress(f"downloading {url}")
+        _logger.info(f"downloading {url}")
         try:
             with scratch(path) as temporary:
-                found = _retrieve(url, expected, temporary / path.name, _part(path), progress)
+                found = _retrieve(url, expected, temporary / path.name, _part(path))
                 verify(found)
                 found.rename(path)
         except (OSError, ValueError, DataError) as error:
@@ -114,11 +115,11 @@ def verify(path: Path) -> None:
         raise DataError(f"{path}: damaged or cut off ({error})") from error
 
 
-def _retrieve(url: str, sha256: str | None, path: Path, part: Path, progress: Progress) -> Path:
+def _retrieve(url: str, sha256: str | None, path: Path, part: Path) -> Path:
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
-    receive = _Resuming(part, progress)
+    receive = _Resuming(part)
     pooch.retrieve(url, sha256, fname=path.name, path=path.parent, downloader=receive)
     return path
 
@@ -128,7 +129,6 @@ class _Resuming:
     """A downloader for pooch that goes on where an earlier try, or an earlier process, ended."""
 
     part: Path
-    progress: Progress
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         import requests
@@ -204,7 +204,7 @@ class _Resuming:
             done += len(block)
             if time.monotonic() - said > REPORT:
                 said = time.monotonic()
-                self.progress(f"  {name}: {_size(done)}{of}")
+                _logger.info(f"  {name}: {_size(done)}{of}")
 
 
 def _total(response: requests.Response, start: int) -> int | None:

@@ -9,20 +9,18 @@ from typing import Any
 
 from bench.errors import DataError
 from bench.folders import locked
-from bench.progress import Progress
 
 
-def dataset_locked(home: Path, progress: Progress) -> AbstractContextManager[None]:
+def dataset_locked(home: Path) -> AbstractContextManager[None]:
     """Be the only process that makes source or rows in the folder of a dataset.
 
     Args:
         home: folder of the dataset; made if missing.
-        progress: takes one line of text if there is a wait.
 
     Raises:
         ConfigError: the folder cannot be written to.
     """
-    return locked(home, progress, home / ".lock")
+    return locked(home, home / ".lock")
 
 
 def write_json(path: Path, content: Any) -> None:

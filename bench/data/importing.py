@@ -40,7 +40,6 @@ from bench.data.text import clean_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.folders import replaced
 from bench.paths import Workspace
-from bench.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,7 +227,6 @@ def store(
     name: str,
     data: Interactions,
     workspace: Workspace,
-    progress: Progress,
     *,
     configured: bool,
     force: bool = False,
@@ -241,7 +239,6 @@ def store(
         name: lower-case letters, digits, `.`, `_` and `-`.
         data: what was read.
         workspace: where datasets are kept.
-        progress: takes one line of text if another process is at the dataset.
         configured: whether a YAML configures the dataset; else a configuration is stored beside.
         force: replace other interactions that are there.
 
@@ -258,7 +255,7 @@ def store(
     config = dataset_config(name, workspace) if configured else generated_config(data)
     targets_of(filters.apply(data, config.filters_under(config.protocol)), config.protocol)
     home = workspace.datasets / name
-    with dataset_locked(home, progress):
+    with dataset_locked(home):
         _refuse_to_replace(name, data, home / "source", force)
         with replaced(home / "source") as folder:
             interactions.save(data, folder)

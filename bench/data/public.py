@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from array import array
 from collections.abc import Callable, Iterable
@@ -23,23 +24,24 @@ from bench.data.records import records
 from bench.data.text import clean_text
 from bench.data.times import whole_times
 from bench.errors import DataError
-from bench.progress import Progress
+from bench.progress import task
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_logger = logging.getLogger(__name__)
 
 NO_GENRES = "(no genres listed)"
 """What MovieLens writes where a movie has none."""
 
 
-def read_public(name: str, config: DatasetConfig, folder: Path, progress: Progress) -> Interactions:
+def read_public(name: str, config: DatasetConfig, folder: Path) -> Interactions:
     """The interactions of a public source and the texts of its items.
 
     Args:
         name: name of the dataset, for messages.
         config: names the tables; the first place that gives them all is taken.
         folder: where downloads are kept; files that are there already are used.
-        progress: takes one line.
 
     Raises:
         DataError: not to be had (the message names every address, and says what to do instead),
@@ -47,12 +49,13 @@ def read_public(name: str, config: DatasetConfig, folder: Path, progress: Progre
     """
     failures: list[str] = []
     for tables in config.tables:
-        try:
-            paths = [fetch(table, folder, _named(name, progress)) for table in _both(tables)]
-        except Unavailable as error:
-            failures += error.failures
-        else:
-            return _read(tables, paths, _named(name, progress))
+        with task(name):
+            try:
+                paths = [fetch(table, folder) for table in _both(tables)]
+            except Unavailable as error:
+                failures += error.failures
+            else:
+                return _read(tables, paths)
     tried = "".join(f"\n    {failure}" for failure in failures)
     by_hand = " and ".join(dict.fromkeys(table.file_name for table in _both(config.tables[0])))
     raise DataError(
@@ -72,18 +75,14 @@ def _offer(stand_in: str | None) -> str:
     )
 
 
-def _named(name: str, progress: Progress) -> Progress:
-    return lambda line: progress(f"{name}: {line}")
-
-
 def _both(tables: Tables) -> list[Table]:
     return [tables.interactions] if tables.items is None else [tables.interactions, tables.items]
 
 
-def _read(tables: Tables, paths: list[Path], progress: Progress) -> Interactions:
+def _read(tables: Tables, paths: list[Path]) -> Interactions:
     columns = Columns()
     where = _where(paths[0], tables.interactions)
-    progress(f"reading {where}")
+    _logger.info(f"reading {where}")
     with lines_of(paths[0], tables.interactions.member) as lines:
         columns.extend(*records(lines, tables.interactions, where), tables.interactions, where)
     report = [f"read {len(columns):,} interactions of {where}"]
@@ -91,7 +90,7 @@ def _read(tables: Tables, paths: list[Path], progress: Progress) -> Interactions
     if tables.items is not None:
         rated = None if tables.unrated else dict.fromkeys(columns.item.index, "")
         where = _where(paths[1], tables.items)
-        progress(f"reading {where}")
+        _logger.info(f"reading {where}")
         with lines_of(paths[1], tables.items.member) as lines:
             texts = item_texts(*records(lines, tables.items, where), rated)
         silent = sum(1 for text in texts.values() if not text)

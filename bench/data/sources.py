@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,8 @@ from bench.data.config import DatasetConfig
 from bench.data.interactions import ORDER, Interactions
 from bench.errors import DataError
 from bench.paths import Workspace
-from bench.progress import Progress
+
+_logger = logging.getLogger(__name__)
 
 
 def is_outdated(config: DatasetConfig, about: Mapping[str, Any]) -> bool:
@@ -24,9 +26,7 @@ def is_outdated(config: DatasetConfig, about: Mapping[str, Any]) -> bool:
     return config.synthetic is not None and about["origin"] != config.synthetic.origin
 
 
-def fetch(
-    name: str, config: DatasetConfig, workspace: Workspace, progress: Progress
-) -> Interactions:
+def fetch(name: str, config: DatasetConfig, workspace: Workspace) -> Interactions:
     """Read or download the interactions of a dataset.
 
     Raises:
@@ -39,11 +39,11 @@ def fetch(
     if config.source == "download":
         from bench.data.public import read_public
 
-        return read_public(name, config, workspace.datasets / name / "downloads", progress)
+        return read_public(name, config, workspace.datasets / name / "downloads")
     if config.synthetic is not None:
         from bench.data.synthetic import read_synthetic
 
-        progress(f"{name}: drawing {config.synthetic.interactions:,} interactions")
+        _logger.info(f"{name}: drawing {config.synthetic.interactions:,} interactions")
         return read_synthetic(config.synthetic)
     raise DataError(
         f"dataset '{name}' has no interactions yet, or in an older order: "

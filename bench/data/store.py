@@ -6,6 +6,7 @@ rows of one protocol: `<split>.<array>.npy`, `users.json`, `items.json` and `dat
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from bench.data.windows import ordinals, rows_at
 from bench.errors import DataError
 from bench.folders import replaced
 from bench.paths import Workspace
-from bench.progress import Progress
+
+_logger = logging.getLogger(__name__)
 
 DATA_FILE = "data.json"
 LAYOUT = 1
@@ -36,7 +38,6 @@ def prepare(
     config: DatasetConfig,
     protocol: ProtocolConfig,
     workspace: Workspace,
-    progress: Progress,
 ) -> PreparedData:
     """The rows of a dataset under a protocol; what is missing or out of date is made first.
 
@@ -47,8 +48,8 @@ def prepare(
         ConfigError: the folder of the dataset cannot be written to.
     """
     home = workspace.datasets / name
-    with dataset_locked(home, progress):
-        data = source(name, config, workspace, progress)
+    with dataset_locked(home):
+        data = source(name, config, workspace)
         made_from = {
             "layout": LAYOUT,
             "source": _identity(home / "source" / SOURCE_FILE),
@@ -57,15 +58,13 @@ def prepare(
         }
         folder = home / protocol.slug
         if (_current(folder) or {}).get("made_from") != made_from:
-            progress(f"{name}: making the rows of {protocol.slug}")
+            _logger.info(f"{name}: making the rows of {protocol.slug}")
             with replaced(folder) as temporary:
                 _write(data, config, protocol, made_from, temporary)
         return load(name, protocol.slug, workspace)
 
 
-def source(
-    name: str, config: DatasetConfig, workspace: Workspace, progress: Progress
-) -> Interactions:
+def source(name: str, config: DatasetConfig, workspace: Workspace) -> Interactions:
     """The interactions of a dataset; fetched and stored if they are not there (or outdated).
 
     Raises:
@@ -74,7 +73,7 @@ def source(
     folder = workspace.datasets / name / "source"
     there = folder / SOURCE_FILE
     if not there.exists() or sources.is_outdated(config, read_json(there)):
-        data = sources.fetch(name, config, workspace, progress)
+        data = sources.fetch(name, config, workspace)
         with replaced(folder) as temporary:
             interactions.save(data, temporary)
     return interactions.load(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from bench.errors import ArtifactError, ConfigError
 from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
 from bench.plan import TeacherName, Trial
-from bench.progress import Progress
 from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY, teacher_kinds
 from bench.teachers.manifest import read_manifest, teachers_in
 
+_logger = logging.getLogger(__name__)
 
-def without_misfits(grid: Grid, workspace: Workspace, progress: Progress) -> Grid:
+
+def without_misfits(grid: Grid, workspace: Workspace) -> Grid:
     """A grid without the trials that cannot be, which are told (imports torch).
 
     Raises:
@@ -30,7 +32,7 @@ def without_misfits(grid: Grid, workspace: Workspace, progress: Progress) -> Gri
     if misfits and not fitting:
         raise ConfigError(next(iter(misfits)))
     for misfit in misfits:
-        progress(f"left out: {misfit}")
+        _logger.info(f"left out: {misfit}")
     return dataclasses.replace(grid, trials=fitting)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from bench.config.grid import Grid
@@ -13,9 +14,10 @@ from bench.execution.runner import Runner, Task
 from bench.execution.workers import run_in_workers
 from bench.paths import Workspace
 from bench.plan import Trial, references
-from bench.progress import Progress
 from bench.results.record import Record
 from bench.results.store import ResultStore
+
+_logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 
@@ -29,7 +31,6 @@ def run_grid(
     threads: int | None = None,
     jobs: Jobs = 1,
     retry_failed: bool = False,
-    progress: Progress,
 ) -> list[Record]:
     """Make every trial of a grid have a record; trains only what has none.
 
@@ -44,7 +45,6 @@ def run_grid(
         threads: for torch on the CPU, of each trial; None is an equal share of the cores.
         jobs: trials at once, each in a process of its own if there are several (see `divide`).
         retry_failed: run failed trials again.
-        progress: takes one line of text at a time.
 
     Returns:
         The records of the trials, in their order.
@@ -53,8 +53,8 @@ def run_grid(
         BenchError: something is wrong with the request, its data or its teachers, and no trial
             ran; or the results folder cannot be written to any more.
     """
-    grid = runnable(grid, store, workspace, progress, retry_failed=retry_failed)
-    inputs = Inputs(grid, workspace, progress)
+    grid = runnable(grid, store, workspace, retry_failed=retry_failed)
+    inputs = Inputs(grid, workspace)
 
     def look() -> tuple[list[Trial], list[Trial], dict[str, Record]]:
         """The trials as far as their data and teachers are there, and those that have to run.
@@ -91,7 +91,7 @@ def run_grid(
     if missing:
         at_once, share = divide(jobs, threads)
         task = Task(missing, grid, store, workspace, device, share, failures)
-        _run(task, inputs, at_once, progress)
+        _run(task, inputs, at_once)
     return [record for trial in trials if (record := store.get(trial.key)) is not None]
 
 
@@ -99,7 +99,6 @@ def runnable(
     grid: Grid,
     store: ResultStore,
     workspace: Workspace,
-    progress: Progress,
     *,
     retry_failed: bool = False,
 ) -> Grid:
@@ -111,9 +110,9 @@ def runnable(
         ConfigError: nothing of it can be.
     """
     for note in grid.notes:
-        progress(note)
+        _logger.info(note)
     if any(is_missing(trial, store, retry_failed) for trial in identify(grid, workspace)):
-        return without_misfits(grid, workspace, progress)
+        return without_misfits(grid, workspace)
     return grid
 
 
@@ -134,17 +133,17 @@ def _changes_teacher(trial: Trial) -> bool:
     return any(key.startswith("teacher.") for key in trial.overrides)
 
 
-def _run(task: Task, inputs: Inputs, jobs: int, progress: Progress) -> None:
+def _run(task: Task, inputs: Inputs, jobs: int) -> None:
     """Return when every trial has its record; those that other processes hold are waited for."""
     jobs = min(jobs, len(task.trials))
     if jobs > 1:
         inputs.release()
-        run_in_workers(task, jobs, progress)
+        run_in_workers(task, jobs)
     # What is left is held by another run, or was left by workers that died.
-    runner = Runner(task, inputs, lambda trial, line: progress(f"{trial.label}: {line}"))
+    runner = Runner(task, inputs)
     said = False
     while left := runner.run_free():
         if not said:
-            progress(f"waiting for {len(left)} trials that another process runs")
+            _logger.info(f"waiting for {len(left)} trials that another process runs")
             said = True
         time.sleep(POLL_SECONDS)

@@ -14,7 +14,6 @@ from bench.data.rows import PreparedData
 from bench.execution.devices import free_memory
 from bench.paths import Workspace
 from bench.plan import DataName, TeacherName, Trial
-from bench.progress import Progress
 from bench.teachers.manifest import TeacherManifest, read_manifest
 
 if TYPE_CHECKING:
@@ -43,10 +42,9 @@ class Inputs:
     there; what is read of teachers holds until `ensure_teachers`, which may build others.
     """
 
-    def __init__(self, grid: Grid, workspace: Workspace, progress: Progress) -> None:
+    def __init__(self, grid: Grid, workspace: Workspace) -> None:
         self._grid = grid
         self.workspace = workspace
-        self._progress = progress
         # Trials come cell by cell, so a few loaded inputs serve a grid of any size.
         self.data = lru_cache(maxsize=2)(self._data)
         self.knowledge = lru_cache(maxsize=4)(self._knowledge)
@@ -102,9 +100,7 @@ class Inputs:
 
     def _data(self, name: DataName) -> PreparedData:
         source = self._grid.data[name]
-        return data_store.prepare(
-            source.name, source.config, source.protocol, self.workspace, self._progress
-        )
+        return data_store.prepare(source.name, source.config, source.protocol, self.workspace)
 
     def _ensure_teacher(self, name: TeacherName, device: str) -> None:
         from bench.teachers.build import ensure_teacher
@@ -119,7 +115,6 @@ class Inputs:
             self.data((dataset, slug)),
             self.workspace,
             source.folder,
-            self._progress,
             device=device,
         )
 

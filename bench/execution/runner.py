@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import progress
 from bench.config.grid import Grid
 from bench.errors import DeviceLost, Diverged, TrialFailure
 from bench.execution.devices import free_memory, set_up, still_works
@@ -20,8 +22,7 @@ from bench.registry import METHODS
 from bench.results.record import Outcome, Record, failed, finished
 from bench.results.store import ResultStore
 
-Say = Callable[[Trial, str], None]
-"""Takes one line of text about a trial."""
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Task:
 class Runner:
     """Runs the trials of a task that nobody else works on."""
 
-    def __init__(self, task: Task, inputs: Inputs, say: Say) -> None:
+    def __init__(self, task: Task, inputs: Inputs) -> None:
         """Gives torch the threads of the task."""
         self.task = task
         self.inputs = inputs
-        self.say = say
+        self.trial: Trial | None = None
         set_up(task.device, task.threads)
         self.environment = capture(task.device, task.threads)
 
@@ -79,12 +80,14 @@ class Runner:
                 continue
             with self.task.store.claim(trial.key) as granted:
                 if granted and not self.task.is_settled(trial):
-                    self._run(trial)
+                    self.trial = trial
+                    with progress.task(trial.label):
+                        self._run(trial)
         # A pass takes long: meanwhile others have settled what they had claimed.
         return [trial for trial in self.task.trials if not self.task.is_settled(trial)]
 
     def _run(self, trial: Trial) -> None:
-        self.say(trial, f"starts on {self.task.device}")
+        _logger.info(f"starts on {self.task.device}")
         started = time.perf_counter()
         outcome: Outcome | None = None
         curve: list[Mapping[str, float]] = []
@@ -99,7 +102,7 @@ class Runner:
             record = failed(trial, status, text, self.environment)
             said = f"{status}: {error}{_place(error, METHODS.get(trial.method).path)}"
         self.task.store.write(record, outcome, curve)
-        self.say(trial, f"{said}, {time.perf_counter() - started:.0f} s")
+        _logger.info(f"{said}, {time.perf_counter() - started:.0f} s")
         if not record.is_done and not still_works(self.task.device):
             raise DeviceLost(
                 f"{trial.label}: after its error this process can no longer use the CUDA device "
@@ -113,10 +116,7 @@ class Runner:
 
         data = self.inputs.data((trial.dataset, trial.protocol))
         method = load_method(trial)
-        taught = self.inputs.taught(trial)
-        return run_trial(
-            trial, data, taught, method, self.task.device, lambda line: self.say(trial, line)
-        )
+        return run_trial(trial, data, self.inputs.taught(trial), method, self.task.device)
 
 
 def _place(error: Exception, method: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +21,7 @@ from bench.evaluation.segments import segment_metrics
 from bench.execution.finished import build_student
 from bench.execution.method import method_config, refuse_held_student
 from bench.plan import derive_seed
-from bench.progress import Progress
+from bench.progress import recorded
 from bench.results.record import Outcome
 from bench.training.loop import Fit, Streams, fit
 from bench.training.precision import products
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from bench.data.rows import PreparedData
     from bench.plan import Trial
 
+_logger = logging.getLogger(__name__)
+
 
 def run_trial(
     trial: Trial,
@@ -37,7 +40,6 @@ def run_trial(
     knowledge: Knowledge | None,
     method_class: type[Method],
     device: str,
-    progress: Progress,
 ) -> Outcome:
     """Train one student under one method, choose its epoch, and rank the test rows once.
 
@@ -47,15 +49,14 @@ def run_trial(
         knowledge: the teacher's signals on the CPU, or None for a method that needs none.
         method_class: the method that `trial.method` names.
         device: a torch device, such as `cpu` or `cuda:0`.
-        progress: takes one line of text at a time.
 
     Raises:
         Diverged: a loss or a score became NaN or infinite.
         OutOfMemory: the device's memory did not suffice.
     """
     try:
-        with products("float32"):
-            return _run(trial, data, knowledge, method_class, torch.device(device), progress)
+        with products("float32"), recorded() as log:
+            return _run(trial, data, knowledge, method_class, torch.device(device), log)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(str(error)) from error
 
@@ -66,15 +67,9 @@ def _run(
     knowledge: Knowledge | None,
     method_class: type[Method],
     device: torch.device,
-    progress: Progress,
+    log: list[dict[str, Any]],
 ) -> Outcome:
     started = time.perf_counter()
-    log: list[dict[str, Any]] = []
-
-    def say(line: str) -> None:
-        log.append({"seconds": round(time.perf_counter() - started, 3), "message": line})
-        progress(line)
-
     train = DeviceRows.of(data.train, device)
     valid = DeviceRows.of(data.valid, device)
     test = DeviceRows.of(data.test, device)
@@ -92,7 +87,7 @@ def _run(
     refuse_held_student(trial, method, student)
     method.to(device)
     for line in _reduced(config.model_dump(), method.derived):
-        say(line)
+        _logger.info(line)
     streams = _streams(trial, device)
     torch.manual_seed(derive_seed(trial, "dropout"))
     result = fit(
@@ -103,7 +98,6 @@ def _run(
         trial.training,
         streams,
         lambda: metrics_from_ranks(rank_targets(student, chooser)),
-        say,
     )
     trained = time.perf_counter()
     parameters = {"training": _count(student) + _count(method)}

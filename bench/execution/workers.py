@@ -8,6 +8,7 @@ what became of them.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -24,9 +25,11 @@ from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
 from bench.execution.runner import Runner, Task
 from bench.plan import Trial
-from bench.progress import Progress
+from bench.progress import TaskFormatter
 from bench.registry import METHODS
 from bench.results.record import failed
+
+_logger = logging.getLogger(__name__)
 
 WITHOUT_DEVICE = 3
 """What a worker exits with that can no longer use its device; the others can."""
@@ -34,11 +37,8 @@ WITHOUT_DEVICE = 3
 GRACE_SECONDS = 10.0
 """How long a worker that is told to end may take to let go of its trial."""
 
-Line = tuple[Trial | None, str]
-"""What a worker tells: one line about a trial; without one, why no trial can be run any more."""
 
-
-def run_in_workers(task: Task, jobs: int, progress: Progress) -> None:
+def run_in_workers(task: Task, jobs: int) -> None:
     """Run trials in `jobs` processes until no worker finds one that nobody works on.
 
     A trial whose worker dies is recorded as `lost-worker`. The worker is not replaced: the others
@@ -57,9 +57,9 @@ def run_in_workers(task: Task, jobs: int, progress: Progress) -> None:
         while working:
             ready = wait([worker.pipe for worker in working])
             for worker in [worker for worker in working if worker.pipe in ready]:
-                if not worker.tell(progress):
+                if not worker.tell():
                     working.remove(worker)
-                    worker.bury(progress)
+                    worker.bury()
     finally:
         for worker in workers:
             worker.process.terminate()
@@ -82,7 +82,7 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def tell(self, progress: Progress) -> bool:
+    def tell(self) -> bool:
         """Pass on its next line; False if there will be none any more."""
         try:
             self.trial, line = self.pipe.recv()
@@ -90,10 +90,10 @@ class _Worker:
             return False
         if self.trial is None:
             raise BenchError(line)
-        progress(f"{self.trial.label}: {line}")
+        _logger.info(line)
         return True
 
-    def bury(self, progress: Progress) -> None:
+    def bury(self) -> None:
         """Record the trial of a worker that died in the middle of it."""
         self.process.join()
         code = self.process.exitcode or 0
@@ -106,9 +106,9 @@ class _Worker:
             why = "it can no longer use its CUDA device"
         trial, task = self.trial, self.task
         if trial is None or task.is_settled(trial):
-            progress(f"a worker is lost, no trial with it: {why}")
+            _logger.info(f"a worker is lost, no trial with it: {why}")
             return
-        progress(f"{trial.label}: lost-worker: {why}")
+        _logger.info(f"{trial.label}: lost-worker: {why}")
         with task.store.claim(trial.key) as granted:
             # Another worker may have been faster, and tries the trial again.
             if granted and not task.is_settled(trial):
@@ -132,24 +132,40 @@ def _work(task: Task, plugins: list[Path], pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, _unwind)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    def say(trial: Trial | None, line: str) -> None:
-        try:
-            pipe.send((trial, line))
-        except OSError:  # nobody listens any more: the run is over, the trial has not failed
-            sys.exit(1)
-
+    sender = _Sender(pipe)
+    logging.getLogger("bench").addHandler(sender)
     try:
         for path in plugins:
             METHODS.add_plugin(path)
-        inputs = Inputs(task.grid, task.workspace, lambda line: None)
-        Runner(task, inputs, say).run_free()
+        sender.runner = Runner(task, Inputs(task.grid, task.workspace))
+        sender.runner.run_free()
     except DeviceLost:  # its trial has a record, and other processes can use the device
         sys.exit(WITHOUT_DEVICE)
     except BenchError as error:
-        say(None, str(error))
+        sender.send(None, str(error))
     finally:
         # It ends anyway: nothing is to interrupt what runs at the end of a process.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+class _Sender(logging.Handler):
+    """Sends a worker's log lines to the process that started it."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self.setFormatter(TaskFormatter())
+        self.pipe = pipe
+        self.runner: Runner | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.runner is not None and self.runner.trial is not None:
+            self.send(self.runner.trial, self.format(record))
+
+    def send(self, trial: Trial | None, line: str) -> None:
+        try:
+            self.pipe.send((trial, line))
+        except OSError:  # nobody listens any more: the run is over, the trial has not failed
+            sys.exit(1)
 
 
 def _unwind(*_: object) -> None:

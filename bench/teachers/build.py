@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 from bench.data.rows import PreparedData
 from bench.folders import locked, replaced
 from bench.paths import Workspace
-from bench.progress import Progress
 from bench.teachers.builder import KINDS, resolved_options
 from bench.teachers.config import TeacherConfig
 from bench.teachers.recipe import refuse_other_recipe
 from bench.teachers.writing import write
+
+_logger = logging.getLogger(__name__)
 
 
 def ensure_teacher(
@@ -21,7 +23,6 @@ def ensure_teacher(
     data: PreparedData,
     workspace: Workspace,
     folder: Path,
-    progress: Progress,
     *,
     rebuild: bool = False,
     device: str = "cpu",
@@ -36,7 +37,6 @@ def ensure_teacher(
         data: the rows and catalogue to speak of.
         workspace: whose files the options may name, and whose `tocf/.cache` keeps encoded texts.
         folder: the teacher's folder, which appears complete or not at all.
-        progress: takes one line of text at a time.
         rebuild: replace what is there.
         device: name of the torch device to compute on.
 
@@ -47,14 +47,14 @@ def ensure_teacher(
     where = f"teacher '{name}'"
     builder = KINDS.get(config.kind)
     options = resolved_options(config, data.dataset, workspace, f"{where} options")
-    with locked(folder, progress):
+    with locked(folder):
         if folder.is_dir() and not rebuild:
             refuse_other_recipe(folder, config.kind, options, data)
             return
-        progress(f"building {where} for {data.dataset} ({data.protocol})")
-        product = builder.build(options, data, workspace.tocf / ".cache", device, progress)
+        _logger.info(f"building {where} for {data.dataset} ({data.protocol})")
+        product = builder.build(options, data, workspace.tocf / ".cache", device)
         recipe = {"options": options.model_dump(mode="json"), **product.recipe}
         with replaced(folder) as temporary:
             write(temporary, name, config.kind, data, replace(product, recipe=recipe))
     test = product.metrics.get("test", {})
-    progress(f"{where} is in {folder}: its own test NDCG@20 is {test.get('ndcg@20', 0):.4f}")
+    _logger.info(f"{where} is in {folder}: its own test NDCG@20 is {test.get('ndcg@20', 0):.4f}")

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from bench import layers
 from bench.data.rows import PreparedData
 from bench.paths import Workspace
-from bench.progress import Progress
 from bench.registry import Registry
 from bench.teachers.config import TeacherConfig
 
@@ -63,9 +62,7 @@ class Builder(Protocol):
     Options: ClassVar[type[BaseModel]]
 
     @staticmethod
-    def build(
-        options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Product:
+    def build(options: Any, data: PreparedData, cache: Path, device: str) -> Product:
         """Make the knowledge; training rows are the only ones that may be learned from.
 
         Args:
@@ -73,7 +70,6 @@ class Builder(Protocol):
             data: rows and catalogue.
             cache: folder for what can be computed again and is costly.
             device: name of the torch device to compute on.
-            progress: takes one line of text at a time.
         """
 
 

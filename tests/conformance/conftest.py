@@ -133,7 +133,7 @@ def make_trial(method: str, model: str = "SASRec", **changes: Any) -> Trial:
 
 def run(trial: Trial, data: PreparedData, knowledge: Knowledge | None) -> Outcome:
     method_class = METHODS.get(trial.method).load()
-    return run_trial(trial, data, knowledge, method_class, "cpu", lambda line: None)
+    return run_trial(trial, data, knowledge, method_class, "cpu")
 
 
 def build(trial: Trial, knowledge: Knowledge, rows: DeviceRows) -> tuple[Method, RecBoleStudent]:

@@ -77,6 +77,6 @@ def test_a_row_is_the_last_items_of_its_history(
     trial = trial.model_copy(
         update={"student_config": config.model_copy(update={"parameters": parameters})}
     )
-    run_trial(trial, sequences, None, Witness, "cpu", lambda line: None)
+    run_trial(trial, sequences, None, Witness, "cpu")
     assert sorted(Witness.seen) == list(range(len(sequences.train)))
     assert np.bincount(Witness.shares).tolist() == [0, *(USERS * count for count in counts)]

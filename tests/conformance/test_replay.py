@@ -115,7 +115,7 @@ def test_a_step_that_cannot_be_recorded_is_noticed(
 ) -> None:
     trial = make_trial("none", training={"cuda_graphs": True})
     with pytest.raises(Refused, match=operation):
-        run_trial(trial, data, None, method, "cpu", lambda line: None)
+        run_trial(trial, data, None, method, "cpu")
 
 
 class Counts(Method):
@@ -130,7 +130,5 @@ class Counts(Method):
 
 def test_a_step_that_python_changes_is_noticed(data: PreparedData, tapes: list[Tape]) -> None:
     trials = (make_trial("none", training={"cuda_graphs": chosen}) for chosen in (False, True))
-    plain, recorded = (
-        run_trial(trial, data, None, Counts, "cpu", lambda line: None) for trial in trials
-    )
+    plain, recorded = (run_trial(trial, data, None, Counts, "cpu") for trial in trials)
     assert losses(recorded) != losses(plain)

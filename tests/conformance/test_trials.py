@@ -104,7 +104,7 @@ def test_a_methods_own_dropout_is_off_when_its_student_is_judged_and_folded(
     still = {"max_epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
     trial = make_trial("none", training=still)
     plain = run(trial, data, None)
-    noisy = run_trial(trial, data, None, NoisyFusion, "cpu", lambda line: None)
+    noisy = run_trial(trial, data, None, NoisyFusion, "cpu")
     table = noisy.state["item_embedding.weight"] - plain.state["item_embedding.weight"]
     np.testing.assert_allclose(table[1:], 1.0, rtol=1e-5)
     curve, final = noisy.curve[0]["ndcg@20"], noisy.metrics["valid"]["ndcg@20"]

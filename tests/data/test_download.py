@@ -35,13 +35,9 @@ def archive(**members: bytes) -> bytes:
     return stream.getvalue()
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 def get(site, folder: Path, *behaviours: str, name: str = "f.gz", sha256: str | None = None):
     urls = [f"{site.root}/{behaviour}/{name}" for behaviour in behaviours]
-    return fetch(Download(urls=urls, sha256=sha256), folder, quiet)
+    return fetch(Download(urls=urls, sha256=sha256), folder)
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +101,7 @@ def test_what_is_no_whole_file_is_refused(site, tmp_path, behaviour, name, reaso
 def test_a_server_that_is_not_there_is_named(tmp_path):
     address = Download(urls=["http://127.0.0.1:9/f.gz"])
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9/f\.gz: no connection"):
-        fetch(address, tmp_path, quiet)
+        fetch(address, tmp_path)
 
 
 def test_mirrors_are_tried_in_turn_and_all_named(site, tmp_path):
@@ -151,9 +147,9 @@ def test_files_put_by_hand_need_no_network_but_are_verified(tmp_path):
     unreachable = Download(urls=["http://127.0.0.1:9/f.gz"])
     (tmp_path / "f.gz").write_bytes(PACKED[:-20])
     with pytest.raises(DataError, match=r"f\.gz: damaged or cut off.*remove it"):
-        fetch(unreachable, tmp_path, quiet)
+        fetch(unreachable, tmp_path)
     (tmp_path / "f.gz").write_bytes(PACKED)
-    assert fetch(unreachable, tmp_path, quiet).read_bytes() == PACKED
+    assert fetch(unreachable, tmp_path).read_bytes() == PACKED
     assert (tmp_path / "f.gz.sha256").exists()
 
 

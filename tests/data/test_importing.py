@@ -394,9 +394,9 @@ def test_another_import_outdates_the_rows(tmp_path):
     log = LOG + "a\tz\t9\n"
     data = read(write(folder, log))
     with pytest.raises(DataError, match=r"other interactions already.*give --force"):
-        importing.store("my-shop", data, workspace, lambda line: None, configured=False)
+        importing.store("my-shop", data, workspace, configured=False)
     assert store.fingerprint("my-shop", slug, workspace) == before
-    importing.store("my-shop", data, workspace, lambda line: None, configured=False, force=True)
+    importing.store("my-shop", data, workspace, configured=False, force=True)
     assert store.fingerprint("my-shop", slug, workspace) is None
     with pytest.raises(DataError, match="bench data prepare my-shop"):
         store.load("my-shop", slug, workspace)
@@ -411,7 +411,7 @@ def test_what_cannot_be_split_replaces_nothing(tmp_path):
     few = read(write(tmp_path / "few", "user\titem\ttime\na\tx\t1\na\ty\t2\n"))
     for name in ("my-shop", "new"):
         with pytest.raises(DataError, match="leaves no"):
-            importing.store(name, few, workspace, lambda line: None, configured=False, force=True)
+            importing.store(name, few, workspace, configured=False, force=True)
     assert json.loads((workspace.datasets / "my-shop/source/source.json").read_text()) == before
     assert not (workspace.datasets / "new").exists()
 
@@ -447,9 +447,9 @@ def test_a_core_that_the_protocol_turns_off_refuses_no_import(tmp_path):
 def test_games_have_the_published_split(games):
     data = read(games)
     assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (50_546, 16_859, 452_989)
-    importing.store("game", data, Workspace.current(), lambda line: None, configured=True)
+    importing.store("game", data, Workspace.current(), configured=True)
     config = dataset_config("game", Workspace.current())
-    rows = store.prepare("game", config, config.protocol, Workspace.current(), lambda line: None)
+    rows = store.prepare("game", config, config.protocol, Workspace.current())
     assert [len(t) for t in (rows.train, rows.valid, rows.test)] == [106_860, 14_384, 14_369]
     assert all(rows.item_texts)
     counts = rows.target_counts()[rows.test.target]

@@ -27,6 +27,8 @@ from bench.data.public import item_texts, read_public
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 
+from ..listening import listening
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 RATINGS = [
@@ -40,10 +42,6 @@ RATINGS = [
 
 EXPECTED = [("u1", "B2"), ("u1", "B1"), ("u1", "B3"), ("u2", "B3"), ("u2", "B1")]
 """By user and time."""
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 def zipped(**members: str | bytes) -> bytes:
@@ -116,7 +114,7 @@ def amazon(mirror: Mirror, *behaviours: str) -> dict:
 
 
 def test_json_lines_of_reviews_and_titles(mirror, tmp_path):
-    data = read_public("game", config(amazon(mirror)), tmp_path, quiet)
+    data = read_public("game", config(amazon(mirror)), tmp_path)
     assert pairs(data) == EXPECTED
     assert (data.user_tokens, data.item_tokens) == (["u1", "u2"], ["B1", "B2", "B3"])
     assert data.item_texts == ["Ratchet & Clank", "", ""], "the first title that is one"
@@ -145,7 +143,7 @@ def test_python_literals_with_dates_and_lists_of_genres(mirror, tmp_path):
             columns={"item": "id", "title": "app_name", "genres": "genres"},
         ),
     }
-    data = read_public("steam", config(tables), tmp_path, quiet)
+    data = read_public("steam", config(tables), tmp_path)
     assert pairs(data) == EXPECTED
     assert data.time[0] == pd.Timestamp("2017-12-01", tz="UTC").timestamp()
     assert data.item_texts[0] == "Portal 2. Genres: Action, Massively Multiplayer"
@@ -214,9 +212,7 @@ def atomic(mirror: Mirror) -> dict:
 
 
 def test_movielens_is_the_same_in_each_of_its_formats(mirror, tmp_path):
-    read = [
-        read_public("ml", config(tables(mirror)), tmp_path, quiet) for tables in (dat, csv, atomic)
-    ]
+    read = [read_public("ml", config(tables(mirror)), tmp_path) for tables in (dat, csv, atomic)]
     assert pairs(read[0]) == EXPECTED
     assert read[0].item_tokens == ["B1", "B2", "B3", "B4"], "unrated movies are in the catalogue"
     assert read[0].item_texts == [
@@ -230,7 +226,7 @@ def test_movielens_is_the_same_in_each_of_its_formats(mirror, tmp_path):
 
 def test_lists_of_articles_keep_the_order_of_the_file(mirror, tmp_path):
     table = mirror.table(b"3 7 5 10\n0\n1 5\n", "users.dat", format="lists")
-    data = read_public("citeulike", config({"interactions": table}), tmp_path, quiet)
+    data = read_public("citeulike", config({"interactions": table}), tmp_path)
     assert pairs(data) == [("0", "7"), ("0", "5"), ("0", "10"), ("2", "5")]
     assert data.time is None
 
@@ -244,7 +240,7 @@ def test_check_ins_have_places_for_titles(mirror, tmp_path):
         "interactions": {**table, **times},
         "items": {**table, "columns": {"item": 1, "title": 3}},
     }
-    data = read_public("foursquare", config(tables), tmp_path, quiet)
+    data = read_public("foursquare", config(tables), tmp_path)
     assert data.time.tolist() == [1333476009]
     assert data.item_texts == ["Arts & Crafts Store"]
 
@@ -252,7 +248,8 @@ def test_check_ins_have_places_for_titles(mirror, tmp_path):
 def test_another_place_with_the_same_data_is_taken_when_the_first_fails(mirror, tmp_path):
     places = [amazon(mirror, "missing"), atomic(mirror)]
     lines: list[str] = []
-    data = read_public("ml", config(*places), tmp_path / "d", lines.append)
+    with listening(lines.append):
+        data = read_public("ml", config(*places), tmp_path / "d")
     assert pairs(data) == EXPECTED
     assert data.origin == f"download of {mirror.site.root}/ok/tsv.zip"
     assert f"ml: downloading {mirror.site.root}/missing/r.json.gz" in lines
@@ -262,7 +259,7 @@ def test_one_error_names_every_address_and_what_else_can_be_done(mirror, tmp_pat
     places = [amazon(mirror, "missing", "page"), {**atomic(mirror)}]
     places[1]["interactions"]["urls"] = [f"{mirror.site.root}/short/tsv.zip"]
     with pytest.raises(DataError) as caught:
-        read_public("game", config(*places), tmp_path / "d", quiet)
+        read_public("game", config(*places), tmp_path / "d")
     for part in (
         f"{mirror.site.root}/missing/r.json.gz: 404 Client Error: Not Found\n",
         f"{mirror.site.root}/page/r.json.gz: r.json.gz: a web page",
@@ -292,7 +289,7 @@ def test_one_error_names_every_address_and_what_else_can_be_done(mirror, tmp_pat
 def test_a_line_that_is_no_review_is_named(mirror, tmp_path, content, problem):
     table = mirror.table(gzip.compress(content), "r.json.gz", columns=REVIEW)
     with pytest.raises(DataError, match=problem):
-        read_public("game", config({"interactions": table}), tmp_path, quiet)
+        read_public("game", config({"interactions": table}), tmp_path)
 
 
 @pytest.mark.parametrize("spoilt", [("user", ""), ("item", ""), ("time", "x"), ("rating", "x")])
@@ -302,7 +299,7 @@ def test_a_record_is_counted_from_1_whichever_of_its_values_is_bad(mirror, tmp_p
     rows[2][role] = value
     table = mirror.table(json_lines(rows), "r.json.gz", columns={role: role for role in REVIEW})
     with pytest.raises(DataError, match=r"^r\.json\.gz: record 3: cannot be read"):
-        read_public("game", config({"interactions": table}), tmp_path, quiet)
+        read_public("game", config({"interactions": table}), tmp_path)
 
 
 @pytest.mark.parametrize(("scale", "point"), [(1, "200"), (10**6, "200.25")])
@@ -310,7 +307,7 @@ def test_a_period_is_in_the_unit_of_the_table(mirror, tmp_path, scale, point):
     times = {200: point}
     text = "".join(f"{u},{i},{times.get(t, t)}\n" for u, i, _, t in RATINGS)
     table = mirror.table(text.encode(), "r.csv", columns={"user": 0, "item": 1, "time": 2})
-    data = read_public("game", config({"interactions": table}), tmp_path, quiet)
+    data = read_public("game", config({"interactions": table}), tmp_path)
     assert data.time_scale == scale
     assert pairs(filters.apply(data, Filters(since=200))) == [
         ("u1", "B1"),
@@ -333,13 +330,13 @@ def test_a_period_is_in_the_unit_of_the_table(mirror, tmp_path, scale, point):
 def test_a_table_that_does_not_fit_is_named(mirror, tmp_path, name, content, columns, problem):
     table = mirror.table(content, name, columns=columns)
     with pytest.raises(DataError, match=f"^{name}: {problem}"):
-        read_public("game", config({"interactions": table}), tmp_path, quiet)
+        read_public("game", config({"interactions": table}), tmp_path)
 
 
 def test_lists_must_count_right(mirror, tmp_path):
     table = mirror.table(b"1 5\n3 7 5\n", "users.dat", format="lists")
     with pytest.raises(DataError, match="line 2: does not begin with its number"):
-        read_public("citeulike", config({"interactions": table}), tmp_path, quiet)
+        read_public("citeulike", config({"interactions": table}), tmp_path)
 
 
 TABLE = {"urls": ["http://localhost/f.csv"], "columns": {"user": "u", "item": "i", "time": "t"}}
@@ -435,7 +432,7 @@ def prepared(mirror: Mirror, home: Path, **fields):
     records = [dict(zip(REVIEW.values(), (u, i, t, r), strict=True)) for u, i, r, t in rows]
     table = mirror.table(json_lines(records), "r.json.gz", "slow", columns=REVIEW)
     settings = config({"interactions": table}, **fields)
-    data = store.prepare("toys", settings, settings.protocol, Workspace(home), quiet)
+    data = store.prepare("toys", settings, settings.protocol, Workspace(home))
     about = store.about("toys", data.protocol, Workspace(home))
     return describe.describe(data, settings, about)
 

@@ -131,9 +131,9 @@ def test_rows_and_items_of_dllm2rec_keep_their_numbers(tmp_path):
     )
     assert data.split is not None and (data.split != HISTORY).sum() == 18
     workspace = Workspace.current()
-    importing.store("mine", data, workspace, lambda line: None, configured=False)
+    importing.store("mine", data, workspace, configured=False)
     config = dataset_config("mine", workspace)
-    rows = store.prepare("mine", config, config.protocol, workspace, lambda line: None)
+    rows = store.prepare("mine", config, config.protocol, workspace)
     for table, expected in ((rows.train, TRAIN), (rows.valid, VALID), (rows.test, TEST)):
         found = [
             ([item - 1 for item in history[:length]], target - 1)

@@ -24,11 +24,9 @@ from bench.data.movielens import movie_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 
+from ..listening import listening
+
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 @pytest.fixture
@@ -36,9 +34,9 @@ def workspace() -> Workspace:
     return Workspace.current()
 
 
-def prepare(workspace: Workspace, name: str | None = None, progress=quiet, **changes):
+def prepare(workspace: Workspace, name: str | None = None, **changes):
     config = dataset_config("movielens", workspace).model_copy(update=changes)
-    return store.prepare("movielens", config, config.protocol_named(name), workspace, progress)
+    return store.prepare("movielens", config, config.protocol_named(name), workspace)
 
 
 def test_movielens_has_the_reference_rows(workspace):
@@ -83,10 +81,11 @@ def test_unknown_parts_are_left_out():
 
 def test_prepared_data_are_made_once(workspace):
     lines: list[str] = []
-    first = prepare(workspace, progress=lines.append)
-    assert len(lines) == 1
-    again = prepare(workspace, progress=lines.append)
-    assert len(lines) == 1
+    with listening(lines.append):
+        first = prepare(workspace)
+        assert len(lines) == 1
+        again = prepare(workspace)
+        assert len(lines) == 1
     assert again.fingerprint == first.fingerprint
     assert store.fingerprint("movielens", first.protocol, workspace) == first.fingerprint
 
@@ -131,7 +130,8 @@ def test_who_waits_for_another_process_is_told_so(workspace, monkeypatch):
         lines.append(line)
         lock.release()
 
-    assert prepare(workspace, progress=hear).n_users == 943
+    with listening(hear):
+        assert prepare(workspace).n_users == 943
     assert lines[0] == f"another process is working on {home}; waiting for it"
 
 
@@ -148,7 +148,7 @@ def test_unknown_names_are_refused(workspace):
 
 def test_a_dataset_without_a_source_says_how_to_import(workspace):
     with pytest.raises(DataError, match="bench data import shop PATH"):
-        store.prepare("shop", DatasetConfig(), ProtocolConfig(name="temporal"), workspace, quiet)
+        store.prepare("shop", DatasetConfig(), ProtocolConfig(name="temporal"), workspace)
 
 
 def test_slugs_tell_protocols_apart():

@@ -27,10 +27,6 @@ def small(**changes: object) -> SyntheticConfig:
     return SyntheticConfig(**{**SMALL, **changes})
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     users=st.integers(1, 40),
@@ -195,7 +191,7 @@ def test_all_datasets_are_all_that_are_real(workspace: Workspace) -> None:
 def test_other_settings_make_other_data(workspace: Workspace) -> None:
     def prepare() -> str:
         config = dataset_config("a-synthetic", workspace)
-        return store.prepare("a-synthetic", config, config.protocol, workspace, quiet).fingerprint
+        return store.prepare("a-synthetic", config, config.protocol, workspace).fingerprint
 
     put(workspace, "a-synthetic")
     first = prepare()
@@ -223,7 +219,7 @@ def test_a_stand_in_is_offered_by_name_and_never_taken(site, workspace: Workspac
         ]
         config = config.model_copy(update={"tables": tables})
         with pytest.raises(DataError) as caught:
-            store.prepare(name, config, config.protocol, workspace, quiet)
+            store.prepare(name, config, config.protocol, workspace)
         assert not (workspace.datasets / name / "source").exists()
         return str(caught.value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ class Witness:
         data: PreparedData,
         cache: Path,
         device: str,
-        progress: Callable[[str], None],
     ) -> Product:
         return Product(
             embeddings=np.ones((data.n_items, 2), dtype=np.float32),
@@ -62,7 +60,7 @@ def run(tiny: Workspace) -> None:
     axes = {"methods": ["embedding-only"], "datasets": ["tiny"], "students": ["tiny"]}
     grid = resolve(Selection.model_validate({**axes, "teachers": ["witness"]}), tiny)
     store = ResultStore(tiny.results)
-    run_grid(grid, store, tiny, device="cpu", threads=1, progress=lambda line: None)
+    run_grid(grid, store, tiny, device="cpu", threads=1)
 
 
 def test_device_and_threads_of_the_run_are_the_builders(tiny: Workspace, witness: Path) -> None:

@@ -26,10 +26,6 @@ def grid(tiny: Workspace, tiny_teacher: Path) -> Grid:
     return resolve(selection, tiny)
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 def test_the_files_of_a_teacher_are_hashed_once_for_all_trials(
     tiny: Workspace, grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,7 +37,7 @@ def test_the_files_of_a_teacher_are_hashed_once_for_all_trials(
         return read_manifest(folder)
 
     monkeypatch.setattr(module, "read_manifest", counted)
-    check_teachers(trials, Inputs(grid, tiny, quiet))
+    check_teachers(trials, Inputs(grid, tiny))
     assert len(trials) == 6
     assert asked == [tiny.tocf / "tiny"]
 
@@ -49,7 +45,7 @@ def test_the_files_of_a_teacher_are_hashed_once_for_all_trials(
 def test_what_teachers_say_is_read_again_after_they_may_have_been_built(
     tiny: Workspace, tiny_teacher: Path, grid: Grid
 ) -> None:
-    trials, inputs = identify(grid, tiny), Inputs(grid, tiny, quiet)
+    trials, inputs = identify(grid, tiny), Inputs(grid, tiny)
     (name,) = grid.teachers
     before, known = inputs.manifest(name), inputs.knowledge(name)
     path = tiny_teacher / "confidence_train.txt"

@@ -14,6 +14,8 @@ from bench.registry import METHODS
 from bench.results.record import Record
 from bench.results.store import ResultStore
 
+from ..listening import listening
+
 PLUGIN = '''
 import pathlib
 from torch import Tensor
@@ -47,7 +49,8 @@ def grid(tiny: Workspace, tmp_path: Path) -> Grid:
 
 def run(grid: Grid, tiny: Workspace, jobs: int, lines: list[str]) -> list[Record]:
     store, options = ResultStore(tiny.results), {"device": "cpu", "threads": 1, "jobs": jobs}
-    return run_grid(grid, store, tiny, progress=lines.append, **options)
+    with listening(lines.append):
+        return run_grid(grid, store, tiny, **options)
 
 
 def test_it_ends_the_run_and_the_same_command_goes_on(

@@ -30,6 +30,8 @@ from bench.results.store import ResultStore
 from bench.results.users import load_users
 from bench.teachers.files import TEST_RANKS
 
+from ..listening import listening
+
 
 def grid_of(tiny: Workspace, *methods: str, **axes: object) -> Grid:
     teachers = [] if methods == ("none",) else ["published"]
@@ -44,7 +46,6 @@ def run(grid: Grid, tiny: Workspace, **options: bool) -> list[Record]:
         tiny,
         device="cpu",
         threads=1,
-        progress=lambda line: None,
         **options,
     )
 
@@ -159,7 +160,7 @@ def test_changed_data_are_new_trials(tiny: Workspace) -> None:
     table = tiny.home / "interactions.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-8]) + "\n")
     data = importing.read(importing.Tables(table, None))
-    importing.store("tiny", data, tiny, lambda line: None, configured=False, force=True)
+    importing.store("tiny", data, tiny, configured=False, force=True)
     (after,) = run(grid_of(tiny, "none"), tiny)
     assert after.key != before.key
     assert ResultStore(tiny.results).get(before.key) == before
@@ -175,7 +176,6 @@ def test_records_do_not_depend_on_what_else_ran(tiny: Workspace, tiny_teacher: P
         other,
         device="cpu",
         threads=1,
-        progress=lambda line: None,
     )
     twin = next(record for record in many if record.key == alone.key)
     assert twin.metrics == alone.metrics
@@ -194,13 +194,14 @@ def test_what_another_process_runs_is_waited_for(
     lines: list[str] = []
     waits = threading.Event()
 
-    def progress(line: str) -> None:
+    def hear(line: str) -> None:
         lines.append(line)
         if "waiting" in line:
             waits.set()
 
     def ours() -> list[Record]:
-        return run_grid(grid, store, tiny, device="cpu", threads=1, progress=progress)
+        with listening(hear):
+            return run_grid(grid, store, tiny, device="cpu", threads=1)
 
     found: list[Record] = []
     with store.claim(first.key) as granted:
@@ -239,12 +240,13 @@ def test_what_another_process_writes_before_the_trials_start_is_not_run(
         theirs = done if status == "done" else failed(done.trial, status, "theirs")
         store.write(theirs, outcome if theirs.is_done else None)
 
-    def progress(line: str) -> None:
+    def hear(line: str) -> None:
         assert "starts on" not in line
 
     monkeypatch.setattr(execution.preflight, "check_teachers", write_theirs)
     options = {"device": "cpu", "threads": 1, "retry_failed": again}
-    (found,) = run_grid(grid, store, tiny, progress=progress, **options)
+    with listening(hear):
+        (found,) = run_grid(grid, store, tiny, **options)
     assert found.status == status
 
 
@@ -275,14 +277,15 @@ def test_failures_stay_unless_they_are_to_be_tried_again(tiny: Workspace) -> Non
 def test_a_disk_that_fills_up_stops_the_run_with_a_clear_message(tiny: Workspace) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def progress(line: str) -> None:
+    def hear(line: str) -> None:
         if "starts on" in line:
             resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
 
     store = ResultStore(tiny.results)
     try:
-        with pytest.raises(ConfigError, match=f"results folder {tiny.results} cannot be written"):
-            run_grid(grid_of(tiny, "none"), store, tiny, device="cpu", threads=1, progress=progress)
+        message = f"results folder {tiny.results} cannot be written"
+        with pytest.raises(ConfigError, match=message), listening(hear):
+            run_grid(grid_of(tiny, "none"), store, tiny, device="cpu", threads=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [record.kind for record in store.records()] == ["reference"] * 2

@@ -23,6 +23,8 @@ from bench.registry import METHODS
 from bench.results.record import Outcome, Record, finished
 from bench.results.store import ResultStore
 
+from ..listening import listening
+
 PLUGIN = '''
 import multiprocessing, os, pathlib, resource, signal
 from torch import Tensor
@@ -66,14 +68,15 @@ def test_the_same_bits_as_one_after_the_other(tiny: Workspace, tmp_path: Path) -
     lines: list[str] = []
     at_once = 0
 
-    def progress(line: str) -> None:
+    def hear(line: str) -> None:
         nonlocal at_once
         lines.append(line)
         at_once = max(at_once, len(multiprocessing.active_children()))
 
     def run(store: ResultStore, jobs: int) -> list[Record]:
         options = {"device": "cpu", "threads": 1, "jobs": jobs}
-        return run_grid(grid, store, tiny, progress=progress, **options)
+        with listening(hear):
+            return run_grid(grid, store, tiny, **options)
 
     one, two = ResultStore(tiny.home / "one"), ResultStore(tiny.home / "two")
     expected = run(one, 1)
@@ -152,7 +155,7 @@ def test_a_full_disk_stops_all_workers_with_a_clear_message(
     METHODS.add_plugin(plugin(tmp_path, "fills-the-disk", body))
     grid, store = grid_of(tiny, "fills-the-disk", seeds="0-1"), ResultStore(tiny.results)
     with pytest.raises(BenchError, match=f"results folder {tiny.results} cannot be written"):
-        run_grid(grid, store, tiny, device="cpu", threads=1, jobs=2, progress=lambda line: None)
+        run_grid(grid, store, tiny, device="cpu", threads=1, jobs=2)
     assert multiprocessing.active_children() == []
     assert [record.kind for record in store.records()] == ["reference"] * 2
     assert claims(store) == []
@@ -167,14 +170,15 @@ def test_workers_end_while_the_run_waits_for_another_one(
     alive: list[int] = []
     found: list[Record] = []
 
-    def progress(line: str) -> None:
+    def hear(line: str) -> None:
         if "waiting for 1 trials" in line:
             alive.append(len(multiprocessing.active_children()))
             waits.set()
 
     def run(results: ResultStore) -> None:
         options = {"device": "cpu", "threads": 1, "jobs": 2}
-        found[:] = run_grid(grid, results, tiny, progress=progress, **options)
+        with listening(hear):
+            found[:] = run_grid(grid, results, tiny, **options)
 
     elsewhere = ResultStore(tiny.home / "elsewhere")
     first = run_grid(
@@ -183,7 +187,6 @@ def test_workers_end_while_the_run_waits_for_another_one(
         tiny,
         device="cpu",
         threads=1,
-        progress=lambda line: None,
     )[0]
     with store.claim(first.key) as granted:
         assert granted

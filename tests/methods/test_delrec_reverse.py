@@ -300,7 +300,6 @@ def train(method: Method, student: RecBoleStudent, epochs: int = 2) -> list[dict
         config,
         Streams(*generators),
         lambda: {"ndcg@20": float(next(scores))},
-        lambda line: None,
     ).curve
 
 

@@ -112,13 +112,12 @@ def ensure(tmp_path: Path) -> Callable[..., Path]:
         name: str,
         raw: dict[str, Any],
         data: PreparedData,
-        progress: Callable[[str], None] = lambda line: None,
         **how: Any,
     ) -> Path:
         workspace = Workspace(tmp_path)
         config = layers.build(TeacherConfig, raw, name)
         folder = workspace.tocf / data.dataset / name
-        ensure_teacher(name, config, data, workspace, folder, progress, **how)
+        ensure_teacher(name, config, data, workspace, folder, **how)
         return folder
 
     return ensured

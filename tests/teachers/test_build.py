@@ -21,6 +21,8 @@ from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest, teacher_folder
 from bench.teachers.recipe import TEXTS, texts_hash
 
+from ..listening import listening
+
 RAW = {"summary": "", "kind": "counting"}
 
 
@@ -43,7 +45,6 @@ class Counting:
         data: PreparedData,
         cache: Path,
         device: str,
-        progress: Callable[[str], None],
     ) -> Product:
         Counting.calls.append(data.protocol)
         Counting.started.set()
@@ -156,9 +157,10 @@ def test_two_at_a_time_build_it_once(ensure: Ensure, data: PreparedData) -> None
         lines.append(line)
         waiting.set()
 
-    second = threading.Thread(target=ensure, args=("mine", RAW, data, hear))
-    second.start()
-    assert waiting.wait(10)
+    second = threading.Thread(target=ensure, args=("mine", RAW, data))
+    with listening(hear):
+        second.start()
+        assert waiting.wait(10)
     Counting.go_on.set()
     first.join(10)
     second.join(10)

@@ -153,7 +153,7 @@ def test_all_problems_and_exit_code_2(workspace: Workspace) -> None:
 
 def test_published_files_are_described(workspace: Workspace) -> None:
     config = dataset_config("toy", workspace)
-    rows = len(store.prepare("toy", config, config.protocol, workspace, lambda line: None).train)
+    rows = len(store.prepare("toy", config, config.protocol, workspace).train)
     folder = workspace.tocf / "toy"
     folder.mkdir(parents=True)
     torch.save(torch.randn(ITEMS, 4), folder / "all_embeddings.pt")

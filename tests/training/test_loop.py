@@ -57,7 +57,6 @@ def train(
         config,
         Streams(generator, generator, generator),
         evaluate,
-        lambda line: None,
     )
     return result, student, states
 

@@ -14,7 +14,6 @@ from bench.data.rows import PreparedData
 from bench.errors import ArtifactError, ConfigError
 from bench.files import sha256_of, writing_to
 from bench.folders import created, locked
-from bench.progress import Progress
 from bench.teachers import files
 from bench.teachers.contract import check
 from bench.teachers.manifest import PUBLISHED_NAME, TeacherManifest, write_manifest
@@ -31,7 +30,6 @@ def export_dllm2rec(
     folder: Path,
     data: PreparedData,
     output: Path,
-    progress: Progress,
     id_base: int = 0,
 ) -> None:
     """Write `all_embeddings.pt`, `myrank_train.txt` and `confidence_train.txt`.
@@ -43,7 +41,6 @@ def export_dllm2rec(
         folder: the teacher's folder.
         data: the rows and catalogue it speaks of.
         output: the new folder, whole or absent.
-        progress: takes one line of text if another process is at the same output.
         id_base: what the first item of the catalogue is called; DLLM2Rec counts from 0.
 
     Raises:
@@ -54,7 +51,7 @@ def export_dllm2rec(
     output = output.absolute()
     _refuse_existing(output)
     knowledge = _read(folder, data)
-    with locked(output, progress):
+    with locked(output):
         _refuse_existing(output)  # by now it may be that of another export
         with created(output) as temporary:
             _write(temporary, knowledge, data, id_base)

@@ -17,7 +17,6 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.files import sha256_of
 from bench.folders import locked, replaced
 from bench.paths import Workspace
-from bench.progress import Progress
 from bench.teachers.builder import Product
 from bench.teachers.contract import check
 from bench.teachers.exchange.given import Given, Lists, Request
@@ -40,7 +39,6 @@ def import_teacher(
     data: PreparedData,
     workspace: Workspace,
     folder: Path,
-    progress: Progress,
     force: bool = False,
 ) -> list[str]:
     """Write a teacher's folder from foreign files, once they pass every check of the contract.
@@ -51,7 +49,6 @@ def import_teacher(
         data: the rows and the catalogue that they speak of.
         workspace: whose configured teachers have their names already.
         folder: the teacher's folder, which appears complete or not at all.
-        progress: takes one line of text at a time.
         force: replace what is there.
 
     Returns:
@@ -63,7 +60,7 @@ def import_teacher(
         ArtifactError: what was read breaks the contract; lists every problem.
     """
     _refuse_name(name, workspace)
-    with locked(folder, progress):
+    with locked(folder):
         if folder.exists() and not force:
             raise ConfigError(f"{folder} is there already; --force replaces it")
         sources = locate(request.paths, request.items)

@@ -8,6 +8,7 @@ model.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,7 +22,6 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.plan import seed_of
-from bench.progress import Progress
 from bench.teachers.builder import Product
 from bench.teachers.language.generation import GenerationOptions, Writer, refuse_missing, writer
 from bench.teachers.language.grounding import Catalogue, Popularity, embed
@@ -31,6 +31,8 @@ from bench.teachers.language.resume import folder_of, in_batches, longest_first
 from bench.teachers.language.tuning import Adapter, Example, TuningOptions, tuned
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.rows import hold_out, rows_where, sampled
+
+_logger = logging.getLogger(__name__)
 
 Mask = NDArray[np.bool_]
 
@@ -82,22 +84,20 @@ class BigRecTeacher:
     Options: ClassVar[type[BaseModel]] = BigRecOptions
 
     @staticmethod
-    def build(
-        options: BigRecOptions, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Product:
+    def build(options: BigRecOptions, data: PreparedData, cache: Path, device: str) -> Product:
         """Tune the model, let it write titles for rows, then ground them with the untuned one."""
         refuse_missing(options.generation)
         titles = titles_of(data, options.title_end)
-        language = load(options.model, CAUSAL, device, options.dtype, progress)
+        language = load(options.model, CAUSAL, device, options.dtype)
         words = Instructions(titles, options.words, language.tokenizer, options.prompt_tokens)
-        author = _Author(language, words, options, cache, progress)
+        author = _Author(language, words, options, cache)
 
         learn, held_out = hold_out(data.train, options.held_out, options.seed)
         held_out = author.sample(held_out, options.held_out_rows)
         adapter = author.tuned(learn, held_out)
         asked = author.answered(adapter, data, held_out)
 
-        progress(f"reading the {len(set(titles)):,} titles of the catalogue")
+        _logger.info(f"reading the {len(set(titles)):,} titles of the catalogue")
         catalogue = Catalogue(titles, data.item_tokens, author.vectors, device)
         gamma, choice = options.popularity, dict[str, Any]()
         if gamma == "held-out":
@@ -162,7 +162,6 @@ class _Author:
     words: Instructions
     options: BigRecOptions
     cache: Path
-    progress: Progress
 
     def tuned(self, learn: Rows, held_out: Rows) -> Adapter:
         """Adapters that learned from a sample of rows."""
@@ -174,7 +173,6 @@ class _Author:
             self.options.seed,
             self._inputs(),
             self.cache,
-            self.progress,
         )
 
     def answered(self, adapter: Adapter, data: PreparedData, held_out: Rows) -> dict[str, _Asked]:
@@ -213,7 +211,6 @@ class _Author:
                 self.options.generation.batch_size,
             ),
             lambda batch: write([prompts[row] for row in batch]),
-            self.progress,
             f"titles for {what} rows",
         )
         return [found[row] for row in range(len(prompts))]

@@ -22,7 +22,6 @@ from bench.data.fingerprints import digest
 from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
-from bench.progress import Progress
 from bench.teachers.builder import Product
 from bench.teachers.kinds.ensemble import EnsembleTeacher
 from bench.teachers.language.delrec_options import LISTING, DelrecOptions
@@ -49,13 +48,11 @@ class DelrecTeacher:
         return options | {"conventional": members["members"]}
 
     @staticmethod
-    def build(
-        options: DelrecOptions, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Product:
+    def build(options: DelrecOptions, data: PreparedData, cache: Path, device: str) -> Product:
         """Train both models on the training rows, then list items for rows and rank the others."""
         peft_package()  # whatever is missing is told before anything is computed
         with torch.random.fork_rng():
-            language = load(options.model, ENCODER_DECODER, device, options.dtype, progress)
+            language = load(options.model, ENCODER_DECODER, device, options.dtype)
             inputs = {
                 "options": options.model_dump(mode="json", exclude={"model", *LISTING}),
                 "language_model": language.identity,
@@ -65,9 +62,9 @@ class DelrecTeacher:
                 TEXTS: texts_hash(data),
             }
             folder = folder_of(cache, "delrec", inputs)
-            taught = teach(options, language, data, folder, device, progress)
+            taught = teach(options, language, data, folder, device)
         inputs |= {"trained": taught.digest}
-        reranker = _Reranker(options, taught, cache, inputs, progress)
+        reranker = _Reranker(options, taught, cache, inputs)
         covered = sampled(len(data.train), options.rows, options.seed)
         rankings, distances = reranker.lists(data.train, covered)
         judged = {"valid": data.valid, "test": data.test}
@@ -123,7 +120,6 @@ class _Reranker:
     taught: Taught
     cache: Path
     inputs: dict[str, Any]
-    progress: Progress
 
     def lists(self, rows: Rows, covered: NDArray[np.bool_]) -> tuple[Ids, Scores]:
         """Lists and distances of rows, [R, K_T]; those of rows that are not covered are filler."""
@@ -155,6 +151,5 @@ class _Reranker:
             self.options.at_once,
             folder_of(self.cache, "delrec-rows", self.inputs | asked),
             self.options.seed,
-            self.progress,
             what,
         )

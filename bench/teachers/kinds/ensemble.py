@@ -8,6 +8,7 @@ members agree on is a ranked list like any other teacher's.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +26,7 @@ from bench import layers
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
-from bench.progress import Progress, TimeLeft
+from bench.progress import task
 from bench.students.config import read_student
 from bench.teachers.builder import Product
 from bench.teachers.recommenders.counting import MODELS
@@ -33,6 +34,8 @@ from bench.teachers.recommenders.lists import DECAY, combined, listed, rank_targ
 from bench.teachers.recommenders.members import REACHED, TOLD, Counted, Member, Trained, untrained
 from bench.teachers.recommenders.options import MemberOptions
 from bench.teachers.rows import hold_out
+
+_logger = logging.getLogger(__name__)
 
 
 class EnsembleOptions(BaseModel):
@@ -80,19 +83,17 @@ class EnsembleTeacher:
 
     @staticmethod
     def members(
-        options: EnsembleOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+        options: EnsembleOptions, data: PreparedData, cache: Path, device: str
     ) -> list[Member]:
         """The trained members, as a `mix` asks for them."""
-        return make_members(options, data.train, data.n_items, data.n_users, device, progress)
+        return make_members(options, data.train, data.n_items, data.n_users, device)
 
     @staticmethod
-    def build(
-        options: EnsembleOptions, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Product:
+    def build(options: EnsembleOptions, data: PreparedData, cache: Path, device: str) -> Product:
         """Train the members, list their items for every training row, then rank the others."""
-        members = EnsembleTeacher.members(options, data, cache, device, progress)
+        members = EnsembleTeacher.members(options, data, cache, device)
         trajectories, converged = listed(
-            members, data.train, data.n_items, options.list_length, device, progress
+            members, data.train, data.n_items, options.list_length, device
         )
         rankings, distances = combined(converged, data.train, data.n_items, device)
         in_top_ten = float((rankings[:, :10] == data.train.target[:, None]).any(1).mean())
@@ -158,11 +159,10 @@ def make_members(
     n_items: int,
     n_users: int,
     device: str,
-    progress: Progress,
 ) -> list[Member]:
     """Train every member; the states of each are chosen on rows held out of `train`."""
     rows, held_out = hold_out(train, options.held_out, options.seed)
-    progress(f"{len(rows)} rows to learn from, {len(held_out)} held out to choose states by")
+    _logger.info(f"{len(rows)} rows to learn from, {len(held_out)} held out to choose states by")
     with torch.random.fork_rng():
         members: list[Member] = []
         for name, member in options.members.items():
@@ -178,11 +178,6 @@ def make_members(
                 )
         trained = [member for member in members if isinstance(member, Trained)]
         for place, one in enumerate(trained, 1):
-            left = TimeLeft(one.training.max_epochs)
-            head = f"member {one.name} ({place} of {len(trained)})"
-
-            def tell(line: str, head: str = head, left: TimeLeft = left) -> None:
-                progress(f"{head}: {line}, {left.step()} for it")
-
-            one.train(rows, held_out, n_items, device, tell)
+            with task(f"member {one.name} ({place} of {len(trained)})"):
+                one.train(rows, held_out, n_items, device)
     return members

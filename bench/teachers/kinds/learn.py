@@ -18,7 +18,6 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from bench.data.rows import PreparedData, Rows
-from bench.progress import Progress
 from bench.teachers.builder import Product
 from bench.teachers.recommenders.lists import listed
 from bench.teachers.towers.alignment import PreferenceAlignment, in_batch
@@ -55,7 +54,6 @@ def align(
     train: Rows,
     options: LearnOptions,
     validate: Callable[[TwoTowers], float],
-    progress: Progress,
     device: str = "cpu",
 ) -> Fitted:
     """Fit the transformer: first against the batch's targets, then over the whole catalogue.
@@ -65,7 +63,6 @@ def align(
         train: the training rows, the only rows that are learned from.
         options: sizes and optimisation.
         validate: metric (larger is better) of the towers as they are; chooses the epoch.
-        progress: takes one line of text at a time.
         device: name of the torch device to compute on.
 
     Returns:
@@ -90,8 +87,8 @@ def align(
         if options.pretrain_epochs:
             epochs = options.pretrain_epochs
             first = options.model_copy(update={"epochs": epochs, "patience": epochs})
-            fit(fitted, in_batch, train, first, validate, progress)
-        return fit(fitted, full_softmax, train, options, validate, progress)
+            fit(fitted, in_batch, train, first, validate)
+        return fit(fitted, full_softmax, train, options, validate)
 
 
 class LearnTeacher(TowerTeacher):
@@ -107,13 +104,10 @@ class LearnTeacher(TowerTeacher):
         data: PreparedData,
         cache: Path,
         device: str,
-        progress: Progress,
     ) -> Product:
         """Encode the texts, align them on the training rows, write down what came of it."""
-        product, fitted = cls.told(options, data, cache, device, progress)
-        trajectories, _ = listed(
-            [fitted], data.train, data.n_items, TRAJECTORY_LENGTH, device, progress
-        )
+        product, fitted = cls.told(options, data, cache, device)
+        trajectories, _ = listed([fitted], data.train, data.n_items, TRAJECTORY_LENGTH, device)
         return replace(
             product,
             trajectories=trajectories,

@@ -6,6 +6,7 @@ scores are the weighted mean of their log-probabilities; validation rows choose 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product as grid
 from pathlib import Path
@@ -31,7 +32,7 @@ from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
-from bench.progress import Progress
+from bench.progress import task
 from bench.teachers.builder import KINDS, Product, resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.recipe import TEXTS, texts_hash
@@ -40,6 +41,8 @@ from bench.teachers.rows import blocks, unseen
 from bench.teachers.towers.fitting import SELECT, Fitted
 from bench.teachers.towers.lists import Lists
 from bench.training.rows import DeviceRows
+
+_logger = logging.getLogger(__name__)
 
 Shares = tuple[float, ...]
 
@@ -113,13 +116,10 @@ class MixTeacher:
         }
 
     @staticmethod
-    def build(
-        options: MixOptions, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Product:
+    def build(options: MixOptions, data: PreparedData, cache: Path, device: str) -> Product:
         """Make the parts, choose shares, list items for the training rows, rank the others."""
         parts = {
-            name: _members(name, part, data, cache, device, progress)
-            for name, part in options.parts.items()
+            name: _members(name, part, data, cache, device) for name, part in options.parts.items()
         }
         (vectors, *_) = (m for m in parts[options.embeddings] if isinstance(m, Fitted))
         groups = list(parts.values())
@@ -127,7 +127,7 @@ class MixTeacher:
         valid = map(metrics_from_ranks, ranks_of(groups, data.valid, tried, device))
         by_shares = dict(zip(tried, valid, strict=True))
         best = max(tried, key=lambda shares: by_shares[shares][SELECT])
-        progress(f"shares of {', '.join(parts)}: {_words(best, ', ')}")
+        _logger.info(f"shares of {', '.join(parts)}: {_words(best, ', ')}")
         alone = list(simplex(len(groups), 1))
         test, *others = ranks_of(groups, data.test, [best, *alone], device)
         lists = mixed_lists(groups, best, data.train, options.list_length, device)
@@ -241,14 +241,13 @@ def _weighted(told: Tensor, shares: Sequence[float]) -> Tensor:
 
 
 def _members(
-    name: str, part: PartOptions, data: PreparedData, cache: Path, device: str, progress: Progress
+    name: str, part: PartOptions, data: PreparedData, cache: Path, device: str
 ) -> list[Member]:
     """The trained members of a part, each in its last state."""
     builder: Any = KINDS.get(part.kind)
     options = builder.Options.model_validate(part.options)
-    members: list[Member] = builder.members(
-        options, data, cache, device, lambda line: progress(f"{name}: {line}")
-    )
+    with task(name):
+        members: list[Member] = builder.members(options, data, cache, device)
     for member in members:
         member.load(member.states[-1])
     return members

@@ -10,6 +10,7 @@ that the rows are its own.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,8 +26,9 @@ from bench.data.synthetic_config import GENERATOR, SyntheticConfig
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
-from bench.progress import Progress
 from bench.teachers.builder import Product
+
+_logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +77,6 @@ class PlantedTeacher:
         data: PreparedData,
         cache: Path,
         device: str,
-        progress: Progress,
     ) -> Product:
         """Draw the world again and say what it knows about each row.
 
@@ -84,7 +85,7 @@ class PlantedTeacher:
         """
         world = World(options.world)
         train, valid, test = states(world, data)
-        progress(f"ranking {len(train) + len(valid) + len(test):,} rows")
+        _logger.info(f"ranking {len(train) + len(valid) + len(test):,} rows")
         scores = _Scores(world, options)
         rankings, distances = scores.lists(train, data.train, _TRAIN)
         valid_ranks = scores.ranks(valid, data.valid, _VALID)

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.progress import Progress
 from bench.teachers.builder import Product
 from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
@@ -41,10 +40,9 @@ class RawTextTeacher:
         data: PreparedData,
         cache: Path,
         device: str,
-        progress: Progress,
     ) -> Product:
         """Encode the texts; as a recommender it ranks by cosine to the last item's text."""
-        vectors = encode(data.texts(), options.encoder, cache, progress, device)
+        vectors = encode(data.texts(), options.encoder, cache, device)
         test_ranks = similarity_ranks(vectors, data.test)
         return Product(
             embeddings=vectors,

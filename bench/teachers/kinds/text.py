@@ -14,7 +14,6 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from bench.data.rows import Rows
-from bench.progress import Progress
 from bench.teachers.towers.fitting import Fitted, fit, full_softmax
 from bench.teachers.towers.tower import Towers, TwoTowers
 from bench.teachers.towers.tower_teacher import TowerOptions, TowerTeacher
@@ -32,7 +31,6 @@ def train_towers(
     train: Rows,
     options: TextOptions,
     validate: Callable[[TwoTowers], float],
-    progress: Progress,
     device: str = "cpu",
 ) -> Fitted:
     """Fit the towers by full-softmax cross entropy over the catalogue.
@@ -42,7 +40,6 @@ def train_towers(
         train: the training rows, the only rows that are learned from.
         options: sizes and optimisation.
         validate: metric (larger is better) of the towers as they are; chooses the epoch.
-        progress: takes one line of text at a time.
         device: name of the torch device to compute on.
 
     Returns:
@@ -61,7 +58,7 @@ def train_towers(
             feed_forward=options.feed_forward,
             dropout=options.dropout,
         ).to(device)
-        return fit(Fitted("text", towers), full_softmax, train, options, validate, progress)
+        return fit(Fitted("text", towers), full_softmax, train, options, validate)
 
 
 class TextTeacher(TowerTeacher):

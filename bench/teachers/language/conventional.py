@@ -13,7 +13,6 @@ from torch import Tensor
 from bench.data.rows import Ids, Rows
 from bench.evaluation.ranking import target_ranks
 from bench.files import write_whole
-from bench.progress import Progress
 from bench.teachers.language.questions import ListedRows
 from bench.teachers.recommenders.members import Trained
 from bench.teachers.rows import blocks, rows_where, unseen
@@ -87,7 +86,6 @@ def trained_or_kept(
     n_items: int,
     file: Path,
     device: str,
-    progress: Progress,
 ) -> Conventional:
     """A recommender in its best state, trained unless a file has it.
 
@@ -98,7 +96,6 @@ def trained_or_kept(
         n_items: N.
         file: keeps the best state, for a run that goes on where this one was killed.
         device: name of the torch device to compute on.
-        progress: takes one line of text at a time.
     """
     if file.is_file():
         kept = torch.load(file, weights_only=True, map_location="cpu")
@@ -106,7 +103,7 @@ def trained_or_kept(
         member.story = kept["story"]
         member.student.to(device).eval()
     else:
-        member.train(rows, held_out, n_items, device, progress)
+        member.train(rows, held_out, n_items, device)
         member.load(member.states[-1])
         state = {name: value.cpu() for name, value in member.student.state_dict().items()}
         kept = {"student": state, "story": member.story}

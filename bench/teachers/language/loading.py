@@ -5,6 +5,7 @@ Weights are read from safetensors only, and no code that comes with a model is r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from torch import Tensor
 from bench.errors import ConfigError
 from bench.files import sha256_of
 from bench.plan import digest
-from bench.progress import Progress
 from bench.teachers.encoder import quiet
+
+_logger = logging.getLogger(__name__)
 
 Dtype = Literal["float32", "bfloat16"]
 
@@ -96,9 +98,7 @@ class LanguageModel:
         return {"input_ids": tokens.to(self.device), "attention_mask": mask.to(self.device)}
 
 
-def load(
-    name: str, architecture: Architecture, device: str, dtype: Dtype, progress: Progress
-) -> LanguageModel:
+def load(name: str, architecture: Architecture, device: str, dtype: Dtype) -> LanguageModel:
     """Load a model and its tokenizer.
 
     Args:
@@ -106,13 +106,12 @@ def load(
         architecture: what the model must be, `CAUSAL` or `ENCODER_DECODER`.
         device: name of the torch device to compute on.
         dtype: of the weights.
-        progress: takes one line of text at a time.
 
     Raises:
         ConfigError: transformers is not installed, there is no such model, it is another
             architecture, or its tokenizer does not fit.
     """
-    progress(f"loading the language model {name}")
+    _logger.info(f"loading the language model {name}")
     source, local = _source(name)
     with quiet():
         try:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from bench.data.rows import Ids, Rows
 from bench.errors import BenchError
 from bench.evaluation.ranking import target_ranks
-from bench.progress import Progress
 from bench.teachers.language.candidates import dealt
 from bench.teachers.language.questions import Asking
 from bench.teachers.language.resume import in_batches, longest_first
@@ -29,7 +28,6 @@ def candidate_scores(
     at_once: int,
     folder: Path,
     seed: int,
-    progress: Progress,
     what: str,
 ) -> Scores:
     """How well the model likes each candidate of each row.
@@ -45,7 +43,6 @@ def candidate_scores(
         at_once: rows that are computed at a time.
         folder: keeps what is finished, for a run that goes on where this one was killed.
         seed: of the order in which candidates are shown.
-        progress: takes one line of text at a time.
         what: what the rows are called in progress.
 
     Returns:
@@ -81,7 +78,7 @@ def candidate_scores(
 
     prompted.eval()
     batches = longest_first(range(len(rows)), rows.length.tolist(), at_once)
-    results = in_batches(folder, batches, compute, progress, what)
+    results = in_batches(folder, batches, compute, what)
     return np.array([results[row] for row in range(len(rows))], dtype=np.float32)
 
 

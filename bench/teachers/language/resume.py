@@ -9,7 +9,7 @@ on the rows that are computed together: a resumed build has the bits of an unint
 from __future__ import annotations
 
 import json
-import time
+import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import Any
 from bench.errors import BenchError
 from bench.files import write_whole
 from bench.plan import digest
-from bench.progress import Progress, TimeLeft
+from bench.progress import track
+
+_logger = logging.getLogger(__name__)
 
 SHARDS = "rows-*.jsonl"
 INPUTS = "inputs.json"
@@ -45,7 +47,6 @@ def in_batches(
     folder: Path,
     batches: Sequence[Sequence[int]],
     compute: Callable[[Sequence[int]], Sequence[Any]],
-    progress: Progress,
     what: str,
 ) -> dict[int, Any]:
     """Results of all rows, those of batches that were finished before taken from the folder.
@@ -55,7 +56,6 @@ def in_batches(
         batches: rows of each batch, no row twice; the same in every run on the same inputs. The
             costly ones first make the time left an upper bound.
         compute: the result of each row of a batch, as JSON values; float32 survives unchanged.
-        progress: takes one line of text at a time.
         what: what is computed, as in `titles written`.
 
     Returns:
@@ -69,19 +69,16 @@ def in_batches(
     total = sum(map(len, batches))
     done = total - sum(map(len, missing))
     if done:
-        progress(f"{what}: {done:,} of {total:,} rows are there from before")
-    left, said = TimeLeft(len(missing)), time.monotonic()
+        _logger.info(f"{what}: {done:,} of {total:,} rows are there from before")
     shard = folder / f"rows-{uuid.uuid4().hex}.jsonl"
-    for batch in missing:
-        rows = [int(row) for row in batch]
-        results = list(compute(rows))
-        with shard.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"rows": rows, "results": results}) + "\n")
-        finished[tuple(rows)] = results
-        done, rest = done + len(rows), left.step()
-        if done == total or time.monotonic() - said > _SECONDS_BETWEEN_LINES:
-            said = time.monotonic()
-            progress(f"{what}: {done:,} of {total:,} rows, {rest}")
+    with track(what, total - done, "rows") as advance:
+        for batch in missing:
+            rows = [int(row) for row in batch]
+            results = list(compute(rows))
+            with shard.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({"rows": rows, "results": results}) + "\n")
+            finished[tuple(rows)] = results
+            advance(len(rows))
     return {
         row: result
         for batch in batches

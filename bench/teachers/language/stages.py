@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from bench.errors import BenchError
 from bench.files import write_whole
 from bench.plan import seed_of
-from bench.progress import Progress, TimeLeft
+from bench.progress import track
 from bench.teachers.language.lion import Lion
+
+_logger = logging.getLogger(__name__)
 
 
 class Schedule(BaseModel):
@@ -80,9 +83,7 @@ class Work:
     seed: int
 
 
-def fit(
-    stage: Stage, schedule: Schedule, file: Path, seed: int, progress: Progress
-) -> dict[str, Any]:
+def fit(stage: Stage, schedule: Schedule, file: Path, seed: int) -> dict[str, Any]:
     """Train a stage; the parameters are left as they were when the held out loss was least.
 
     Args:
@@ -91,7 +92,6 @@ def fit(
         file: keeps the state at every look; a run that finds it goes on from there, to the same
             bits.
         seed: of all that is random in a step.
-        progress: takes one line of text at a time.
 
     Returns:
         The story, for a manifest.
@@ -108,36 +108,37 @@ def fit(
         _put(stage, kept["parameters"])
         optimiser.load_state_dict(kept["optimiser"])
         stage.restore(kept["stage"])
-        progress(f"{stage.name}: the first {max(losses)} steps are there from before")
+        _logger.info(f"{stage.name}: the first {max(losses)} steps are there from before")
     looks = {round(schedule.steps * look / schedule.looks) for look in range(1, schedule.looks + 1)}
-    left = TimeLeft(schedule.steps - max(losses))
-    for step in range(max(losses), schedule.steps):
-        torch.manual_seed(seed_of(seed, stage.name, f"step {step}"))
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.learning_rate * schedule.factor(step)
-        seen = _finite(stage.begin(step), stage, step)
-        optimiser.step()
-        stage.end(step)
-        optimiser.zero_grad()
-        rest = left.step()
-        if step + 1 not in looks:
-            continue
-        judged = _finite(stage.held_out_loss(), stage, step)
-        if judged < min(losses.values()):
-            chosen = _copied(stage)
-        losses[step + 1] = judged
-        state = {
-            "losses": losses,
-            "chosen": chosen,
-            "parameters": _copied(stage),
-            "optimiser": optimiser.state_dict(),
-            "stage": stage.state(),
-        }
-        write_whole(file, lambda stream, state=state: torch.save(state, stream))  # type: ignore[misc]
-        progress(
-            f"{stage.name}: step {step + 1} of {schedule.steps}, loss {seen:.3f}, "
-            f"held out {losses[step + 1]:.3f}, {rest}"
-        )
+    first = max(losses)
+    with track(stage.name, schedule.steps - first, "steps") as advance:
+        for step in range(first, schedule.steps):
+            torch.manual_seed(seed_of(seed, stage.name, f"step {step}"))
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.learning_rate * schedule.factor(step)
+            seen = _finite(stage.begin(step), stage, step)
+            optimiser.step()
+            stage.end(step)
+            optimiser.zero_grad()
+            advance(1)
+            if step + 1 not in looks:
+                continue
+            judged = _finite(stage.held_out_loss(), stage, step)
+            if judged < min(losses.values()):
+                chosen = _copied(stage)
+            losses[step + 1] = judged
+            state = {
+                "losses": losses,
+                "chosen": chosen,
+                "parameters": _copied(stage),
+                "optimiser": optimiser.state_dict(),
+                "stage": stage.state(),
+            }
+            write_whole(file, lambda stream, state=state: torch.save(state, stream))  # type: ignore[misc]
+            _logger.info(
+                f"{stage.name}: step {step + 1} of {schedule.steps}, loss {seen:.3f}, "
+                f"held out {losses[step + 1]:.3f}"
+            )
     _put(stage, chosen)
     return {
         "steps_of_best": min(losses, key=losses.__getitem__),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from bench.data.rows import PreparedData, Rows
 from bench.files import sha256_of
 from bench.plan import seed_of
-from bench.progress import Progress
 from bench.teachers.language.adalora import AdaLoRA
 from bench.teachers.language.conventional import Conventional, trained_or_kept
 from bench.teachers.language.delrec_options import DelrecOptions
@@ -25,6 +25,8 @@ from bench.teachers.language.stages import Work, fit
 from bench.teachers.language.titles import Titles
 from bench.teachers.recommenders.members import untrained
 from bench.teachers.rows import hold_out
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,6 @@ def teach(
     data: PreparedData,
     folder: Path,
     device: str,
-    progress: Progress,
 ) -> Taught:
     """Train the conventional model, then the soft prompts, then the language model.
 
@@ -62,14 +63,13 @@ def teach(
         data: the catalogue, and training rows; no others are read.
         folder: keeps what is finished, for a run that goes on where this one was killed.
         device: name of the torch device to compute on.
-        progress: takes one line of text at a time.
 
     Raises:
         BenchError: a loss became NaN or infinite, or no row is long enough.
     """
     rows, held_out = hold_out(data.train, options.held_out, options.seed)
-    progress(f"{len(rows)} rows to learn from, {len(held_out)} held out to choose states by")
-    conventional = _conventional(options, data, rows, held_out, folder, device, progress)
+    _logger.info(f"{len(rows)} rows to learn from, {len(held_out)} held out to choose states by")
+    conventional = _conventional(options, data, rows, held_out, folder, device)
     titles = Titles(titles_of(data, options.title_end), language.tokenizer, options.title_tokens)
     asking = Asking(
         titles=titles,
@@ -88,13 +88,13 @@ def teach(
     prompted = PromptedModel(language, titles, options.soft_prompts, seed)
     first = PatternStage(prompted, asking, learned, judged, options.patterns.alpha, work)
     file = folder / "patterns.pt"
-    stories = {first.name: fit(first, options.patterns, file, options.seed, progress)}
+    stories = {first.name: fit(first, options.patterns, file, options.seed)}
     adalora = _adalora(options, language)
     second = RankingStage(
         prompted, adalora, asking, learned, judged, options.ranking.orthogonality, work
     )
     file = folder / "ranking.pt"
-    stories[second.name] = fit(second, options.ranking, file, options.seed, progress)
+    stories[second.name] = fit(second, options.ranking, file, options.seed)
     return Taught(conventional, prompted, asking, stories, sha256_of(file))
 
 
@@ -105,7 +105,6 @@ def _conventional(
     held_out: Rows,
     folder: Path,
     device: str,
-    progress: Progress,
 ) -> Conventional:
     ((name, member),) = options.conventional.items()
     assert member.training is not None  # noqa: S101 - validated
@@ -113,7 +112,7 @@ def _conventional(
         name, member.student, member.training, rows, data.n_items, data.n_users, options.seed
     )
     file = folder / "conventional.pt"
-    return trained_or_kept(model, rows, held_out, data.n_items, file, device, progress)
+    return trained_or_kept(model, rows, held_out, data.n_items, file, device)
 
 
 def _adalora(options: DelrecOptions, language: LanguageModel) -> AdaLoRA:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from torch.nn import functional
 from bench.errors import BenchError, ConfigError
 from bench.folders import locked, replaced
 from bench.plan import digest, seed_of
-from bench.progress import Progress, TimeLeft
+from bench.progress import track
 from bench.teachers.encoder import quiet
 from bench.teachers.language.instructions import Tokens, tokens_digest
 from bench.teachers.language.loading import LanguageModel
 from bench.teachers.language.resume import folder_of
+
+_logger = logging.getLogger(__name__)
 
 COURSE = "course.json"
 _IGNORED = -100
@@ -81,7 +84,6 @@ def tuned(
     seed: int,
     inputs: dict[str, Any],
     cache: Path,
-    progress: Progress,
 ) -> Adapter:
     """Tune adapters, or take those that were tuned from the same inputs before.
 
@@ -93,7 +95,6 @@ def tuned(
         seed: of initial values, order and dropout.
         inputs: whatever else determines the result, as JSON values.
         cache: folder of what is costly and can be computed again.
-        progress: takes one line of text at a time.
 
     Raises:
         ConfigError: peft is not installed, or the model has no layers of these names.
@@ -105,10 +106,10 @@ def tuned(
     ]
     inputs = {**inputs, "tuning": options.model_dump(mode="json"), "seed": seed, "texts": texts}
     folder = folder_of(cache, "adapter", inputs) / "adapter"
-    with locked(folder, progress):
+    with locked(folder):
         if not folder.is_dir():
             with adapted(language, options, seed) as model:
-                course = _tune(model, language, examples, held_out, options, seed, progress)
+                course = _tune(model, language, examples, held_out, options, seed)
                 with quiet(), replaced(folder) as temporary:
                     model.save_pretrained(str(temporary))
                     (temporary / COURSE).write_text(json.dumps(course))
@@ -180,7 +181,6 @@ def _tune(
     held_out: Sequence[Example],
     options: TuningOptions,
     seed: int,
-    progress: Progress,
 ) -> dict[str, Any]:
     """Tune the adapters of `model` and leave them as they were after the best epoch."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -192,9 +192,10 @@ def _tune(
     order = np.random.default_rng(seed_of(seed, "adapter", "order"))
     size = options.micro_batch_size
     losses, best = [_mean_loss(model, language, held_out, options)], _copy(parameters)
-    left = TimeLeft(options.epochs)
-    progress(f"tuning on {len(examples):,} rows; loss of {len(held_out):,} others {losses[0]:.4f}")
-    with torch.random.fork_rng():
+    _logger.info(
+        f"tuning on {len(examples):,} rows; loss of {len(held_out):,} others {losses[0]:.4f}"
+    )
+    with torch.random.fork_rng(), track("tuning", steps, "steps") as advance:
         torch.manual_seed(seed_of(seed, "adapter", "dropout"))
         for epoch in range(1, options.epochs + 1):
             model.train()
@@ -207,6 +208,7 @@ def _tune(
                 optimiser.step()
                 schedule.step()
                 optimiser.zero_grad()
+                advance(1)
             losses.append(_mean_loss(model, language, held_out, options))
             if not np.isfinite(losses[-1]):
                 raise BenchError(
@@ -215,7 +217,7 @@ def _tune(
                 )
             if losses[-1] == min(losses):
                 best = _copy(parameters)
-            progress(f"tuning epoch {epoch}: held-out loss {losses[-1]:.4f}, {left.step()}")
+            _logger.info(f"tuning epoch {epoch}: held-out loss {losses[-1]:.4f}")
             if epoch - int(np.argmin(losses)) >= options.patience:
                 break
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch.nn import functional
 
 from bench.data.rows import Ids, Rows
 from bench.evaluation.ranking import target_ranks
-from bench.progress import Progress, TimeLeft
+from bench.progress import track
 from bench.teachers.recommenders.members import REACHED, Member
 from bench.teachers.rows import blocks, unseen
+
+_logger = logging.getLogger(__name__)
 
 COMBINED_LENGTH = 100
 DECAY = 10.0
@@ -28,7 +31,6 @@ def listed(
     n_items: int,
     size: int,
     device: str,
-    progress: Progress,
 ) -> tuple[Ids, Ids]:
     """What the members list for every row, at every state and, at greater length, at the last.
 
@@ -38,7 +40,6 @@ def listed(
         n_items: N.
         size: K_T of the trajectories; all items where the catalogue is smaller.
         device: name of the torch device to compute on.
-        progress: takes one line of text at a time.
 
     Returns:
         Trajectories int32 [M, C, R, K_T]; and the converged lists int32 [M, R, K'], long enough
@@ -49,17 +50,19 @@ def listed(
     longest = min(max(size, COMBINED_LENGTH + length), n_items)
     trajectories = np.empty((len(members), len(REACHED), len(rows), size), dtype=np.int32)
     converged = np.empty((len(members), len(rows), longest), dtype=np.int32)
-    left = TimeLeft(sum(len(set(member.states)) for member in members))
-    for m, member in enumerate(members):
-        for state in sorted(set(member.states)):
+    states = [
+        (m, state) for m, member in enumerate(members) for state in sorted(set(member.states))
+    ]
+    with track("lists of saved states", len(states) * len(rows), "rows") as advance:
+        for m, state in states:
+            member, lists = members[m], converged[m]
             member.load(state)
-            lists = converged[m]
             for part, block in blocks(rows, device):
                 scores = member.scores(block.history, block.length, block.user)
                 lists[part] = (scores.topk(longest).indices + 1).int().cpu().numpy()
+                advance(len(block.user))
             for place in (c for c, chosen in enumerate(member.states) if chosen == state):
                 trajectories[m, place] = lists[:, :size]
-            progress(f"lists of {member.name}, saved state {state + 1}: {left.step()}")
     return trajectories, converged
 
 

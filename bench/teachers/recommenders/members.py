@@ -19,7 +19,6 @@ from bench.errors import BenchError, Diverged
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.plan import seed_of
-from bench.progress import Progress
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.teachers.recommenders.bert4rec import Bert4Rec
@@ -86,9 +85,7 @@ class Trained:
         self.story: dict[str, Any] = {}
         self._saved: list[dict[str, Tensor]] = []
 
-    def train(
-        self, rows: Rows, held_out: Rows, n_items: int, device: str, progress: Progress
-    ) -> None:
+    def train(self, rows: Rows, held_out: Rows, n_items: int, device: str) -> None:
         """Fit to `rows`; `held_out` rows choose the states.
 
         Raises:
@@ -121,7 +118,6 @@ class Trained:
                 self.training,
                 self._streams(where),
                 evaluate,
-                progress,
             )
         except Diverged as error:
             raise BenchError(f"member '{self.name}' of the ensemble: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,10 +24,11 @@ from torch.nn import functional
 
 from bench.data.rows import Rows
 from bench.errors import BenchError
-from bench.progress import Progress
 from bench.teachers.recommenders.members import first_to_reach
 from bench.teachers.towers.tower import TwoTowers
 from bench.training.rows import DeviceRows
+
+_logger = logging.getLogger(__name__)
 
 Loss = Callable[[TwoTowers, Tensor, Tensor, Tensor], Tensor]
 """A scalar of the towers, a batch's histories [B, L], their lengths [B] and its targets [B]."""
@@ -113,7 +115,6 @@ def fit(
     train: Rows,
     options: FitOptions,
     validate: Callable[[TwoTowers], float],
-    progress: Progress,
 ) -> Fitted:
     """Train towers, from the state they are in, and return to their best state.
 
@@ -123,7 +124,6 @@ def fit(
         train: the training rows, the only rows that are learned from.
         options: optimisation; random numbers are torch's own and not seeded here.
         validate: metric (larger is better) of the towers as they are; chooses the epoch.
-        progress: takes one line of text at a time.
 
     Returns:
         `fitted`, in evaluation mode.
@@ -150,7 +150,7 @@ def fit(
             )
         fitted.add(validate(towers))
         left = (time.monotonic() - started) * (options.epochs / epoch - 1)
-        progress(
+        _logger.info(
             f"tower epoch {epoch} of {options.epochs}: loss {mean:.3f}, "
             f"validation NDCG@20 {fitted.values[-1]:.4f}, at most {left:.0f} s left"
         )

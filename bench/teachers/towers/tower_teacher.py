@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from bench.data.rows import PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.progress import Progress
 from bench.teachers.builder import Product
 from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
@@ -49,39 +48,33 @@ class TowerTeacher:
 
     Options: ClassVar[type[BaseModel]]
     fit: ClassVar[Callable[..., Fitted]]
-    """Of (texts, rows, options, validate, progress, device), as a static method."""
+    """Of (texts, rows, options, validate, device), as a static method."""
 
     @classmethod
-    def build(
-        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Product:
+    def build(cls, options: Any, data: PreparedData, cache: Path, device: str) -> Product:
         """Encode the texts, fit the towers to the training rows, write down what they know."""
-        return cls.told(options, data, cache, device, progress)[0]
+        return cls.told(options, data, cache, device)[0]
 
     @classmethod
     def told(
-        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
+        cls, options: Any, data: PreparedData, cache: Path, device: str
     ) -> tuple[Product, Fitted]:
         """The same, with the towers that were fitted to all training rows."""
-        return _product(cls._train(options, data, cache, device, progress), data, options)
+        return _product(cls._train(options, data, cache, device), data, options)
 
     @classmethod
-    def members(
-        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> list[Member]:
+    def members(cls, options: Any, data: PreparedData, cache: Path, device: str) -> list[Member]:
         """The towers fitted to all training rows, as a `mix` asks for them."""
-        return [cls._train(options, data, cache, device, progress)(data.train)]
+        return [cls._train(options, data, cache, device)(data.train)]
 
     @classmethod
-    def _train(
-        cls, options: Any, data: PreparedData, cache: Path, device: str, progress: Progress
-    ) -> Train:
-        texts = torch.from_numpy(encode(data.texts(), options.encoder, cache, progress, device))
+    def _train(cls, options: Any, data: PreparedData, cache: Path, device: str) -> Train:
+        texts = torch.from_numpy(encode(data.texts(), options.encoder, cache, device))
 
         def validate(towers: TwoTowers) -> float:
             return metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]
 
-        return lambda rows: cls.fit(texts, rows, options, validate, progress, device)
+        return lambda rows: cls.fit(texts, rows, options, validate, device)
 
 
 def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[Product, Fitted]:

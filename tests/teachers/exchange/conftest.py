@@ -34,9 +34,7 @@ class Desk:
 
     def bring(self, *paths: str | Path, force: bool = False, **options: Any) -> list[str]:
         request = Request([str(path) for path in paths or [self.foreign]], **options)
-        return import_teacher(
-            "mine", request, self.data, Workspace(self.home), self.folder, lambda line: None, force
-        )
+        return import_teacher("mine", request, self.data, Workspace(self.home), self.folder, force)
 
     def refused(self, *paths: str | Path, kind: type = BenchError, **options: Any) -> str:
         with pytest.raises(kind) as caught:

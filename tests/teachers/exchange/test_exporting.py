@@ -16,13 +16,10 @@ from bench.teachers.exchange import exporting
 from bench.teachers.exchange.exporting import export_dllm2rec
 from bench.teachers.knowledge import load_knowledge
 
+from ...listening import listening
 from ..conftest import N_ROWS, Folder
 
 PUBLISHED = {"all_embeddings.pt", "myrank_train.txt", "confidence_train.txt"}
-
-
-def quiet(line: str) -> None:
-    pass
 
 
 def test_what_the_published_layout_has_no_place_for(folder: Folder, data: PreparedData) -> None:
@@ -31,23 +28,23 @@ def test_what_the_published_layout_has_no_place_for(folder: Folder, data: Prepar
     path = folder.binary()
     np.save(path / "covered.npy", covered)
     with pytest.raises(ConfigError, match="nothing of 1 of 240 rows"):
-        export_dllm2rec(path, data, out, quiet)
+        export_dllm2rec(path, data, out)
     (path / "covered.npy").unlink()
     folder.binary(signals=["embeddings"])
     with pytest.raises(ConfigError, match="offers embeddings; DLLM2Rec's layout has"):
-        export_dllm2rec(path, data, out, quiet)
+        export_dllm2rec(path, data, out)
     folder.embeddings[0] = np.nan
     with pytest.raises(ArtifactError, match="NaN"):
-        export_dllm2rec(folder.binary(), data, out, quiet)
+        export_dllm2rec(folder.binary(), data, out)
     assert not out.exists()
     out.mkdir()
     with pytest.raises(ConfigError, match="there already"):
-        export_dllm2rec(path, data, out, quiet)
+        export_dllm2rec(path, data, out)
 
 
 def test_an_export_says_what_it_is(folder: Folder, data: PreparedData) -> None:
     out = folder.path.parent / "out"
-    export_dllm2rec(folder.binary(metrics={"test": {"ndcg@20": 0.5}}), data, out, quiet, id_base=1)
+    export_dllm2rec(folder.binary(metrics={"test": {"ndcg@20": 0.5}}), data, out, id_base=1)
     told = json.loads((out / "teacher.json").read_text())
     assert told["id_base"] == 1 and told["split_fingerprint"] == "split-a"
     assert told["metrics"] == {"test": {"ndcg@20": 0.5}}
@@ -68,11 +65,11 @@ def test_two_exports_to_one_place_leave_the_first(
         write(*arguments)
 
     monkeypatch.setattr(exporting, "_write", slow)
-    first = threading.Thread(target=export_dllm2rec, args=(path, data, out, quiet))
+    first = threading.Thread(target=export_dllm2rec, args=(path, data, out))
     first.start()
     assert writing.wait(10)
-    with pytest.raises(ConfigError, match="there already"):
-        export_dllm2rec(path, data, out, lambda line: waiting.set())
+    with pytest.raises(ConfigError, match="there already"), listening(lambda _: waiting.set()):
+        export_dllm2rec(path, data, out)
     first.join(10)
     assert load_knowledge(out, data).rankings.numpy().tolist() == folder.ids.tolist()
 
@@ -90,6 +87,6 @@ def test_what_somebody_puts_there_meanwhile_stays(
 
     monkeypatch.setattr(exporting, "_write", interrupted)
     with pytest.raises(ConfigError, match=f"{out} cannot be written to"):
-        export_dllm2rec(path, data, out, quiet)
+        export_dllm2rec(path, data, out)
     assert (out / "thesis.tex").read_text() == "years of work"
     assert not list(tmp_path.glob(".out.building-*"))

@@ -40,7 +40,7 @@ def test_import_and_export_of_the_published_layout_is_the_identity(
         np.savetxt(desk.foreign / PUBLISHED[2], distances, fmt="%.9g")
         desk.bring()
         back = Path(place) / "back"
-        export_dllm2rec(desk.folder, toy, back, lambda line: None)
+        export_dllm2rec(desk.folder, toy, back)
         for name in PUBLISHED[1:]:
             assert (back / name).read_bytes() == (desk.foreign / name).read_bytes()
         again = torch.load(back / PUBLISHED[0], weights_only=True)
@@ -80,7 +80,7 @@ def test_ids_from_one_are_found_and_exported_from_zero(desk: Desk, folder: Folde
     assert any("count from 1, since 30 occurs" in line for line in report)
     for base in (0, 1):
         out = desk.home / f"out{base}"
-        export_dllm2rec(desk.folder, desk.data, out, lambda line: None, base)
+        export_dllm2rec(desk.folder, desk.data, out, base)
         np.testing.assert_array_equal(np.loadtxt(out / PUBLISHED[1]), folder.ids - 1 + base)
         assert load_knowledge(out, desk.data).rankings.equal(desk.knowledge().rankings)
 

@@ -36,6 +36,7 @@ from bench.teachers.language.resume import SHARDS
 from bench.teachers.manifest import read_manifest
 from bench.teachers.rows import hold_out
 
+from ...listening import listening
 from ..language.tiny import make_causal
 
 pytest.importorskip("peft", reason="needs the extra 'llm'")
@@ -66,10 +67,6 @@ OPTIONS = {
     "generation": {"beams": 2, "max_new_tokens": 6, "batch_size": 32},
     "list_length": 8,
 }
-
-
-def quiet(line: str) -> None:
-    """Progress that nobody reads."""
 
 
 def planted(n: int, seed: int, users: int = 20) -> Rows:
@@ -109,7 +106,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def language(model: Path) -> LanguageModel:
-    return load(str(model), CAUSAL, "cpu", "float32", quiet)
+    return load(str(model), CAUSAL, "cpu", "float32")
 
 
 def options_of(model: Path, changes: dict[str, Any] | None = None) -> BigRecOptions:
@@ -120,7 +117,7 @@ def options_of(model: Path, changes: dict[str, Any] | None = None) -> BigRecOpti
 def built(
     data: PreparedData, model: Path, cache: Path, changes: dict[str, Any] | None = None
 ) -> Product:
-    return BigRecTeacher.build(options_of(model, changes), data, cache, "cpu", quiet)
+    return BigRecTeacher.build(options_of(model, changes), data, cache, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +174,9 @@ def test_validation_and_test_rows_are_not_read_in_training(
     data = replace(books, valid=Forbidden(), test=Forbidden())  # type: ignore[arg-type]
     options = options_of(model, {"tuning": {"epochs": 1}, "popularity": "held-out"})
     seen: list[str] = []
-    with pytest.raises(AssertionError, match="held-out"):  # its own metrics do read them
-        BigRecTeacher.build(options, data, tmp_path, "cpu", seen.append)
+    # Its own metrics do read them.
+    with pytest.raises(AssertionError, match="held-out"), listening(seen.append):
+        BigRecTeacher.build(options, data, tmp_path, "cpu")
     assert any("titles for training rows: 200 of 200" in line for line in seen)
     assert any("titles for held-out rows" in line for line in seen)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from bench.teachers.rows import hold_out
 from bench.teachers.summary import summarise
 from bench.training.rows import DeviceRows
 
+from ...listening import listening
+
 TRAINING = {"batch_size": 32, "learning_rate": 0.01, "max_epochs": 6, "min_epochs": 1}
 SMALL = {"n_layers": 1, "n_heads": 2, "hidden_size": 16, "inner_size": 16}
 RAW = {
@@ -53,10 +56,6 @@ RAW = {
 NAMES = list(RAW["options"]["members"])  # type: ignore[call-overload]
 
 
-def quiet(line: str) -> None:
-    """Progress that nobody reads."""
-
-
 def options_of(changes: dict[str, Any] | None = None) -> EnsembleOptions:
     config = TeacherConfig.model_validate(layers.merge(RAW, {"options": changes or {}}))
     options = resolved_options(config, "toy", Workspace(Path("nowhere")), "options")
@@ -65,7 +64,7 @@ def options_of(changes: dict[str, Any] | None = None) -> EnsembleOptions:
 
 
 def made(data: PreparedData, options: EnsembleOptions) -> list[Member]:
-    return make_members(options, data.train, data.n_items, data.n_users, "cpu", quiet)
+    return make_members(options, data.train, data.n_items, data.n_users, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def trained(toy: PreparedData, small: EnsembleOptions) -> list[Member]:
 
 @pytest.fixture(scope="module")
 def product(toy: PreparedData, small: EnsembleOptions) -> Product:
-    return EnsembleTeacher.build(small, toy, Path("nowhere"), "cpu", quiet)
+    return EnsembleTeacher.build(small, toy, Path("nowhere"), "cpu")
 
 
 def scores_of(member: Member, rows: Rows) -> np.ndarray:
@@ -140,9 +139,13 @@ def test_validation_and_test_rows_are_not_read_in_training(
     options = small.model_copy(update={"members": dict(list(small.members.items())[2:])})
     data = make_data(valid=Forbidden(), test=Forbidden())
     seen: list[str] = []
-    with pytest.raises(AssertionError, match="held-out"):  # its own metrics do read them
-        EnsembleTeacher.build(options, data, Path("nowhere"), "cpu", seen.append)
-    assert sum("lists of" in line for line in seen) >= 4  # all lists had been made by then
+    # Its own metrics do read them.
+    with pytest.raises(AssertionError, match="held-out"), listening(seen.append):
+        EnsembleTeacher.build(options, data, Path("nowhere"), "cpu")
+    # All lists had been made by then.
+    (lists,) = (line for line in seen if line.startswith("lists of saved states: "))
+    done, total = re.findall(r"([0-9,]+) of ([0-9,]+) rows", lists)[0]
+    assert done == total
 
 
 def test_other_validation_and_test_rows_make_the_same_knowledge(
@@ -150,7 +153,7 @@ def test_other_validation_and_test_rows_make_the_same_knowledge(
 ) -> None:
     plain = make_data()
     swapped = make_data(valid=plain.test, test=plain.valid)
-    other = EnsembleTeacher.build(small, swapped, Path("nowhere"), "cpu", quiet)
+    other = EnsembleTeacher.build(small, swapped, Path("nowhere"), "cpu")
     np.testing.assert_array_equal(other.trajectories, product.trajectories)
     np.testing.assert_array_equal(other.rankings, product.rankings)
     assert other.metrics["valid"] == product.metrics["test"]
@@ -207,7 +210,7 @@ def test_members_that_agree_are_sure(toy: PreparedData) -> None:
 
 
 def test_a_catalogue_smaller_than_the_lists(trained: list[Member], toy: PreparedData) -> None:
-    trajectories, converged = listed(trained, toy.train, 30, 64, "cpu", quiet)
+    trajectories, converged = listed(trained, toy.train, 30, 64, "cpu")
     rankings, distances = combined(converged, toy.train, 30, "cpu")
     assert trajectories.shape[3] == converged.shape[2] == 30
     assert rankings.shape[1] == distances.shape[1] == 26
@@ -251,19 +254,20 @@ def test_same_seed_same_teacher_and_the_callers_randomness_is_left_alone(
     state = torch.get_rng_state()
     again = made(toy, small)
     assert torch.equal(torch.get_rng_state(), state)
-    lists, converged = listed(again, toy.train, 30, 8, "cpu", quiet)
+    lists, converged = listed(again, toy.train, 30, 8, "cpu")
     rankings, _ = combined(converged, toy.train, 30, "cpu")
     np.testing.assert_array_equal(lists, product.trajectories)
     np.testing.assert_array_equal(lists[:, -1], converged[:, :, :8])
     np.testing.assert_array_equal(rankings, product.rankings)
     other = made(toy, small.model_copy(update={"seed": 1}))
-    assert (listed(other, toy.train, 30, 8, "cpu", quiet)[0] != lists).any()
+    assert (listed(other, toy.train, 30, 8, "cpu")[0] != lists).any()
 
 
 def test_what_is_built_can_be_read(toy: PreparedData, ensure: Callable[..., Path]) -> None:
     lines: list[str] = []
-    folder = ensure("several", RAW, toy, lines.append)
-    assert any("s left" in line for line in lines)
+    with listening(lines.append):
+        folder = ensure("several", RAW, toy)
+    assert any("lists of saved states: " in line for line in lines)
     knowledge = load_knowledge(folder, toy)
     assert knowledge.embeddings is None and knowledge.trajectory_names == tuple(NAMES)
     assert knowledge.trajectories is not None and knowledge.rankings is not None
@@ -398,6 +402,7 @@ def test_a_model_that_cannot_be_built_is_told_before_any_is_trained(
 ) -> None:
     options = options_of({"members": {"bert4rec": {"parameters": {"n_heads": 3}}}})
     lines: list[str] = []
-    with pytest.raises(BenchError, match=r"member 'bert4rec' of the ensemble cannot be built"):
-        make_members(options, toy.train, toy.n_items, toy.n_users, "cpu", lines.append)
+    message = r"member 'bert4rec' of the ensemble cannot be built"
+    with pytest.raises(BenchError, match=message), listening(lines.append):
+        make_members(options, toy.train, toy.n_items, toy.n_users, "cpu")
     assert not any("epoch" in line for line in lines)

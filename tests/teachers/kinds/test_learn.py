@@ -21,14 +21,12 @@ from bench.teachers.summary import summarise
 from bench.teachers.towers.lists import rank_targets
 from bench.teachers.towers.tower import TwoTowers
 
+from ...listening import listening
+
 SMALL = {"width": 32, "heads": 2, "out_width": 16, "batch_size": 32, "list_length": 8}
 OPTIONS = LearnOptions(
     **SMALL, dropout=0.0, learning_rate=0.01, pretrain_epochs=6, epochs=6, scale=10
 )
-
-
-def quiet(line: str) -> None:
-    """Progress that nobody reads."""
 
 
 @pytest.fixture
@@ -42,7 +40,8 @@ def test_a_planted_rule_is_learned_in_two_phases(texts: torch.Tensor, data: Prep
     def validate(towers: TwoTowers) -> float:
         return metrics_from_ranks(rank_targets(towers, data.valid))["ndcg@20"]
 
-    fitted = align(texts, data.train, OPTIONS, validate, lines.append)
+    with listening(lines.append):
+        fitted = align(texts, data.train, OPTIONS, validate)
     chance = 5 / data.n_items
     assert metrics_from_ranks(rank_targets(fitted.towers, data.test))["hr@5"] > 4 * chance
     # One phase against the batch, one against the catalogue.
@@ -58,7 +57,7 @@ def test_only_training_rows_are_learned_from_and_the_seed_decides(
     short = OPTIONS.model_copy(update={"pretrain_epochs": 1, "epochs": 1, "dropout": 0.2})
     state = torch.get_rng_state()
     first, again, other = (
-        align(texts, data.train, options, lambda towers: 0.0, quiet).towers.points()
+        align(texts, data.train, options, lambda towers: 0.0).towers.points()
         for options in (short, short, short.model_copy(update={"seed": 1}))
     )
     assert torch.equal(torch.get_rng_state(), state)

@@ -23,15 +23,13 @@ from bench.teachers.manifest import read_manifest
 from bench.teachers.recommenders.counting import MODELS
 from bench.teachers.recommenders.members import Counted
 
+from ...listening import listening
+
 TEXTS = [" ".join("abcdefgh"[(i * step) % 8] for step in (1, 2, 3)[: 1 + i % 3]) for i in range(30)]
 SASREC = {
     "parameters": {"n_layers": 1, "n_heads": 2, "hidden_size": 16, "inner_size": 16},
     "training": {"batch_size": 32, "learning_rate": 0.01},
 }
-
-
-def quiet(line: str) -> None:
-    """Progress that nobody reads."""
 
 
 @pytest.fixture
@@ -148,13 +146,13 @@ def test_the_whole(
     # The embeddings and the own metrics of a part are those of that teacher alone.
     options = resolved(raw, workspace)
     text = TextOptions.model_validate(options.parts["text"].options)
-    alone: Product = TextTeacher.build(text, data, tmp_path / "tocf" / ".cache", "cpu", quiet)
+    alone: Product = TextTeacher.build(text, data, tmp_path / "tocf" / ".cache", "cpu")
     assert knowledge.embeddings is not None
     np.testing.assert_array_equal(knowledge.embeddings[1:].numpy(), alone.embeddings)
     for split in ("valid", "test"):
         assert told["text"]["metrics"][split]["ndcg@20"] == alone.metrics[split]["ndcg@20"]
     sasrec = EnsembleOptions.model_validate(options.parts["sasrec"].options)
-    other = EnsembleTeacher.build(sasrec, data, tmp_path, "cpu", quiet)
+    other = EnsembleTeacher.build(sasrec, data, tmp_path, "cpu")
     assert told["sasrec"]["metrics"]["test"]["hr@20"] == other.metrics["test"]["hr@20"]
 
 
@@ -173,8 +171,9 @@ def test_shares_are_chosen_without_test_rows(
 ) -> None:
     lines: list[str] = []
     data = make_data(item_texts=TEXTS, test=Forbidden())
-    with pytest.raises(AssertionError, match="of test rows was read"):  # the own metrics do
-        MixTeacher.build(resolved(raw, Workspace(tmp_path)), data, tmp_path, "cpu", lines.append)
+    # The own metrics do read them.
+    with pytest.raises(AssertionError, match="of test rows was read"), listening(lines.append):
+        MixTeacher.build(resolved(raw, Workspace(tmp_path)), data, tmp_path, "cpu")
     assert lines[-1].startswith("shares of text, sasrec, counting: ")
 
 

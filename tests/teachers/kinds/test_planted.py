@@ -26,10 +26,6 @@ from bench.teachers.kinds.planted import PlantedOptions, PlantedTeacher
 NAME = "toy-synthetic"
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     folder = tmp_path / "configs" / "datasets"
@@ -49,7 +45,7 @@ Prepare = Callable[..., PreparedData]
 def prepare(workspace: Workspace) -> Prepare:
     def prepared(protocol: str | None = None, **changes: object) -> PreparedData:
         config = dataset_config(NAME, workspace).model_copy(update=changes)
-        return store.prepare(NAME, config, config.protocol_named(protocol), workspace, quiet)
+        return store.prepare(NAME, config, config.protocol_named(protocol), workspace)
 
     return prepared
 
@@ -57,7 +53,7 @@ def prepare(workspace: Workspace) -> Prepare:
 def build(workspace: Workspace, data: PreparedData, **options: object) -> Product:
     asked = PlantedTeacher.complete(options, data.dataset, workspace)
     checked = PlantedOptions.model_validate(asked)
-    return PlantedTeacher.build(checked, data, workspace.tocf, "cpu", quiet)
+    return PlantedTeacher.build(checked, data, workspace.tocf, "cpu")
 
 
 @pytest.mark.parametrize("protocol", ["temporal", "leave-one-out"])

@@ -45,7 +45,7 @@ def fitted(texts: torch.Tensor, data: PreparedData, options: TextOptions = OPTIO
     def validate(towers: TwoTowers) -> float:
         return metrics_from_ranks(rank_targets(towers, data.valid))["ndcg@20"]
 
-    return train_towers(texts, data.train, options, validate, lambda line: None)
+    return train_towers(texts, data.train, options, validate)
 
 
 def test_a_planted_rule_is_learned(texts: torch.Tensor, data: PreparedData) -> None:
@@ -75,7 +75,7 @@ def test_held_out_rows_are_not_read_in_training(
     options = OPTIONS.model_copy(update={"epochs": 1})
     with pytest.raises(AssertionError, match="held-out"):
         fitted(texts, data, options)  # choosing the epoch does read validation rows
-    trained = train_towers(texts, data.train, options, lambda towers: 0.0, lambda line: None)
+    trained = train_towers(texts, data.train, options, lambda towers: 0.0)
     ranked_lists(trained.towers, data.train, 5)
 
 
@@ -88,7 +88,7 @@ def test_the_best_epoch_is_kept_and_training_stops(texts: torch.Tensor, data: Pr
         return next(scores)
 
     options = OPTIONS.model_copy(update={"patience": 2})
-    trained = train_towers(texts, data.train, options, validate, lambda line: None)
+    trained = train_towers(texts, data.train, options, validate)
     assert trained.values == [0.1, 0.3, 0.2, 0.1]  # two epochs without a better one
     assert torch.equal(trained.towers.points(), seen[1])
     assert not trained.towers.training
@@ -110,5 +110,5 @@ def test_items_without_texts_are_nothing_to_learn_from(
 ) -> None:
     blank = dataclasses.replace(data, item_texts=["", " "] * (data.n_items // 2))
     with pytest.raises(DataError, match=r"items of 'toy' have no texts.*such as ensemble"):
-        kind.build(kind.Options(), blank, tmp_path, "cpu", lambda line: None)
+        kind.build(kind.Options(), blank, tmp_path, "cpu")
     assert not list(tmp_path.iterdir())

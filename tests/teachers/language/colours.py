@@ -60,7 +60,7 @@ def make_folder(folder: Path) -> Path:
 
 def read(folder: Path) -> tuple[LanguageModel, Titles]:
     """The model, loaded anew, and its titles."""
-    language = load(str(folder), ENCODER_DECODER, "cpu", "float32", lambda line: None)
+    language = load(str(folder), ENCODER_DECODER, "cpu", "float32")
     return language, Titles(TITLES, language.tokenizer, 8)
 
 

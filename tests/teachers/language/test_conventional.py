@@ -14,6 +14,7 @@ from bench.teachers.language.conventional import Conventional, trained_or_kept, 
 from bench.teachers.recommenders.members import Trained, untrained
 from bench.training.config import TrainingConfig
 
+from ...listening import listening
 from . import colours
 
 ROWS = colours.make_rows(40, 0)
@@ -41,11 +42,11 @@ def conventional(folder: Path) -> Conventional:
 
 
 def made(folder: Path, lines: list[str] | None = None) -> Conventional:
-    tell = (lambda line: None) if lines is None else lines.append
     held_out = colours.make_rows(10, 1)
-    return trained_or_kept(
-        member(), ROWS, held_out, colours.N_ITEMS, folder / "state.pt", "cpu", tell
-    )
+    with listening([].append if lines is None else lines.append):
+        return trained_or_kept(
+            member(), ROWS, held_out, colours.N_ITEMS, folder / "state.pt", "cpu"
+        )
 
 
 @torch.no_grad()

@@ -55,7 +55,7 @@ def language(
     folder = tiny_causal
     if request.param == "absolute":
         folder = make_absolute(tmp_path_factory.mktemp("gpt2"), [PROMPTS, *toy.item_texts])
-    return load(str(folder), CAUSAL, "cpu", "float32", lambda line: None)
+    return load(str(folder), CAUSAL, "cpu", "float32")
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,7 @@ def test_a_catalogue_without_differences_in_popularity(catalogue: Catalogue) -> 
 
 @pytest.fixture(scope="module")
 def language(tiny_causal: Path) -> LanguageModel:
-    return load(str(tiny_causal), CAUSAL, "cpu", "float32", lambda line: None)
+    return load(str(tiny_causal), CAUSAL, "cpu", "float32")
 
 
 def test_a_text_is_the_last_state_of_its_last_token(
@@ -166,7 +166,7 @@ def test_a_text_without_tokens_is_an_end(
 
 
 def test_half_precision_is_close(tiny_causal: Path, language: LanguageModel) -> None:
-    half = load(str(tiny_causal), CAUSAL, "cpu", "bfloat16", lambda line: None)
+    half = load(str(tiny_causal), CAUSAL, "cpu", "bfloat16")
     texts = ["Thing number 3", "Thing number 17"]
     found, exact = embed(half, texts, 2), embed(language, texts, 2)
     assert found.dtype == np.float32

@@ -14,6 +14,7 @@ from bench.errors import BenchError
 from bench.teachers.language.reranking import candidate_scores, reranked, target_ranks_of
 from bench.teachers.language.soft_prompts import PromptedModel
 
+from ...listening import listening
 from . import colours
 
 
@@ -52,9 +53,8 @@ def scored(prompted: PromptedModel, candidates: np.ndarray, folder: Path, at_onc
     folder.mkdir(exist_ok=True)
     asking, rows = colours.asking(prompted.titles), colours.make_rows(len(candidates), 0)
     lines: list[str] = []
-    found = candidate_scores(
-        prompted, asking, rows, candidates, at_once, folder, 5, lines.append, "rows"
-    )
+    with listening(lines.append):
+        found = candidate_scores(prompted, asking, rows, candidates, at_once, folder, 5, "rows")
     return found, asking, rows, lines
 
 
@@ -65,7 +65,7 @@ def test_every_candidate_has_the_score_of_its_own_question(
     candidates = candidates.astype(np.int32)
     found, asking, rows, lines = scored(prompted, candidates, tmp_path / "a", 3)
     assert found.shape == (7, 14) and found.dtype == np.float32
-    assert lines[-1].startswith("rows: 7 of 7 rows, at most 0 s left")
+    assert lines[-1].startswith("rows: 7 of 7 rows, ")
     for row in range(7):
         random = np.random.default_rng([5, rows.user[row], rows.ordinal[row]])
         for group in ([0, 3, 6, 9, 12], [1, 4, 7, 10, 13], [2, 5, 8, 11]):  # of 6 at most

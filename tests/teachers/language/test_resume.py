@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from bench.errors import BenchError
 from bench.teachers.language.resume import SHARDS, folder_of, in_batches, longest_first
 
+from ...listening import listening
+
 BATCHES = [[4, 1], [0, 3], [2]]
 
 
@@ -34,8 +36,8 @@ class Work:
 
 
 def run(folder: Path, work: Work, lines: list[str] | None = None) -> dict[int, Any]:
-    tell = (lambda line: None) if lines is None else lines.append
-    return in_batches(folder, BATCHES, work, tell, "squares")
+    with listening([].append if lines is None else lines.append):
+        return in_batches(folder, BATCHES, work, "squares")
 
 
 EXPECTED = {row: {"square": row * row} for row in range(5)}
@@ -48,7 +50,7 @@ def test_finished_batches_are_read_and_the_others_computed(tmp_path: Path) -> No
     assert run(tmp_path, work, lines) == EXPECTED
     assert work.seen == [2]
     assert lines[0] == "squares: 4 of 5 rows are there from before"
-    assert lines[-1].startswith("squares: 5 of 5 rows, at most 0 s left")
+    assert lines[-1].startswith("squares: 1 of 1 rows, 0 s")
     again = Work()
     assert run(tmp_path, again) == EXPECTED and again.seen == []
     assert len(list(tmp_path.glob(SHARDS))) == 2  # none of the run that had nothing to do
@@ -93,9 +95,7 @@ def test_float32_survives(tmp_path: Path) -> None:
     values = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
     read: dict[int, Any] = {}
     for _ in range(2):
-        read = in_batches(
-            tmp_path, [[0, 1, 2]], lambda rows: values.tolist(), lambda line: None, "vectors"
-        )
+        read = in_batches(tmp_path, [[0, 1, 2]], lambda rows: values.tolist(), "vectors")
     kept = np.asarray([read[row] for row in range(3)], dtype=np.float32)
     np.testing.assert_array_equal(kept, values)
 

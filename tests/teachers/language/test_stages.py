@@ -23,14 +23,11 @@ from bench.teachers.language.soft_prompts import PromptedModel
 from bench.teachers.language.stages import Schedule, Stage, Work, batch_of, fit
 from bench.teachers.language.task_weights import task_weights
 
+from ...listening import listening
 from . import colours
 
 WORK = Work(batch_size=8, at_once=8, looked_at=40, seed=0)
 RANKS = {"rank": 12, "target_rank": 6, "alpha": 24, "dropout": 0.0}
-
-
-def quiet(line: str) -> None:
-    """Progress that nobody reads."""
 
 
 def schedule(steps: int, rate: float, looks: int = 2) -> Schedule:
@@ -106,7 +103,7 @@ def first(colours_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> See
         seen.soft.append(seen.made.prompted.soft.detach().clone())
 
     look()
-    seen.story = fit(seen.made.patterns, schedule(30, 0.3), file, 0, quiet)
+    seen.story = fit(seen.made.patterns, schedule(30, 0.3), file, 0)
     look()
     return seen
 
@@ -125,7 +122,7 @@ def second(colours_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Se
         seen.adapters.append({n: p.detach().clone() for n, p in ranking.parameters.items()})
 
     look()
-    seen.story = fit(ranking, schedule(60, 0.01, looks=6), file, 0, quiet)
+    seen.story = fit(ranking, schedule(60, 0.01, looks=6), file, 0)
     look()
     seen.adapters.append(torch.load(file, weights_only=True)["parameters"])
     return seen
@@ -222,17 +219,20 @@ def test_a_stage_that_was_stopped_ends_with_the_same_bits(
 
     even, uneven = stage(), stage()
     pace = schedule(4, 0.05, looks=2)
-    story = fit(even, pace, tmp_path / "even.pt", 0, quiet)
-    with pytest.raises(Stopped):
-        fit(uneven, pace, tmp_path / "uneven.pt", 0, stop)
+    story = fit(even, pace, tmp_path / "even.pt", 0)
+    with pytest.raises(Stopped), listening(stop):
+        fit(uneven, pace, tmp_path / "uneven.pt", 0)
     again, lines = stage(), []
     torch.rand(3)
-    assert fit(again, pace, tmp_path / "uneven.pt", 0, lines.append) == story
-    assert "the first 2 steps are there from before" in lines[0] and len(lines) == 2
+    with listening(lines.append):
+        assert fit(again, pace, tmp_path / "uneven.pt", 0) == story
+    assert "the first 2 steps are there from before" in lines[0] and len(lines) == 3
     for name, parameter in even.parameters.items():
         assert torch.equal(parameter, again.parameters[name]), name
     finished: list[str] = []
-    assert fit(stage(), pace, tmp_path / "even.pt", 0, finished.append) == story
+    last = stage()
+    with listening(finished.append):
+        assert fit(last, pace, tmp_path / "even.pt", 0) == story
     assert len(finished) == 1
 
 
@@ -270,7 +270,7 @@ class Counting:
 def test_the_best_look_is_kept(losses: list[float], best: int, tmp_path: Path) -> None:
     stage = Counting(losses)
     pace = Schedule(steps=6, warm_up=0, learning_rate=1, weight_decay=0, looks=3)
-    story = fit(stage, pace, tmp_path / "state.pt", 0, quiet)
+    story = fit(stage, pace, tmp_path / "state.pt", 0)
     assert float(stage.parameters["steps"].detach()) == pytest.approx(
         sum(pace.factor(step) for step in range(best))
     )
@@ -285,7 +285,7 @@ def test_the_best_look_is_kept(losses: list[float], best: int, tmp_path: Path) -
 )
 def test_a_loss_that_is_no_number_is_an_error(stage: Counting, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"counting: the loss became (nan|inf) in step 1; lower"):
-        fit(stage, schedule(1, 0.1, looks=1), tmp_path / "state.pt", 0, quiet)
+        fit(stage, schedule(1, 0.1, looks=1), tmp_path / "state.pt", 0)
     assert not list(tmp_path.iterdir())
 
 

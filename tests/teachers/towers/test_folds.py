@@ -37,7 +37,7 @@ def options(tiny_encoder: Path) -> dict[str, Any]:
 
 def built(options: dict[str, Any], data: PreparedData, cache: Path) -> Product:
     known = TextOptions(**options)
-    return TextTeacher.build(known, data, cache, "cpu", lambda line: None)
+    return TextTeacher.build(known, data, cache, "cpu")
 
 
 @pytest.mark.parametrize("by", ["user", "target"])
