@@ -1,0 +1,83 @@
+"""Numbers do not move: short trials give the ranks that are pinned, bit for bit."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import pytest
+
+from . import pins
+
+RAISE = f"""
+If this was not meant, a change to the code has changed what trials compute: find it.
+If it was, raise RESULTS_VERSION in bench/plan.py: it is part of every key, so that records of
+before are not shown beside records of now as the same trials. Then pin the new numbers:
+
+    {pins.COMMAND}
+"""
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="the pins hold for x86-64 processors"
+)
+@pytest.mark.timeout(1200)
+def test_no_trial_gives_other_ranks_than_before() -> None:
+    pinned, now = pins.read(), pins.measured()
+    moved = differences(pinned["trials"], now)
+    if moved:
+        head = f"{len(moved)} golden trials moved:"
+        lines = [head, *moved, *other_versions(pinned["versions"]), RAISE]
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+def test_what_moved_is_told_with_its_metrics() -> None:
+    def gave(ranks: str, ndcg: float) -> dict[str, Any]:
+        return {"ranks": ranks, "metrics": {"valid": {"ndcg@20": 0.5}, "test": {"ndcg@20": ndcg}}}
+
+    before = {"same": gave("a", 0.25), "moved": gave("a", 0.25), "gone": gave("a", 0.25)}
+    now = {"same": gave("a", 0.25), "moved": gave("b", 0.125), "new": gave("a", 0.25)}
+    now["failed"] = {"error": "Traceback\nValueError: no"}
+    assert differences(before, now) == [
+        "  failed: fails: ValueError: no",
+        "  gone: has no result any more",
+        "  moved: other ranks; test ndcg@20 0.25 -> 0.125",
+        "  new: is not pinned",
+    ]
+    assert "raise RESULTS_VERSION" in RAISE
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """A line for each trial that is not as it was."""
+    names = sorted(before.keys() | now.keys())
+    return [
+        f"  {name}: {_difference(before.get(name), now.get(name))}"
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _difference(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
+    if now is None:
+        return "has no result any more"
+    if "error" in now:
+        return f"fails: {now['error'].strip().splitlines()[-1]}"
+    if before is None:
+        return "is not pinned"
+    said = ["other ranks"] if now["ranks"] != before["ranks"] else []
+    for split, metrics in before["metrics"].items():
+        said += [
+            f"{split} {name} {value!r} -> {now['metrics'].get(split, {}).get(name)!r}"
+            for name, value in metrics.items()
+            if now["metrics"].get(split, {}).get(name) != value
+        ]
+    return "; ".join(said) or "other splits or metrics"
+
+
+def other_versions(pinned: dict[str, str]) -> list[str]:
+    """What the pins were made with and is another here: ranks may move for that alone."""
+    return [
+        f"{name} is {here} here, and was {pinned.get(name)} when the trials were pinned"
+        for name, here in pins.versions().items()
+        if here != pinned.get(name)
+    ]
