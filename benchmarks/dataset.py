@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.data import store
 from bench.data.config import DatasetConfig, Filters, dataset_config
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.paths import Workspace
 
 SYNTHETIC = "speed-synthetic"

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.config.methods import read_method
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.paths import SHIPPED, Workspace

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data import importing
+from bench.data.sources import importing
 from bench.paths import Workspace
 from bench.registry import METHODS
 

@@ -75,7 +75,7 @@ def import_(
     """
     from bench import layers
     from bench.cli.rows import Asked
-    from bench.data import importing
+    from bench.data.sources import importing
 
     workspace = Workspace.current()
     tables = importing.tables_at(path, items, columns, layout=layout, file_order=file_order)

@@ -13,7 +13,7 @@ from bench.paths import Workspace
 if TYPE_CHECKING:
     from bench.config.overrides import Overrides
     from bench.data.config import DatasetConfig, ProtocolConfig
-    from bench.data.rows import PreparedData
+    from bench.data.examples import PreparedData
 
 
 @dataclass(frozen=True)

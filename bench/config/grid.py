@@ -22,7 +22,7 @@ from bench.config.overrides import (
 )
 from bench.config.selection import ALL, Selection, expand, parse_seeds
 from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
-from bench.data.synthetic_config import is_synthetic
+from bench.data.sources.synthetic_config import is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial

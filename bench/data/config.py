@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 from bench import layers
-from bench.data.download_config import FAMILY_KEYS, Tables, over_family
-from bench.data.synthetic_config import MARK, SyntheticConfig, is_synthetic
+from bench.data.sources.download_config import FAMILY_KEYS, Tables, over_family
+from bench.data.sources.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench.data.config import DatasetConfig
-from bench.data.interactions import SPLITS
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
+from bench.data.prepare.interactions import SPLITS
 from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks
 
 COUNTS = ("users", "items", "interactions", *SPLITS)

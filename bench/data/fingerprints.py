@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 
 
 def digest(*parts: Sequence[str] | str | NDArray[Any]) -> str:
@@ -32,14 +32,14 @@ def catalogue_fingerprint(item_tokens: Sequence[str]) -> str:
 
 
 def split_fingerprint(
-    user_tokens: Sequence[str], item_tokens: Sequence[str], tables: Sequence[Rows]
+    user_tokens: Sequence[str], item_tokens: Sequence[str], tables: Sequence[Examples]
 ) -> str:
     """Hash of the row keys (user token, ordinal) and the target tokens, row by row."""
     arrays = [a for rows in tables for a in (rows.user, rows.ordinal, rows.target)]
     return digest(list(user_tokens), list(item_tokens), *arrays)
 
 
-def data_fingerprint(catalogue: str, split: str, tables: Sequence[Rows]) -> str:
+def data_fingerprint(catalogue: str, split: str, tables: Sequence[Examples]) -> str:
     """Hash of catalogue, split and the histories that the rows show."""
     arrays = [a for rows in tables for a in (rows.history, rows.length)]
     return digest(catalogue, split, *arrays)

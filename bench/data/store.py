@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.data import filters, interactions, sources
 from bench.data.config import DatasetConfig, ProtocolConfig
+from bench.data.examples import Examples, PreparedData
 from bench.data.files import dataset_locked, read_json, write_json
 from bench.data.fingerprints import catalogue_fingerprint, data_fingerprint, split_fingerprint
-from bench.data.interactions import SOURCE_FILE, SPLITS, Interactions
-from bench.data.protocols import targets_of
-from bench.data.rows import PreparedData, Rows
-from bench.data.windows import ordinals, rows_at
+from bench.data.prepare import filters, interactions
+from bench.data.prepare.interactions import SOURCE_FILE, SPLITS, Interactions
+from bench.data.prepare.protocols import targets_of
+from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.sources import fetch as sources
 from bench.errors import DataError
 from bench.folders import replaced
 from bench.paths import Workspace
@@ -182,6 +183,6 @@ def _write(
     write_json(folder / DATA_FILE, summary)
 
 
-def _load_rows(folder: Path, split: str) -> Rows:
+def _load_rows(folder: Path, split: str) -> Examples:
     arrays = {a: interactions.load_array(folder / f"{split}.{a}.npy") for a in _TABLE}
-    return Rows(**arrays)
+    return Examples(**arrays)

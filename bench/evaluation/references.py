@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.data.rows import Ids, PreparedData
+from bench.data.examples import Ids, PreparedData
 
 
 def popularity_ranks(data: PreparedData, split: Literal["test", "valid"] = "test") -> Ids:

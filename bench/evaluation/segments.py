@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.evaluation.metrics import CUTOFFS, metrics_from_ranks
 
 Mask = NDArray[np.bool_]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.plan import Trial
 from bench.results.export import load_weights
 from bench.results.record import Record

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench import plan
 from bench.config.grid import Grid
 from bench.data import store as data_store
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.execution.devices import free_memory
 from bench.paths import Workspace
 from bench.plan import DataName, TeacherName, Trial

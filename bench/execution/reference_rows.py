@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from bench.data.rows import Ids, PreparedData, Rows
+from bench.data.examples import Examples, Ids, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import segment_metrics
@@ -100,7 +100,7 @@ def _by_item_knn(data: PreparedData) -> dict[str, Ids] | None:
     model = ItemKNN(NeighbourParameters(), data.train, data.n_items)
     block = max(1, min(BLOCK_ROWS, BLOCK_SCORES // data.n_items))
 
-    def ranks(rows: Rows) -> Ids:
+    def ranks(rows: Examples) -> Ids:
         blocks = np.array_split(np.arange(len(rows)), -(-len(rows) // block))
         found = [
             target_ranks(

@@ -28,7 +28,7 @@ from bench.training.precision import products
 from bench.training.rows import DeviceRows
 
 if TYPE_CHECKING:
-    from bench.data.rows import PreparedData
+    from bench.data.examples import PreparedData
     from bench.plan import Trial
 
 _logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import Ids
+from bench.data.examples import Ids
 from bench.errors import DataError
 from bench.evaluation.metrics import Metric
 from bench.evaluation.significance import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from bench.data.synthetic_config import is_synthetic
+from bench.data.sources.synthetic_config import is_synthetic
 from bench.evaluation.metrics import Metric, parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
 from bench.reporting import cells, notes

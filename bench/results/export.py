@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ConfigError, UnknownNameError
 from bench.files import write_whole, writing_to
 from bench.results.record import Record

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from bench import plan
-from bench.data.rows import Ids
+from bench.data.examples import Ids
 from bench.errors import Diverged
 from bench.plan import Reference, Trial
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.rows import Ids
+from bench.data.examples import Ids
 from bench.errors import DataError
 from bench.files import writing_to
 from bench.results.record import Outcome, Record, without_nan

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.rows import Ids, PreparedData
+from bench.data.examples import Ids, PreparedData
 from bench.files import write_whole, writing_to
 
 FOLDER = "users"

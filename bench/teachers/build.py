@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.folders import locked, replaced
 from bench.paths import Workspace
 from bench.teachers.builder import KINDS, resolved_options

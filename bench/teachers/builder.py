@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from bench import layers
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.paths import Workspace
 from bench.registry import Registry
 from bench.teachers.config import TeacherConfig

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.rows import Ids, PreparedData
+from bench.data.examples import Ids, PreparedData
 from bench.files import sha256_of
 from bench.teachers import files, rules
 from bench.teachers.manifest import TeacherManifest, read_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.data.rows import Ids, PreparedData
+from bench.data.examples import Ids, PreparedData
 from bench.distillation import Knowledge
 from bench.errors import ArtifactError
 from bench.teachers.contract import Checked, check_knowledge, check_test_ranks

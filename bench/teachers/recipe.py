@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench import layers
+from bench.data.examples import PreparedData
 from bench.data.fingerprints import digest
-from bench.data.rows import PreparedData
 from bench.errors import ConfigError
 from bench.teachers.builder import KINDS
 from bench.teachers.manifest import read_manifest

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
 from bench.training.rows import DeviceRows
 
@@ -18,7 +18,7 @@ BLOCK = 1024
 """Rows for which every item is scored at a time."""
 
 
-def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
+def hold_out(rows: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
     """Take the last rows of users out of training rows.
 
     Of n rows of a user, the last floor(share * n + u) are held out, u uniform in [0, 1): a user
@@ -42,10 +42,10 @@ def hold_out(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
     return rows_where(rows, ~held), rows_where(rows, held)
 
 
-def rows_where(rows: Rows, chosen: NDArray[np.bool_] | slice) -> Rows:
+def rows_where(rows: Examples, chosen: NDArray[np.bool_] | slice) -> Examples:
     """The rows that are True in `chosen`, bool [R], or that it cuts out, in their order."""
     columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
-    return Rows(*(np.asarray(column)[chosen] for column in columns))
+    return Examples(*(np.asarray(column)[chosen] for column in columns))
 
 
 def sampled(count: int, most: int | None, seed: int) -> NDArray[np.bool_]:
@@ -55,7 +55,7 @@ def sampled(count: int, most: int | None, seed: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def blocks(rows: Rows, device: str | torch.device) -> Iterator[tuple[slice, DeviceRows]]:
+def blocks(rows: Examples, device: str | torch.device) -> Iterator[tuple[slice, DeviceRows]]:
     """Parts of rows small enough for a score of every item: where each lies, and its tensors."""
     for start in range(0, len(rows), BLOCK):
         part = slice(start, start + BLOCK)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.teachers import files
 from bench.teachers.manifest import TeacherManifest
 

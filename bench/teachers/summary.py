@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.teachers.contract import Checked
 from bench.teachers.rows import preference
 from bench.teachers.rules import Array

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import __version__
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.files import sha256_of
 from bench.teachers import files
 from bench.teachers.builder import Product

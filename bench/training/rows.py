@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 
 
 @dataclass
@@ -23,7 +23,7 @@ class DeviceRows:
     ordinal: Tensor
 
     @classmethod
-    def of(cls, rows: Rows, device: torch.device) -> DeviceRows:
+    def of(cls, rows: Examples, device: torch.device) -> DeviceRows:
         """Copy a (memory-mapped) table to `device`."""
         columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
         return cls(*(torch.from_numpy(np.array(c, dtype=np.int64)).to(device) for c in columns))

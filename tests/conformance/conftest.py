@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData, Rows
-from bench.data.windows import ordinals, rows_at
+from bench.data.examples import Examples, PreparedData
+from bench.data.prepare.windows import ordinals, rows_at
 from bench.distillation import Knowledge, Method
 from bench.execution.trial import run_trial
 from bench.plan import Trial
@@ -38,14 +38,14 @@ READ_WHOLE = {
 """Students that run RecBole's forward as it is, and take no prompts."""
 
 
-def rows(count: int, seed: int) -> Rows:
+def rows(count: int, seed: int) -> Examples:
     random = np.random.default_rng(seed)
     length = random.integers(1, HISTORY + 1, count).astype(np.int32)
     history = random.integers(1, N_ITEMS + 1, (count, HISTORY)).astype(np.int32)
     history[np.arange(HISTORY) >= length[:, None]] = 0
     # A rule that can be learned: the target follows the last item.
     target = history[np.arange(count), length - 1] % N_ITEMS + 1
-    return Rows(
+    return Examples(
         history=history,
         length=length,
         target=target.astype(np.int32),

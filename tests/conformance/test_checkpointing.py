@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.distillation import Knowledge
 from bench.registry import METHODS
 from bench.students import checkpointing

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench import layers
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.distillation import Batch, Knowledge
 from bench.registry import METHODS
 from bench.training.config import TrainingConfig
@@ -31,7 +31,7 @@ STEP_ROWS = 24
 class World:
     """A method on a student, with the objective, ready to say what a step loses."""
 
-    def __init__(self, method: str, objective: str, knowledge: Knowledge, rows: Rows) -> None:
+    def __init__(self, method: str, objective: str, knowledge: Knowledge, rows: Examples) -> None:
         self.rows, self.objective = DeviceRows.of(rows, CPU), objective
         counts = torch.bincount(self.rows.target, minlength=N_ITEMS + 1).float()
         knowledge = dataclasses.replace(knowledge, target_counts=counts)
@@ -109,10 +109,10 @@ def test_rows_may_come_in_any_order_with_their_knowledge_alone(
 ) -> None:
     train = sequences.train
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(4))
-    there = Rows(**{k: v[order.numpy()] for k, v in vars(train).items()})
+    there = Examples(**{k: v[order.numpy()] for k, v in vars(train).items()})
     chosen, table = torch.arange(STEP_ROWS), score_table()
 
-    def total(rows: Rows, known: Knowledge, row_id: torch.Tensor) -> float:
+    def total(rows: Examples, known: Knowledge, row_id: torch.Tensor) -> float:
         return sum(World(method, "ce", known, rows).losses(row_id, table), torch.zeros(())).item()
 
     before = total(train, knowledge, chosen)
@@ -193,7 +193,7 @@ FEW = 6
 def test_a_catalogue_smaller_than_any_list_is_enough(
     method: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
-    def few(rows: Rows) -> Rows:
+    def few(rows: Examples) -> Examples:
         history = np.where(rows.history > 0, (rows.history - 1) % FEW + 1, 0).astype(np.int32)
         # Two items of a row at most: where all are excluded nothing can be ranked.
         history[:, 2:] = 0

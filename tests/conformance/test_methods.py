@@ -12,7 +12,7 @@ import pytest
 import torch
 from pydantic import BaseModel
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.distillation import Batch, Knowledge
 from bench.paths import SHIPPED
 from bench.registry import METHODS, MethodEntry

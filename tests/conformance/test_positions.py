@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.distillation import Batch, Knowledge, Method, Output, Student
 from bench.execution.trial import run_trial
 from bench.registry import METHODS

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.distillation import Knowledge
 from bench.registry import METHODS
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.distillation import Batch, Knowledge, Method, Output
 from bench.execution.trial import run_trial
 from bench.registry import METHODS

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from bench.config.methods import read_method
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.distillation import Knowledge
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS
@@ -35,13 +35,13 @@ def group(items: np.ndarray) -> np.ndarray:
     return np.random.default_rng(7).permutation(N_ITEMS)[items - 1] % GROUPS
 
 
-def meant(table: Rows) -> np.ndarray:
+def meant(table: Examples) -> np.ndarray:
     """bool [R, N]: whether an item is one that a row's target was drawn from."""
     last = table.history[np.arange(len(table)), table.length - 1]
     return group(np.arange(1, N_ITEMS + 1)) == group(last)[:, None]
 
 
-def of_groups(count: int, seed: int, accidents: float) -> Rows:
+def of_groups(count: int, seed: int, accidents: float) -> Examples:
     random = np.random.default_rng(seed)
     table = rows(count, seed)
     wanted = np.where(random.random((count, 1)) < accidents, True, meant(table))

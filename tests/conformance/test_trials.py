@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.distillation import Knowledge, Method
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
@@ -34,7 +34,7 @@ ALL = [entry.name for entry in METHODS]
 def test_test_rows_have_no_say_in_training_and_validation_rows_only_choose(
     method: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
-    def outcome(**changed: Rows) -> Outcome:
+    def outcome(**changed: Examples) -> Outcome:
         return run(make_trial(method, training=TRAINING), replace(data, **changed), knowledge)
 
     first, other_test = outcome(), outcome(test=rows(60, seed=77))

@@ -7,7 +7,7 @@ import pytest
 
 from bench import layers
 from bench.config.methods import read_method
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.distillation import Knowledge
 from bench.paths import SHIPPED, Workspace
 from bench.registry import METHODS

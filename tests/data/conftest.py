@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from bench.data import download
+from bench.data.sources import download
 
 PAGE = b"<!DOCTYPE html><html><body>We have moved.</body></html>" * 20
 

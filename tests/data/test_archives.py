@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.archives import lines_of, refuse_unsafe_members
+from bench.data.sources.archives import lines_of, refuse_unsafe_members
 from bench.errors import DataError
 
 FILES = {"README": b"about\n", "deep/rows.csv": b"1,2\n3,4\n"}

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data import download
-from bench.data.download import Unavailable, fetch
-from bench.data.download_config import Download
+from bench.data.sources import download
+from bench.data.sources.download import Unavailable, fetch
+from bench.data.sources.download_config import Download
 from bench.errors import DataError
 from bench.files import write_whole
 

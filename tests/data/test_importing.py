@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.cli.data import command
-from bench.data import filters, importing, interactions, store
+from bench.data import store
 from bench.data.config import Filters, dataset_config, dataset_names
-from bench.data.importing import LAYOUTS, Tables, locate, parse_columns, tables_at
-from bench.data.movielens import read_movielens
-from bench.data.tables import read_table
+from bench.data.prepare import filters, interactions
+from bench.data.sources import importing
+from bench.data.sources.importing import LAYOUTS, Tables, locate, parse_columns, tables_at
+from bench.data.sources.movielens import read_movielens
+from bench.data.sources.tables import read_table
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 

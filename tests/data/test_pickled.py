@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.pickled import read_pickled
+from bench.data.sources.pickled import read_pickled
 from bench.errors import DataError
 
 PICKLES = Path(__file__).parent / "pickles"

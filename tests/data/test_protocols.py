@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bench.data import filters
 from bench.data.config import FIRST_TARGET, Filters, ProtocolConfig
-from bench.data.interactions import HISTORY, Interactions, canonical
-from bench.data.protocols import PROTOCOLS, targets_of
-from bench.data.windows import ordinals
+from bench.data.prepare import filters
+from bench.data.prepare.interactions import HISTORY, Interactions, canonical
+from bench.data.prepare.protocols import PROTOCOLS, targets_of
+from bench.data.prepare.windows import ordinals
 from bench.errors import DataError
 
 event = st.tuples(

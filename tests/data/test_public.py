@@ -19,11 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data import archives, describe, filters, store
-from bench.data.archives import lines_of
+from bench.data import describe, store
 from bench.data.config import DatasetConfig, Filters, dataset_config, dataset_names
-from bench.data.interactions import canonical
-from bench.data.public import item_texts, read_public
+from bench.data.prepare import filters
+from bench.data.prepare.interactions import canonical
+from bench.data.sources import archives
+from bench.data.sources.archives import lines_of
+from bench.data.sources.public import item_texts, read_public
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from bench.data.config import ProtocolConfig
-from bench.data.interactions import Interactions, canonical
-from bench.data.movielens import read_movielens
-from bench.data.protocols import targets_of
-from bench.data.tables import read_table
-from bench.data.windows import ordinals, rows_at
+from bench.data.prepare.interactions import Interactions, canonical
+from bench.data.prepare.protocols import targets_of
+from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.sources.movielens import read_movielens
+from bench.data.sources.tables import read_table
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of RecBole about itself
 

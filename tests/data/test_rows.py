@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import filters
 from bench.data.config import Filters, ProtocolConfig
+from bench.data.examples import Examples
 from bench.data.fingerprints import split_fingerprint
-from bench.data.interactions import HISTORY, SPLITS, Interactions, canonical
-from bench.data.protocols import targets_of
-from bench.data.rows import Rows
-from bench.data.windows import ordinals, rows_at
+from bench.data.prepare import filters
+from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions, canonical
+from bench.data.prepare.protocols import targets_of
+from bench.data.prepare.windows import ordinals, rows_at
 from bench.errors import DataError
 
 events = st.lists(
@@ -36,7 +36,7 @@ def build(table: list[tuple[str, str, int]], **columns: object) -> Interactions:
     )
 
 
-def rows_of(data: Interactions, protocol: ProtocolConfig) -> list[Rows]:
+def rows_of(data: Interactions, protocol: ProtocolConfig) -> list[Examples]:
     ordinal, _ = ordinals(data.user)
     targets = targets_of(data, protocol)
     return [rows_at(t, data.user, data.item, ordinal, protocol.history) for t in targets]
@@ -65,7 +65,7 @@ def sequences(table: list[tuple[str, str, int]]) -> dict[str, list[tuple[int, st
     }
 
 
-def spelled_out(data: Interactions, rows: Rows) -> list[tuple[str, int, list[str], str]]:
+def spelled_out(data: Interactions, rows: Examples) -> list[tuple[str, int, list[str], str]]:
     """Rows as (user, ordinal, history, target) in tokens, padding checked on the way."""
     found = []
     for user, ordinal, history, length, target in zip(

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.data import importing, store
+from bench.data import store
 from bench.data.config import dataset_config
-from bench.data.importing import tables_at
-from bench.data.interactions import HISTORY, Interactions
+from bench.data.prepare.interactions import HISTORY, Interactions
+from bench.data.sources import importing
+from bench.data.sources.importing import tables_at
 from bench.errors import DataError
 from bench.paths import Workspace
 

@@ -14,9 +14,9 @@ from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.data import store
 from bench.data.config import DatasetConfig, dataset_config, dataset_names
-from bench.data.interactions import canonical
-from bench.data.synthetic import World, read_synthetic
-from bench.data.synthetic_config import SyntheticConfig, is_synthetic
+from bench.data.prepare.interactions import canonical
+from bench.data.sources.synthetic import World, read_synthetic
+from bench.data.sources.synthetic_config import SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, DataError
 from bench.paths import Workspace
 

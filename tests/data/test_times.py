@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.data.times import MICRO, whole_times
+from bench.data.prepare.times import MICRO, whole_times
 
 
 def test_whole_times_are_as_they_are() -> None:

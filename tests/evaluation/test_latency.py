@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.evaluation import latency
 from bench.training.rows import DeviceRows
 
@@ -35,7 +35,7 @@ def test_percentiles_of_single_requests_after_a_warm_up(monkeypatch: pytest.Monk
     student = Slow([500.0] * 10 + warm)
     monkeypatch.setattr(latency.time, "perf_counter", lambda: student.now)
     ones = np.ones(3, dtype=np.int32)
-    table = Rows(np.ones((3, 5), dtype=np.int32), ones, ones, ones, ones)
+    table = Examples(np.ones((3, 5), dtype=np.int32), ones, ones, ones, ones)
     rows = DeviceRows.of(table, torch.device("cpu"))
     told = latency.request_latency(student, rows)
     assert student.asked == [1] * 110

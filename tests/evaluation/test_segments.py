@@ -5,20 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks, segment_metrics
 from bench.results.users import load_users, save_users
 
 
-def rows(targets, lengths=None, users=None) -> Rows:
+def rows(targets, lengths=None, users=None) -> Examples:
     n = len(targets)
     lengths = lengths or [1] * n
     history = np.zeros((n, max(lengths, default=1)), dtype=np.int32)
     for row, length in enumerate(lengths):
         history[row, :length] = 1
-    return Rows(
+    return Examples(
         history=history,
         length=np.array(lengths, dtype=np.int32),
         target=np.array(targets, dtype=np.int32),

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from bench.config.grid import resolve
 from bench.config.selection import Selection
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError
 from bench.execution.grid import run_grid
 from bench.paths import Workspace

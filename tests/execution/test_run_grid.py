@@ -13,9 +13,9 @@ import pytest
 
 from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
-from bench.data import importing
 from bench.data import store as data_store
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
+from bench.data.sources import importing
 from bench.errors import ArtifactError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks

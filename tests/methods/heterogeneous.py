@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.distillation import Batch, Knowledge
 from bench.training.rows import DeviceRows
 
@@ -25,7 +25,7 @@ def toy_knowledge(seed: int = 0) -> Knowledge:
     user = (3 * np.minimum(random.geometric(0.3, N_ROWS), USERS)).astype(np.int32)
     scores = random.random((len(TEACHERS), STATES, N_ROWS, N_ITEMS))
     lists = np.argsort(scores, axis=-1)[..., :LISTED].astype(np.int32) + 1
-    rows = Rows(history=history, length=length, target=target, user=user, ordinal=length)
+    rows = Examples(history=history, length=length, target=target, user=user, ordinal=length)
     return Knowledge(
         target_counts=torch.ones(N_ITEMS + 1),
         rows=DeviceRows.of(rows, torch.device("cpu")),

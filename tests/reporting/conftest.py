@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import segment_metrics
@@ -27,8 +27,8 @@ MACHINE = {"machine": "x86_64", "device": "cpu", "device_name": "a", "cores": 2,
 def make_data(dataset: str = "toy", fingerprint: str = FINGERPRINT) -> PreparedData:
     rng = np.random.default_rng(0)
 
-    def rows(count: int) -> Rows:
-        return Rows(
+    def rows(count: int) -> Examples:
+        return Examples(
             history=np.ones((count, 10), dtype=np.int32),
             length=rng.integers(1, 11, count).astype(np.int32),
             target=(1 + np.floor(N_ITEMS * rng.random(count) ** 2)).astype(np.int32),

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bench import layers
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.errors import ArtifactError
 from bench.paths import Workspace
 from bench.teachers.build import ensure_teacher
@@ -25,14 +25,14 @@ N_ITEMS, N_ROWS, LENGTH = 30, 240, 4
 K, WIDTH = 5, 6
 
 
-def _make_rows(n: int, seed: int, users: int = 20) -> Rows:
+def _make_rows(n: int, seed: int, users: int = 20) -> Examples:
     """Rows whose target follows the last item: item i leads to i + 1 (and N to 1)."""
     random = np.random.default_rng(seed)
     length = random.integers(1, LENGTH + 1, n)
     history = random.integers(1, N_ITEMS + 1, (n, LENGTH))
     history[np.arange(LENGTH) >= length[:, None]] = 0
     last = history[np.arange(n), length - 1]
-    return Rows(
+    return Examples(
         history=history.astype(np.int32),
         length=length.astype(np.int32),
         target=(last % N_ITEMS + 1).astype(np.int32),
@@ -70,7 +70,7 @@ def make_data() -> Callable[..., PreparedData]:
 
 
 @pytest.fixture
-def make_rows() -> Callable[..., Rows]:
+def make_rows() -> Callable[..., Examples]:
     """Rows of the planted order: how many, which seed, of how many users."""
     return _make_rows
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
 from bench.teachers.builder import KINDS, Product

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError
 from bench.teachers.contract import check
 from bench.teachers.knowledge import load_knowledge, load_test_ranks

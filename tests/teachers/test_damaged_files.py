@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.teachers.manifest import read_manifest
 from bench.teachers.reading import Unreadable, read_npy, read_tensor
 

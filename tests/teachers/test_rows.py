@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
 from bench.teachers.rows import blocks, hold_out, sampled, unseen
 
@@ -19,7 +19,7 @@ NEVER = -torch.inf
 
 @pytest.mark.parametrize("size", [7, 240, 1000])
 def test_blocks_hold_every_row_once_and_in_order(
-    size: int, make_rows: Callable[..., Rows], monkeypatch: pytest.MonkeyPatch
+    size: int, make_rows: Callable[..., Examples], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.teachers.rows.BLOCK", size)
     rows = make_rows(240, 0)
@@ -64,14 +64,14 @@ def test_a_user_with_one_row_loses_it_as_often_as_the_share_says() -> None:
     n = 4000
     column = np.arange(n, dtype=np.int32)
     ones = np.ones(n, dtype=np.int32)
-    _, held = hold_out(Rows(ones[:, None], ones, ones, column, ones), 0.05, 1)
+    _, held = hold_out(Examples(ones[:, None], ones, ones, column, ones), 0.05, 1)
     assert 140 < len(held) < 260
-    _, again = hold_out(Rows(ones[:, None], ones, ones, column, ones), 0.05, 1)
+    _, again = hold_out(Examples(ones[:, None], ones, ones, column, ones), 0.05, 1)
     np.testing.assert_array_equal(held.user, again.user)
 
 
 def test_too_few_rows(toy: PreparedData) -> None:
-    few = Rows(*(np.asarray(c)[:1] for c in vars(toy.train).values()))
+    few = Examples(*(np.asarray(c)[:1] for c in vars(toy.train).values()))
     with pytest.raises(BenchError, match="1 training rows are too few"):
         hold_out(few, 0.05, 0)
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.teachers.contract import check
 from bench.teachers.rows import preference
 from bench.teachers.summary import list_agreement, summarise, ties_out_of_order

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import __version__
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError
 from bench.files import sha256_of, writing_to
 from bench.folders import created, locked

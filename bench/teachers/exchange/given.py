@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
 from bench.teachers import files, rules
 from bench.teachers.exchange.listing import Value

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import layers
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.files import sha256_of

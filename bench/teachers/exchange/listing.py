@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import PreparedData, Rows
-from bench.data.tables import COLUMNS, first_column, parse_numbers, read_table
+from bench.data.examples import Examples, PreparedData
+from bench.data.sources.tables import COLUMNS, first_column, parse_numbers, read_table
 from bench.errors import ConfigError, DataError
 from bench.teachers.exchange.naming import Key, clean, find_base, ids_by_name, integers
 from bench.teachers.rows import preference
@@ -269,7 +269,7 @@ def _rows_of(
     return table.dropna(subset="split").astype({"row": np.int64})
 
 
-def _keys(rows: Rows, split: str, data: PreparedData, by: str) -> pd.DataFrame:
+def _keys(rows: Examples, split: str, data: PreparedData, by: str) -> pd.DataFrame:
     import pandas as pd
 
     users = np.array(data.user_tokens, dtype=object)[rows.user]

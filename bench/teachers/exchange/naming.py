@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import PreparedData
-from bench.data.tables import COLUMNS, first_column, read_table, table_format
-from bench.data.text import clean_text
+from bench.data.examples import PreparedData
+from bench.data.sources.tables import COLUMNS, first_column, read_table, table_format
+from bench.data.sources.text import clean_text
 from bench.errors import ConfigError, DataError
 from bench.teachers.rows import preference
 

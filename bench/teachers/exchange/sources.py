@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.data.tables import table_format
+from bench.data.sources.tables import table_format
 from bench.errors import ConfigError
 from bench.teachers import files
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from bench.data.rows import Ids, PreparedData, Rows
+from bench.data.examples import Examples, Ids, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.plan import seed_of
 from bench.teachers.builder import Product
@@ -150,7 +150,7 @@ class BigRecTeacher:
 class _Asked:
     """Rows, and what the tuned model wrote for each of them."""
 
-    rows: Rows
+    rows: Examples
     texts: list[str]
 
 
@@ -163,7 +163,7 @@ class _Author:
     options: BigRecOptions
     cache: Path
 
-    def tuned(self, learn: Rows, held_out: Rows) -> Adapter:
+    def tuned(self, learn: Examples, held_out: Examples) -> Adapter:
         """Adapters that learned from a sample of rows."""
         return tuned(
             self.language,
@@ -175,12 +175,14 @@ class _Author:
             self.cache,
         )
 
-    def answered(self, adapter: Adapter, data: PreparedData, held_out: Rows) -> dict[str, _Asked]:
+    def answered(
+        self, adapter: Adapter, data: PreparedData, held_out: Examples
+    ) -> dict[str, _Asked]:
         """What the tuned model writes for the rows that are wanted, those of training first."""
         options, language = self.options, self.language
         with writer(language, adapter.folder, options.generation) as write:
 
-            def asked(rows: Rows, what: str) -> _Asked:
+            def asked(rows: Examples, what: str) -> _Asked:
                 return _Asked(rows, self._titles(write, adapter, rows, what))
 
             found = {TRAIN: asked(self.sample(data.train, options.rows), TRAIN)}
@@ -190,11 +192,11 @@ class _Author:
                 found[split] = asked(self.sample(rows, options.evaluation_rows), split)
         return found
 
-    def sample(self, rows: Rows, size: int | None) -> Rows:
+    def sample(self, rows: Examples, size: int | None) -> Examples:
         """Some of the rows, or all."""
         return rows_where(rows, _chosen(len(rows), size, self.options.seed))
 
-    def _titles(self, write: Writer, adapter: Adapter, rows: Rows, what: str) -> list[str]:
+    def _titles(self, write: Writer, adapter: Adapter, rows: Examples, what: str) -> list[str]:
         """What is written for each row; its target is not looked at."""
         prompts = self.words.prompts(rows.history, rows.length)
         generation = self.options.generation.model_dump(mode="json")
@@ -219,7 +221,7 @@ class _Author:
         """Embeddings of texts, float32 [n, D], by the untuned model."""
         return embed(self.language, texts, self.options.generation.batch_size)
 
-    def _examples(self, rows: Rows) -> list[Example]:
+    def _examples(self, rows: Examples) -> list[Example]:
         prompts = self.words.prompts(rows.history, rows.length)
         answers = self.words.answers(rows.target)
         return [Example(*pair) for pair in zip(prompts, answers, strict=True)]
@@ -235,7 +237,7 @@ class _Author:
 
 
 def _chosen_gamma(
-    catalogue: Catalogue, learn: Rows, held_out: _Asked
+    catalogue: Catalogue, learn: Examples, held_out: _Asked
 ) -> tuple[float, dict[str, Any]]:
     """The strength of popularity that ranks held-out rows best, and how good that is."""
     counts = np.bincount(learn.target, minlength=len(catalogue) + 1)[1:]

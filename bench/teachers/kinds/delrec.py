@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from bench.data.examples import Examples, Ids, PreparedData
 from bench.data.fingerprints import digest
-from bench.data.rows import Ids, PreparedData, Rows
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.teachers.builder import Product
@@ -121,7 +121,7 @@ class _Reranker:
     cache: Path
     inputs: dict[str, Any]
 
-    def lists(self, rows: Rows, covered: NDArray[np.bool_]) -> tuple[Ids, Scores]:
+    def lists(self, rows: Examples, covered: NDArray[np.bool_]) -> tuple[Ids, Scores]:
         """Lists and distances of rows, [R, K_T]; those of rows that are not covered are filler."""
         some = rows_where(rows, covered)
         candidates = self.taught.conventional.lists(some, self.options.list_candidates)
@@ -132,7 +132,7 @@ class _Reranker:
         rankings[covered], spread[covered] = ids, distances
         return rankings, spread
 
-    def ranks(self, rows: Rows, split: str) -> tuple[Ids, Ids]:
+    def ranks(self, rows: Examples, split: str) -> tuple[Ids, Ids]:
         """Ranks of the targets of a sample of rows: its own, and the conventional model's."""
         some = rows_where(rows, sampled(len(rows), self.options.evaluation_rows, self.options.seed))
         conventional = self.taught.conventional
@@ -140,7 +140,7 @@ class _Reranker:
         scores = self.scores(some, candidates, f"{split} rows ranked")
         return target_ranks_of(candidates, scores, before, some.target), before
 
-    def scores(self, rows: Rows, candidates: Ids, what: str) -> Scores:
+    def scores(self, rows: Examples, candidates: Ids, what: str) -> Scores:
         """See `candidate_scores`."""
         asked = {"rows": digest(rows.history, candidates)}
         return candidate_scores(

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from bench import layers
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.progress import task
@@ -155,7 +155,7 @@ def _over(student: dict[str, Any], own: Any, lasting: dict[str, Any]) -> Any:
 
 def make_members(
     options: EnsembleOptions,
-    train: Rows,
+    train: Examples,
     n_items: int,
     n_users: int,
     device: str,

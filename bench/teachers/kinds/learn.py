@@ -17,7 +17,7 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.teachers.builder import Product
 from bench.teachers.recommenders.lists import listed
 from bench.teachers.towers.alignment import PreferenceAlignment, in_batch
@@ -51,7 +51,7 @@ class LearnOptions(TowerOptions):
 
 def align(
     texts: Tensor,
-    train: Rows,
+    train: Examples,
     options: LearnOptions,
     validate: Callable[[TwoTowers], float],
     device: str = "cpu",

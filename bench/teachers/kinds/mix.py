@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench import layers
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import target_ranks
@@ -177,7 +177,7 @@ def simplex(parts: int, steps: int) -> Iterator[Shares]:
 
 @torch.no_grad()
 def ranks_of(
-    parts: Sequence[Sequence[Member]], rows: Rows, tried: Sequence[Shares], device: str
+    parts: Sequence[Sequence[Member]], rows: Examples, tried: Sequence[Shares], device: str
 ) -> list[NDArray[np.int32]]:
     """Rank of each row's target under each of several shares; ties count against the target.
 
@@ -200,7 +200,7 @@ def ranks_of(
 
 @torch.no_grad()
 def mixed_lists(
-    parts: Sequence[Sequence[Member]], shares: Shares, rows: Rows, size: int, device: str
+    parts: Sequence[Sequence[Member]], shares: Shares, rows: Examples, size: int, device: str
 ) -> Lists:
     """The items of the highest weighted mean of log-probabilities, the row's history left out.
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from bench.data.config import dataset_config
-from bench.data.rows import PreparedData, Rows
-from bench.data.synthetic import World
-from bench.data.synthetic_config import GENERATOR, SyntheticConfig
+from bench.data.examples import Examples, PreparedData
+from bench.data.sources.synthetic import World
+from bench.data.sources.synthetic_config import GENERATOR, SyntheticConfig
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
@@ -164,7 +164,7 @@ class _Scores:
             truth /= truth.std(axis=1, keepdims=True)
             yield part, signal * truth + (1 - signal) * random.standard_normal(truth.shape)
 
-    def ranks(self, states: Floats, rows: Rows, stream: int) -> NDArray[np.int32]:
+    def ranks(self, states: Floats, rows: Examples, stream: int) -> NDArray[np.int32]:
         """Rank of each row's target, int32 [R]; ties count against it."""
         ranks = np.empty(len(rows), dtype=np.int32)
         for part, scores in self.blocks(states, stream):
@@ -173,7 +173,7 @@ class _Scores:
         return ranks
 
     def lists(
-        self, states: Floats, rows: Rows, stream: int
+        self, states: Floats, rows: Examples, stream: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """The best items of each row, its history left out (but never its target).
 

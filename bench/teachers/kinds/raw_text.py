@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.builder import Product
 from bench.teachers.encoder import MINILM, encode
@@ -59,7 +59,7 @@ class RawTextTeacher:
         )
 
 
-def similarity_ranks(vectors: NDArray[np.float32], rows: Rows) -> NDArray[np.int32]:
+def similarity_ranks(vectors: NDArray[np.float32], rows: Examples) -> NDArray[np.int32]:
     """Rank of each target by similarity to the history's last item; ties count against it.
 
     Args:

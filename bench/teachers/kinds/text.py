@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.teachers.towers.fitting import Fitted, fit, full_softmax
 from bench.teachers.towers.tower import Towers, TwoTowers
 from bench.teachers.towers.tower_teacher import TowerOptions, TowerTeacher
@@ -28,7 +28,7 @@ class TextOptions(TowerOptions):
 
 def train_towers(
     texts: Tensor,
-    train: Rows,
+    train: Examples,
     options: TextOptions,
     validate: Callable[[TwoTowers], float],
     device: str = "cpu",

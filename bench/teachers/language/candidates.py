@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import Ids
+from bench.data.examples import Ids
 
 
 def with_random(chosen: Sequence[int], size: int, n_items: int, random: np.random.Generator) -> Ids:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.rows import Ids, Rows
+from bench.data.examples import Examples, Ids
 from bench.evaluation.ranking import target_ranks
 from bench.files import write_whole
 from bench.teachers.language.questions import ListedRows
@@ -31,7 +31,7 @@ class Conventional:
         self.device = str(next(member.student.parameters()).device)
 
     @torch.no_grad()
-    def lists(self, rows: Rows, size: int) -> Ids:
+    def lists(self, rows: Examples, size: int) -> Ids:
         """The items it ranks highest: int32 [R, size], best first, fewer in a small catalogue.
 
         A row's history is left out, its target never.
@@ -44,7 +44,7 @@ class Conventional:
         return np.concatenate(found)
 
     @torch.no_grad()
-    def ranked(self, rows: Rows, size: int) -> tuple[Ids, Ids]:
+    def ranked(self, rows: Examples, size: int) -> tuple[Ids, Ids]:
         """The items at the head of the full ranking, nothing left out, and the targets' ranks.
 
         Returns:
@@ -58,7 +58,7 @@ class Conventional:
             ranks.append(target_ranks(scores, block.target - 1).int().cpu().numpy())
         return np.concatenate(heads), np.concatenate(ranks)
 
-    def listed(self, rows: Rows, size: int, shortest: int) -> ListedRows:
+    def listed(self, rows: Examples, size: int, shortest: int) -> ListedRows:
         """Rows and the lists of their histories, with and without the last item.
 
         Args:
@@ -73,7 +73,7 @@ class Conventional:
             preceding[long] = self.lists(without_last(rows_where(rows, long)), following.shape[1])
         return ListedRows(rows, following, preceding)
 
-    def _blocks(self, rows: Rows) -> Iterator[tuple[DeviceRows, Tensor]]:
+    def _blocks(self, rows: Examples) -> Iterator[tuple[DeviceRows, Tensor]]:
         """B rows at a time and their scores float32 [B, N], in order."""
         for _, block in blocks(rows, self.device):
             yield block, self.member.scores(block.history, block.length, block.user)
@@ -81,8 +81,8 @@ class Conventional:
 
 def trained_or_kept(
     member: Trained,
-    rows: Rows,
-    held_out: Rows,
+    rows: Examples,
+    held_out: Examples,
     n_items: int,
     file: Path,
     device: str,
@@ -111,7 +111,7 @@ def trained_or_kept(
     return Conventional(member)
 
 
-def without_last(rows: Rows) -> Rows:
+def without_last(rows: Examples) -> Examples:
     """Rows whose target is the last item of the history, which ends before it.
 
     Args:
@@ -121,4 +121,4 @@ def without_last(rows: Rows) -> Rows:
     history = np.array(rows.history)
     target: NDArray[np.int32] = history[every, last]
     history[every, last] = 0
-    return Rows(history, last.astype(np.int32), target, rows.user, rows.ordinal - 1)
+    return Examples(history, last.astype(np.int32), target, rows.user, rows.ordinal - 1)

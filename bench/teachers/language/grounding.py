@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.rows import Ids
+from bench.data.examples import Ids
 from bench.errors import BenchError
 from bench.teachers.language.loading import LanguageModel
 from bench.teachers.language.resume import longest_first

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.data.examples import PreparedData
 from bench.data.fingerprints import digest
-from bench.data.rows import PreparedData
 
 Tokens = NDArray[np.int32]
 """One text, int32 [length]."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.data.rows import Ids, Rows
+from bench.data.examples import Examples, Ids
 from bench.teachers.language.candidates import with_random
 from bench.teachers.language.titles import MASK, Titles
 
@@ -57,7 +57,7 @@ class ListedRows:
             left of it.
     """
 
-    rows: Rows
+    rows: Examples
     following: Ids
     preceding: Ids
 
@@ -127,7 +127,9 @@ class Asking:
         candidates = self._filled([target], random)
         return self.among(known.rows, row, candidates, target)
 
-    def among(self, rows: Rows, row: int, candidates: Ids, answer: int | None = None) -> Question:
+    def among(
+        self, rows: Examples, row: int, candidates: Ids, answer: int | None = None
+    ) -> Question:
         """Which of some candidates, in the order given, comes next."""
         prompt = self.titles.prompt(
             NEXT, history=_history(rows, row), candidates=candidates.tolist()
@@ -138,7 +140,7 @@ class Asking:
         return with_random(chosen[: self.candidates], self.candidates, self.n_items, random)
 
 
-def _history(rows: Rows, row: int) -> list[int]:
+def _history(rows: Examples, row: int) -> list[int]:
     return rows.history[row, : rows.length[row]].tolist()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.data.rows import Ids, Rows
+from bench.data.examples import Examples, Ids
 from bench.errors import BenchError
 from bench.evaluation.ranking import target_ranks
 from bench.teachers.language.candidates import dealt
@@ -23,7 +23,7 @@ Scores = NDArray[np.float32]
 def candidate_scores(
     prompted: PromptedModel,
     asking: Asking,
-    rows: Rows,
+    rows: Examples,
     candidates: Ids,
     at_once: int,
     folder: Path,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from bench.data.rows import Ids
+from bench.data.examples import Ids
 from bench.errors import ConfigError
 from bench.teachers.language.loading import LanguageModel
 from bench.teachers.language.questions import Question

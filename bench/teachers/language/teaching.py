@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.files import sha256_of
 from bench.plan import seed_of
 from bench.teachers.language.adalora import AdaLoRA
@@ -101,8 +101,8 @@ def teach(
 def _conventional(
     options: DelrecOptions,
     data: PreparedData,
-    rows: Rows,
-    held_out: Rows,
+    rows: Examples,
+    held_out: Examples,
     folder: Path,
     device: str,
 ) -> Conventional:

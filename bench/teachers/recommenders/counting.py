@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from scipy import sparse
 
-from bench.data.rows import Ids, Rows
+from bench.data.examples import Examples, Ids
 
 Floats = NDArray[np.float32]
 
@@ -19,7 +19,7 @@ class CountingModel(Protocol):
 
     Parameters: ClassVar[type[BaseModel]]
 
-    def __init__(self, parameters: Any, rows: Rows, n_items: int) -> None:
+    def __init__(self, parameters: Any, rows: Examples, n_items: int) -> None:
         """Args: parameters: an instance of `Parameters`. rows: the rows to count. n_items: N."""
 
     def log_probabilities(self, history: Ids, length: Ids) -> Floats:
@@ -52,7 +52,7 @@ class ItemKNN:
 
     Parameters: ClassVar[type[BaseModel]] = NeighbourParameters
 
-    def __init__(self, parameters: NeighbourParameters, rows: Rows, n_items: int) -> None:
+    def __init__(self, parameters: NeighbourParameters, rows: Examples, n_items: int) -> None:
         self.share = parameters.popularity
         self.popularity = _popularity(rows, n_items)
         self.similarities = _nearest(_cosine(_consumed(rows, n_items)), parameters.neighbours)
@@ -70,7 +70,7 @@ class MarkovChain:
 
     Parameters: ClassVar[type[BaseModel]] = MixtureParameters
 
-    def __init__(self, parameters: MixtureParameters, rows: Rows, n_items: int) -> None:
+    def __init__(self, parameters: MixtureParameters, rows: Examples, n_items: int) -> None:
         self.share = parameters.popularity
         self.popularity = _popularity(rows, n_items)
         ones = np.ones(len(rows), dtype=np.float32)
@@ -85,7 +85,7 @@ class MarkovChain:
 MODELS: dict[str, type[CountingModel]] = {"ItemKNN": ItemKNN, "MarkovChain": MarkovChain}
 
 
-def most_pairs(rows: Rows) -> int:
+def most_pairs(rows: Examples) -> int:
     """The most pairs of items of one user that `ItemKNN` may have to count: its time and memory.
 
     Rows of one user show one another's items: of m rows, the longest history and m targets differ.
@@ -100,7 +100,7 @@ def _last(history: Ids, length: Ids) -> Ids:
     return history[np.arange(len(history)), length - 1]
 
 
-def _popularity(rows: Rows, n_items: int) -> Floats:
+def _popularity(rows: Examples, n_items: int) -> Floats:
     """Share of each item among the targets [N], one more of each so that none is impossible."""
     counts = np.bincount(rows.target, minlength=n_items + 1)[1:] + 1.0
     return (counts / counts.sum()).astype(np.float32)
@@ -120,7 +120,7 @@ def _mixture(scores: Floats, popularity: Floats, share: float) -> Floats:
     return np.log(scores, out=scores)
 
 
-def _consumed(rows: Rows, n_items: int) -> Any:
+def _consumed(rows: Examples, n_items: int) -> Any:
     """Users by items, sparse float32 [U, N]: 1 where the item is in one of the user's rows."""
     items = np.column_stack([rows.history, rows.target])
     row, column = np.nonzero(items)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from bench.data.rows import Ids, Rows
+from bench.data.examples import Examples, Ids
 from bench.evaluation.ranking import target_ranks
 from bench.progress import track
 from bench.teachers.recommenders.members import REACHED, Member
@@ -27,7 +27,7 @@ DECAY = 10.0
 @torch.no_grad()
 def listed(
     members: Sequence[Member],
-    rows: Rows,
+    rows: Examples,
     n_items: int,
     size: int,
     device: str,
@@ -66,7 +66,9 @@ def listed(
     return trajectories, converged
 
 
-def combined(lists: Ids, rows: Rows, n_items: int, device: str) -> tuple[Ids, NDArray[np.float32]]:
+def combined(
+    lists: Ids, rows: Examples, n_items: int, device: str
+) -> tuple[Ids, NDArray[np.float32]]:
     """The items on which M lists of every row agree, the row's history left out.
 
     K is 100, or less where the catalogue or the lists are too short.
@@ -96,7 +98,7 @@ def combined(lists: Ids, rows: Rows, n_items: int, device: str) -> tuple[Ids, ND
 
 
 @torch.no_grad()
-def rank_targets(members: Sequence[Member], rows: Rows, device: str) -> dict[str, Ids]:
+def rank_targets(members: Sequence[Member], rows: Examples, device: str) -> dict[str, Ids]:
     """Rank of each row's target over the catalogue; ties count against the target.
 
     Returns:

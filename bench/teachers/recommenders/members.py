@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.distillation import Method
 from bench.errors import BenchError, Diverged
 from bench.evaluation.metrics import metrics_from_ranks
@@ -85,7 +85,7 @@ class Trained:
         self.story: dict[str, Any] = {}
         self._saved: list[dict[str, Tensor]] = []
 
-    def train(self, rows: Rows, held_out: Rows, n_items: int, device: str) -> None:
+    def train(self, rows: Examples, held_out: Examples, n_items: int, device: str) -> None:
         """Fit to `rows`; `held_out` rows choose the states.
 
         Raises:
@@ -153,7 +153,7 @@ def untrained(
     name: str,
     config: StudentConfig,
     training: TrainingConfig,
-    rows: Rows,
+    rows: Examples,
     n_items: int,
     n_users: int,
     seed: int,

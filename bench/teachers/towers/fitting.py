@@ -22,7 +22,7 @@ from pydantic import (
 from torch import Tensor
 from torch.nn import functional
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.errors import BenchError
 from bench.teachers.recommenders.members import first_to_reach
 from bench.teachers.towers.tower import TwoTowers
@@ -112,7 +112,7 @@ class Fitted:
 def fit(
     fitted: Fitted,
     loss: Loss,
-    train: Rows,
+    train: Examples,
     options: FitOptions,
     validate: Callable[[TwoTowers], float],
 ) -> Fitted:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.errors import BenchError
 from bench.plan import seed_of
 from bench.teachers.rows import rows_where
@@ -27,7 +27,7 @@ class OutOfFold(BaseModel):
     )
 
 
-def folds_of(rows: Rows, options: OutOfFold, seed: int) -> NDArray[np.int64]:
+def folds_of(rows: Examples, options: OutOfFold, seed: int) -> NDArray[np.int64]:
     """The fold of every row, int64 [R], 0..folds - 1: that of its user or of its target.
 
     Users (or targets) are dealt out at random, as many to a fold as to any other.
@@ -46,7 +46,7 @@ def folds_of(rows: Rows, options: OutOfFold, seed: int) -> NDArray[np.int64]:
 
 
 def out_of_fold(
-    rows: Rows, fold: NDArray[np.int64], answer: Callable[[Rows, Rows], Lists]
+    rows: Examples, fold: NDArray[np.int64], answer: Callable[[Examples, Examples], Lists]
 ) -> Lists:
     """The lists of all rows, each from a teacher that learned from the other folds.
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.evaluation.ranking import target_ranks
 from bench.teachers.rows import blocks, unseen
 from bench.teachers.towers.tower import TwoTowers
@@ -34,13 +34,13 @@ class Lists:
         size = np.float32(unit)
         return Lists(self.ids, self.distances / size, self.truth / size)
 
-    def targets_in_top(self, rows: Rows, k: int) -> float:
+    def targets_in_top(self, rows: Examples, k: int) -> float:
         """Share of the rows whose own target is among their first k items."""
         return float((self.ids[:, :k] == rows.target[:, None]).any(1).mean())
 
 
 @torch.no_grad()
-def rank_targets(towers: TwoTowers, rows: Rows) -> NDArray[np.int32]:
+def rank_targets(towers: TwoTowers, rows: Examples) -> NDArray[np.int32]:
     """Rank of each row's target over the catalogue, int32 [R]; ties count against the target."""
     ranks = []
     points, device = towers.points(), towers.texts.device
@@ -51,7 +51,7 @@ def rank_targets(towers: TwoTowers, rows: Rows) -> NDArray[np.int32]:
 
 
 @torch.no_grad()
-def ranked_lists(towers: TwoTowers, rows: Rows, size: int, keep_target: bool = True) -> Lists:
+def ranked_lists(towers: TwoTowers, rows: Examples, size: int, keep_target: bool = True) -> Lists:
     """The items closest to each row's query, its history left out.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.builder import Product
 from bench.teachers.encoder import MINILM, encode
@@ -39,7 +39,7 @@ class TowerOptions(FitOptions):
         return self
 
 
-Train = Callable[[Rows], Fitted]
+Train = Callable[[Examples], Fitted]
 """Towers fitted to rows, in their best state."""
 
 
@@ -120,7 +120,7 @@ def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[P
 
 
 def _lists(
-    train: Train, fitted: Fitted, rows: Rows, options: TowerOptions
+    train: Train, fitted: Fitted, rows: Examples, options: TowerOptions
 ) -> tuple[Lists, str, str]:
     """The lists of the training rows, what they leave out, and what a reader must know of them."""
     chosen = options.out_of_fold
@@ -133,7 +133,7 @@ def _lists(
             "speak of",
         )
 
-    def answer(learned: Rows, asked: Rows) -> Lists:
+    def answer(learned: Examples, asked: Examples) -> Lists:
         towers = train(learned).towers
         # A target that is kept although the history holds it would give itself away.
         lists = ranked_lists(towers, asked, options.list_length, keep_target=False)

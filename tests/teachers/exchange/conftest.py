@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import BenchError
 from bench.paths import Workspace
 from bench.teachers.exchange.given import Request

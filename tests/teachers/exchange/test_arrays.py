@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ConfigError, DataError
 from bench.teachers.contract import check
 from bench.teachers.exchange.naming import find_base

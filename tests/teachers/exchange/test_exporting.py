@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench import folders
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError
 from bench.teachers.exchange import exporting
 from bench.teachers.exchange.exporting import export_dllm2rec

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, DataError
 from bench.teachers.exchange.exporting import export_dllm2rec
 from bench.teachers.knowledge import load_knowledge

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ConfigError, DataError
 from bench.teachers.knowledge import load_test_ranks
 from bench.teachers.manifest import read_manifest

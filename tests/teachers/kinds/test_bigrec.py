@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from bench import layers
 from bench.cli.main import main
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import SHIPPED, Workspace
@@ -69,7 +69,7 @@ OPTIONS = {
 }
 
 
-def planted(n: int, seed: int, users: int = 20) -> Rows:
+def planted(n: int, seed: int, users: int = 20) -> Examples:
     """Rows whose target is a function of the last item: i leads to i + 1 (and N to 1)."""
     random = np.random.default_rng(seed)
     length = random.integers(1, LENGTH + 1, n)
@@ -77,7 +77,7 @@ def planted(n: int, seed: int, users: int = 20) -> Rows:
     history[np.arange(LENGTH) >= length[:, None]] = 0
     last = history[np.arange(n), length - 1]
     columns = (history, length, last % N + 1, np.arange(n) % users, np.arange(n) // users)
-    return Rows(*(column.astype(np.int32) for column in columns))
+    return Examples(*(column.astype(np.int32) for column in columns))
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,10 @@ def test_both_items_of_one_title_are_one_place_apart(product: Product) -> None:
 
 
 def ranks_by_hand(
-    texts: list[str], rows: Rows, language: LanguageModel, discounts: list[np.ndarray] | None = None
+    texts: list[str],
+    rows: Examples,
+    language: LanguageModel,
+    discounts: list[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """Ranks of the targets by brute force; items of the target's title count as the target."""
     points = points_of(language, TITLES)
@@ -311,7 +314,7 @@ def test_popularity_is_chosen_on_rows_held_out(
     assert (found.rankings == 5)[:, :3].mean() > (plain.rankings == 5)[:, :3].mean()  # type: ignore[index,union-attr]
 
 
-def keys_of(rows: Rows) -> tuple[list[int], list[int]]:
+def keys_of(rows: Examples) -> tuple[list[int], list[int]]:
     return rows.user.tolist(), rows.ordinal.tolist()
 
 

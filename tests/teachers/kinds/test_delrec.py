@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from bench.cli.main import main
 from bench.data import store
 from bench.data.config import dataset_config
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ConfigError
 from bench.paths import Workspace
 from bench.teachers.builder import resolved_options

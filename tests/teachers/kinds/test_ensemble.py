@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bench import layers
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets as rank_student
@@ -82,7 +82,7 @@ def product(toy: PreparedData, small: EnsembleOptions) -> Product:
     return EnsembleTeacher.build(small, toy, Path("nowhere"), "cpu")
 
 
-def scores_of(member: Member, rows: Rows) -> np.ndarray:
+def scores_of(member: Member, rows: Examples) -> np.ndarray:
     """Scores [R, N] of all rows at once."""
     columns = (torch.from_numpy(c).long() for c in (rows.history, rows.length, rows.user))
     with torch.no_grad():

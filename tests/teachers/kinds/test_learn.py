@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.config import SIGNALS
 from bench.teachers.contract import check

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace

@@ -13,8 +13,8 @@ from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.data import store
 from bench.data.config import Filters, dataset_config
-from bench.data.rows import PreparedData
-from bench.data.synthetic import World
+from bench.data.examples import PreparedData
+from bench.data.sources.synthetic import World
 from bench.errors import ConfigError, DataError
 from bench.evaluation.references import popularity_ranks
 from bench.paths import Workspace

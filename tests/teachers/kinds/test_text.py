@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import BenchError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.kinds.learn import LearnTeacher

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.teachers.language.loading import ENCODER_DECODER, LanguageModel, load
 from bench.teachers.language.questions import NEXT, PATTERN, TEMPORAL, Asking
 from bench.teachers.language.titles import Titles
@@ -20,13 +20,13 @@ N_ITEMS, LENGTH, GOLD = len(TITLES), 6, len(COMMON) + 1
 """Items from `GOLD` on are golden."""
 
 
-def make_rows(count: int, seed: int) -> Rows:
+def make_rows(count: int, seed: int) -> Examples:
     """Rows with histories of one item or more."""
     random = np.random.default_rng(seed)
     length = random.integers(1, LENGTH + 1, count)
     history = random.integers(1, N_ITEMS + 1, (count, LENGTH))
     history[np.arange(LENGTH) >= length[:, None]] = 0
-    return Rows(
+    return Examples(
         history=history.astype(np.int32),
         length=length.astype(np.int32),
         target=random.integers(GOLD, N_ITEMS + 1, count).astype(np.int32),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.students.config import StudentConfig
 from bench.teachers.language.conventional import Conventional, trained_or_kept, without_last
 from bench.teachers.recommenders.members import Trained, untrained
@@ -50,7 +50,7 @@ def made(folder: Path, lines: list[str] | None = None) -> Conventional:
 
 
 @torch.no_grad()
-def scores(conventional: Conventional, rows: Rows) -> np.ndarray:
+def scores(conventional: Conventional, rows: Examples) -> np.ndarray:
     columns = (torch.from_numpy(c).long() for c in (rows.history, rows.length, rows.user))
     return conventional.member.scores(*columns).numpy()
 
@@ -91,7 +91,7 @@ def test_rows_and_lists_stay_together(conventional: Conventional) -> None:
     known = conventional.listed(rows, 5, shortest=4)
     np.testing.assert_array_equal(known.following, conventional.lists(rows, 5))
     order = np.random.default_rng(0).permutation(30)
-    mixed = Rows(*(getattr(rows, name)[order] for name in Rows.__dataclass_fields__))
+    mixed = Examples(*(getattr(rows, name)[order] for name in Examples.__dataclass_fields__))
     again = conventional.listed(mixed, 5, shortest=4)
     np.testing.assert_array_equal(again.following, known.following[order])
     np.testing.assert_array_equal(again.preceding, known.preceding[order])
@@ -101,7 +101,9 @@ def test_rows_and_lists_stay_together(conventional: Conventional) -> None:
         if n < 4:
             assert not known.preceding[row].any()
             continue
-        one = Rows(*(getattr(rows, name)[row : row + 1] for name in Rows.__dataclass_fields__))
+        one = Examples(
+            *(getattr(rows, name)[row : row + 1] for name in Examples.__dataclass_fields__)
+        )
         shorter = without_last(one)
         assert shorter.history[0].tolist() == [*rows.history[row, : n - 1], *[0] * (7 - n)]
         assert shorter.target[0] == rows.history[row, n - 1] and shorter.length[0] == n - 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import ConfigError
 from bench.teachers.language.generation import (
     GenerationOptions,

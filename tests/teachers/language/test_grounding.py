@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import BenchError
 from bench.teachers.language.grounding import Catalogue, Popularity, embed
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load

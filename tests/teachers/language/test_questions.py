@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.data.rows import Rows
+from bench.data.examples import Examples
 from bench.teachers.language.questions import Asking, ListedRows, Question
 from bench.teachers.language.titles import MASK, Titles
 
@@ -50,7 +50,7 @@ def said(language_and_titles):  # type: ignore[no-untyped-def]
     return text
 
 
-def history(rows: Rows, row: int) -> list[int]:
+def history(rows: Examples, row: int) -> list[int]:
     return [int(item) for item in rows.history[row] if item]
 
 
@@ -72,7 +72,7 @@ def test_patterns_ask_for_the_head_of_the_rows_own_list(asking, known, said) -> 
 
 def test_rows_in_another_order_are_asked_the_same(asking, known) -> None:  # type: ignore[no-untyped-def]
     order = np.random.default_rng(1).permutation(50)
-    rows = Rows(*(getattr(known.rows, name)[order] for name in Rows.__dataclass_fields__))
+    rows = Examples(*(getattr(known.rows, name)[order] for name in Examples.__dataclass_fields__))
     shuffled = ListedRows(rows, known.following[order], known.preceding[order])
     for place, row in enumerate(order.tolist()):
         asks = [asking.pattern, asking.next_item]

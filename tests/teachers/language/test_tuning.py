@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.errors import BenchError, ConfigError
 from bench.teachers.language.instructions import Instructions, Words
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load

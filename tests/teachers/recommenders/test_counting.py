@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.data.interactions import canonical
-from bench.data.rows import Rows
-from bench.data.windows import ordinals, rows_at
+from bench.data.examples import Examples
+from bench.data.prepare.interactions import canonical
+from bench.data.prepare.windows import ordinals, rows_at
 from bench.teachers.recommenders.counting import (
     ItemKNN,
     MarkovChain,
@@ -24,7 +24,7 @@ POPULARITY = 0.2
 
 
 @pytest.fixture
-def rows(make_rows: Callable[..., Rows]) -> Rows:
+def rows(make_rows: Callable[..., Examples]) -> Examples:
     """Rows of few items and many users, so that items share users and similarities differ."""
     rows = make_rows(60, 3, users=25)
     rows.target[:] = (rows.target - 1) % 12 + 1
@@ -32,7 +32,7 @@ def rows(make_rows: Callable[..., Rows]) -> Rows:
     return rows
 
 
-def popularity(rows: Rows) -> list[float]:
+def popularity(rows: Examples) -> list[float]:
     counts = [1 + sum(int(target) == item for target in rows.target) for item in range(1, N + 1)]
     return [count / sum(counts) for count in counts]
 
@@ -46,7 +46,7 @@ def mixture(scores: list[float], popular: list[float]) -> list[float]:
     ]
 
 
-def similarities(rows: Rows) -> list[list[float]]:
+def similarities(rows: Examples) -> list[list[float]]:
     users: dict[int, set[int]] = {}
     for row in range(len(rows)):
         items = {*rows.history[row].tolist(), int(rows.target[row])} - {0}
@@ -63,7 +63,7 @@ def similarities(rows: Rows) -> list[list[float]]:
     return table
 
 
-def test_item_knn_sums_cosines(rows: Rows, make_rows: Callable[..., Rows]) -> None:
+def test_item_knn_sums_cosines(rows: Examples, make_rows: Callable[..., Examples]) -> None:
     model = ItemKNN(NeighbourParameters(popularity=POPULARITY), rows, N)
     asked = make_rows(40, 9)
     found = np.exp(model.log_probabilities(asked.history, asked.length))
@@ -74,7 +74,7 @@ def test_item_knn_sums_cosines(rows: Rows, make_rows: Callable[..., Rows]) -> No
         np.testing.assert_allclose(found[row], mixture(scores, popular), rtol=1e-4)
 
 
-def test_no_more_neighbours_than_asked_for_and_the_nearest(rows: Rows) -> None:
+def test_no_more_neighbours_than_asked_for_and_the_nearest(rows: Examples) -> None:
     everything = ItemKNN(NeighbourParameters(), rows, N).similarities.toarray()
     nearest = ItemKNN(NeighbourParameters(neighbours=3), rows, N).similarities.toarray()
     assert (np.count_nonzero(nearest, axis=1) <= 3).all()
@@ -85,7 +85,7 @@ def test_no_more_neighbours_than_asked_for_and_the_nearest(rows: Rows) -> None:
 
 
 def test_markov_chain_counts_what_followed_the_last_item(
-    rows: Rows, make_rows: Callable[..., Rows]
+    rows: Examples, make_rows: Callable[..., Examples]
 ) -> None:
     model = MarkovChain(MixtureParameters(popularity=POPULARITY), rows, N)
     asked = make_rows(40, 9)
@@ -101,7 +101,7 @@ def test_markov_chain_counts_what_followed_the_last_item(
 
 @pytest.mark.parametrize("kind", [ItemKNN, MarkovChain])
 def test_probabilities_are_finite_and_sum_to_one(
-    kind, rows: Rows, make_rows: Callable[..., Rows]
+    kind, rows: Examples, make_rows: Callable[..., Examples]
 ) -> None:
     asked = make_rows(40, 9)  # with items that no row has
     logs = kind(kind.Parameters(), rows, N).log_probabilities(asked.history, asked.length)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.teachers.towers.alignment import PreferenceAlignment, in_batch
 from bench.teachers.towers.fitting import full_softmax
 from bench.training.rows import DeviceRows

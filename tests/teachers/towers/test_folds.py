@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.data.rows import PreparedData, Rows
+from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError, ConfigError
 from bench.teachers.builder import Product
 from bench.teachers.kinds.text import TextOptions, TextTeacher
@@ -62,7 +62,7 @@ def test_every_row_is_answered_once_and_in_its_place(toy: PreparedData) -> None:
     fold = folds_of(toy.train, OutOfFold(folds=3), 0)
     asked_for: list[int] = []
 
-    def answer(learned: Rows, asked: Rows) -> Lists:
+    def answer(learned: Examples, asked: Examples) -> Lists:
         assert len(learned) + len(asked) == len(toy.train)
         assert not set(learned.user.tolist()) & set(asked.user.tolist())
         asked_for.append(len(asked))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.rows import PreparedData
+from bench.data.examples import PreparedData
 from bench.teachers.towers.alignment import PreferenceAlignment
 from bench.teachers.towers.lists import Lists, rank_targets, ranked_lists
 from bench.teachers.towers.tower import Towers, TwoTowers

@@ -18,13 +18,13 @@ MARK = "synthetic"
 """Part of the name of every synthetic dataset, so that no table shows one without saying so."""
 
 GENERATOR = 1
-"""Version of `bench.data.synthetic`; raised whenever the same settings draw something else."""
+"""Version of `sources.synthetic`; raised whenever the same settings draw something else."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SyntheticConfig(BaseModel):
-    """A world with planted structure; `bench.data.synthetic` says what its quantities mean."""
+    """A world with planted structure; `sources.synthetic` says what its quantities mean."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

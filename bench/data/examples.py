@@ -13,7 +13,7 @@ Ids = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Rows:
+class Examples:
     """A table of R prediction tasks: given a history, rank the catalogue for the target.
 
     The position of a row in the table is its `row_id`, for ever: teacher knowledge is addressed
@@ -58,9 +58,9 @@ class PreparedData:
     item_tokens: list[str]
     item_texts: list[str]
     user_tokens: list[str]
-    train: Rows
-    valid: Rows
-    test: Rows
+    train: Examples
+    valid: Examples
+    test: Examples
     catalogue_fingerprint: str
     split_fingerprint: str
     fingerprint: str

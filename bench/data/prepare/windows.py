@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.rows import Ids, Rows
+from bench.data.examples import Examples, Ids
 
 Index = NDArray[np.int64]
 
@@ -24,7 +24,7 @@ def ordinals(user: Ids) -> tuple[Index, Index]:
     return np.arange(len(user)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
 
 
-def rows_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: int) -> Rows:
+def rows_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: int) -> Examples:
     """The row of each target: its user's items before it, at most the last `history`.
 
     Args:
@@ -40,7 +40,7 @@ def rows_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: int) 
     for column in range(history):
         real = column < length
         table[real, column] = item[oldest[real] + column] + 1
-    return Rows(
+    return Examples(
         history=table,
         length=length.astype(np.int32),
         target=np.asarray(item[targets] + 1, dtype=np.int32),

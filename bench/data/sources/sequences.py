@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.data.events import Events, from_sequences
-from bench.data.tables import open_text, reading
+from bench.data.prepare.events import Events, from_sequences
+from bench.data.sources.tables import open_text, reading
 from bench.errors import DataError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.interactions import Interactions, canonical
+from bench.data.prepare.interactions import Interactions, canonical
 from bench.errors import DataError
 
 

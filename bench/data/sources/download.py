@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from bench.data.archives import refuse_unsafe_members
-from bench.data.download_config import Download
+from bench.data.sources.archives import refuse_unsafe_members
+from bench.data.sources.download_config import Download
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
 from bench.folders import scratch

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.config import Filters
-from bench.data.interactions import Interactions
+from bench.data.prepare.interactions import Interactions
 from bench.errors import DataError
 
 Mask = NDArray[np.bool_]

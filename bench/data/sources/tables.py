@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.times import MICRO, whole_times
+from bench.data.prepare.times import MICRO, whole_times
 from bench.errors import DataError
 
 if TYPE_CHECKING:

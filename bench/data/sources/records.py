@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench.data.download_config import Table
+from bench.data.sources.download_config import Table
 from bench.errors import DataError
 
 Record = tuple[Any, ...]

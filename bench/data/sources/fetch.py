@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.data.config import DatasetConfig
-from bench.data.interactions import ORDER, Interactions
+from bench.data.prepare.interactions import ORDER, Interactions
 from bench.errors import DataError
 from bench.paths import Workspace
 
@@ -33,15 +33,15 @@ def fetch(name: str, config: DatasetConfig, workspace: Workspace) -> Interaction
         DataError: they cannot be had; the message says what to do instead.
     """
     if config.source == "movielens-100k":
-        from bench.data.movielens import read_movielens
+        from bench.data.sources.movielens import read_movielens
 
         return read_movielens()
     if config.source == "download":
-        from bench.data.public import read_public
+        from bench.data.sources.public import read_public
 
         return read_public(name, config, workspace.datasets / name / "downloads")
     if config.synthetic is not None:
-        from bench.data.synthetic import read_synthetic
+        from bench.data.sources.synthetic import read_synthetic
 
         _logger.info(f"{name}: drawing {config.synthetic.interactions:,} interactions")
         return read_synthetic(config.synthetic)

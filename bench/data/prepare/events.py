@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.interactions import HISTORY, Interactions, canonical
+from bench.data.prepare.interactions import HISTORY, Interactions, canonical
 
 
 @dataclass(frozen=True)

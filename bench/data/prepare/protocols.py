@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.config import ProtocolConfig
-from bench.data.interactions import HISTORY, Interactions
-from bench.data.windows import Index, ordinals
+from bench.data.prepare.interactions import HISTORY, Interactions
+from bench.data.prepare.windows import Index, ordinals
 from bench.errors import DataError
 
 Targets = tuple[Index, Index, Index]

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.events import Events, from_sequences
-from bench.data.pickled import read_pickled
-from bench.data.tables import open_text, read_table, reading
-from bench.data.text import clean_text
+from bench.data.prepare.events import Events, from_sequences
+from bench.data.sources.pickled import read_pickled
+from bench.data.sources.tables import open_text, read_table, reading
+from bench.data.sources.text import clean_text
 from bench.errors import DataError
 
 FILES = {"train": "train_data", "valid": "val_data", "test": "test_data"}

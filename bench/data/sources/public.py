@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.archives import lines_of
 from bench.data.config import DatasetConfig
-from bench.data.download import Unavailable, fetch
-from bench.data.download_config import Table, Tables
-from bench.data.interactions import Interactions, canonical
-from bench.data.movielens import movie_text
-from bench.data.records import records
-from bench.data.text import clean_text
-from bench.data.times import whole_times
+from bench.data.prepare.interactions import Interactions, canonical
+from bench.data.prepare.times import whole_times
+from bench.data.sources.archives import lines_of
+from bench.data.sources.download import Unavailable, fetch
+from bench.data.sources.download_config import Table, Tables
+from bench.data.sources.movielens import movie_text
+from bench.data.sources.records import records
+from bench.data.sources.text import clean_text
 from bench.errors import DataError
 from bench.progress import task
 

@@ -33,9 +33,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.interactions import Interactions
-from bench.data.synthetic_config import SyntheticConfig
-from bench.data.titles import ADJECTIVES, KINDS, NOUNS
+from bench.data.prepare.interactions import Interactions
+from bench.data.sources.synthetic_config import SyntheticConfig
+from bench.data.sources.titles import ADJECTIVES, KINDS, NOUNS
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import filters, interactions
 from bench.data.config import (
     DATASET_FILE,
     DatasetConfig,
@@ -19,13 +18,14 @@ from bench.data.config import (
     ProtocolName,
     dataset_config,
 )
-from bench.data.dllm2rec import is_dllm2rec, read_dllm2rec
-from bench.data.events import Events
 from bench.data.files import dataset_locked, read_json, write_json
-from bench.data.interactions import HISTORY, SPLITS, Interactions
-from bench.data.protocols import targets_of
-from bench.data.sequences import read_sequences
-from bench.data.tables import (
+from bench.data.prepare import filters, interactions
+from bench.data.prepare.events import Events
+from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions
+from bench.data.prepare.protocols import targets_of
+from bench.data.sources.dllm2rec import is_dllm2rec, read_dllm2rec
+from bench.data.sources.sequences import read_sequences
+from bench.data.sources.tables import (
     COLUMNS,
     FORMATS,
     find_column,
@@ -36,7 +36,7 @@ from bench.data.tables import (
     read_table,
     table_format,
 )
-from bench.data.text import clean_text
+from bench.data.sources.text import clean_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.folders import replaced
 from bench.paths import Workspace

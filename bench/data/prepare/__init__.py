@@ -1,0 +1,1 @@
+"""From interactions to examples: canonical order, filters, splits, history windows."""

@@ -1,0 +1,1 @@
+"""Where interactions come from: downloads, imports, published formats, synthetic worlds."""
