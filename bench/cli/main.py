@@ -22,6 +22,7 @@ COMMANDS = {
     "run": "Train students under distillation methods; only what is missing runs.",
     "tune": "Compare settings of methods on validation, the same number for each.",
     "report": "Leaderboards from the records.",
+    "results": "Pack records into one file per dataset.",
     "list": "What there is: methods, datasets, students, teachers, suites, results.",
     "data": "Prepare, import and inspect datasets.",
     "teacher": "Build, check and inspect teachers.",

@@ -35,8 +35,10 @@ device = click.option(
 
 
 def _folder_of_records(*, exists: bool) -> Callable[[Command], Command]:
-    kind = click.Path(path_type=Path, file_okay=False, exists=exists)
-    return click.option("--results", type=kind, help="Folder of the records.")
+    kind = click.Path(path_type=Path, exists=exists)
+    return click.option(
+        "--results", type=kind, help="Folder, or archive, of the records."
+    )
 
 
 results = _folder_of_records(exists=False)

@@ -14,7 +14,6 @@ from bench.execution.inputs import Inputs
 from bench.plan import COUNTED, Reference, TeacherName
 from bench.results.record import Outcome, finished
 from bench.results.store import ResultStore
-from bench.results.users import load_users, save_users
 
 POLL_SECONDS = 0.1
 BLOCK_ROWS, BLOCK_SCORES = 256, 2**25
@@ -30,8 +29,8 @@ def write_missing(references: list[Reference], store: ResultStore, inputs: Input
     """
     for reference in references:
         data = inputs.data((reference.dataset, reference.protocol))
-        if load_users(store.folder, data.fingerprint) is None:
-            save_users(store.folder, data)
+        if store.users(data.fingerprint) is None:
+            store.write_users(data.fingerprint, data.test.user)
         if store.get(reference.key) is None:
             outcome = _outcome(reference, data, inputs)
             if outcome is not None:

@@ -22,7 +22,6 @@ from bench.evaluation.significance import (
 )
 from bench.reporting.rows import BASELINE, Row, Significance
 from bench.results.store import ResultStore
-from bench.results.users import load_users
 
 Values = NDArray[np.float64]
 
@@ -61,7 +60,7 @@ class Ranks:
         if data_fingerprint is None:
             return None
         if data_fingerprint not in self._users:
-            self._users[data_fingerprint] = load_users(self._store.folder, data_fingerprint)
+            self._users[data_fingerprint] = self._store.users(data_fingerprint)
         return self._users[data_fingerprint]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError, UnknownNameError
 from bench.files import write_whole, writing_to
+from bench.results.archive import Place
 from bench.results.record import Record
 from bench.results.store import STUDENT, ResultStore
 
@@ -35,14 +36,14 @@ def find_trial(prefix: str, store: ResultStore) -> Record:
     return found[0]
 
 
-def student_file(record: Record, store: ResultStore) -> Path:
+def student_file(record: Record, store: ResultStore) -> Place:
     """The file of the finished student of a record.
 
     Raises:
         ConfigError: the record holds none.
     """
-    weights = store.folder / record.key / STUDENT
-    if record.trial is None or not weights.is_file():
+    weights = store.place(record.key, STUDENT)
+    if record.trial is None or weights is None:
         raise ConfigError(
             f"{store.folder / record.key}: this record holds no student; those of your own runs do"
         )
@@ -56,7 +57,7 @@ def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict
         ConfigError: the record holds no student, or the data are not those that it was trained
             on, so that its item ids would mean other items.
     """
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     weights = student_file(record, store)
     assert record.trial is not None  # noqa: S101 - what has a student is a trial
@@ -66,7 +67,7 @@ def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict
             f"holds now under {data.protocol} (fingerprint {record.trial.data_fingerprint}, now "
             f"{data.fingerprint}): its item ids mean other items"
         )
-    return load_file(weights)
+    return load(weights.read_bytes())
 
 
 def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, output: Path) -> Path:

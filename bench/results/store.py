@@ -1,7 +1,8 @@
 """The records of one results folder; whole or absent, whoever writes and whenever it is killed.
 
-A record is the folder `<results>/<key>/`, written under a temporary name and renamed. Processes
-that share a folder agree through locks that die with their holder.
+A record is the folder `<results>/<key>/`, written under a temporary name and renamed. Archives in
+the results folder (`<results>/*.zip`, see `pack`) hold more of them, laid out in the same way; they
+are read only. Processes that share a folder agree through locks that die with their holder.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import functools
 import json
 import logging
 import os
@@ -22,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from bench.data.examples import Ids
-from bench.errors import DataError
-from bench.files import writing_to
+from bench.errors import ConfigError, DataError
+from bench.files import write_whole, writing_to
+from bench.results.archive import SUFFIX, UNREADABLE, Place, open_archive
 from bench.results.record import Outcome, Record, without_nan
 
 RECORD = "record.json"
@@ -31,50 +34,79 @@ RANKS = "ranks.npy"
 CURVE = "curve.csv"
 STUDENT = "student.safetensors"
 LOG = "log.jsonl"
+USERS = "users"
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 
 
 class ResultStore:
-    """Records by key.
+    """Records by key, and the users of test rows by the fingerprint of their data.
 
     A record that cannot be read, or a success whose ranks cannot, is reported once and counts as
-    absent, so that its trial runs again and replaces it.
+    absent, so that its trial runs again and replaces it. What is asked for is looked for in the
+    folder before its archives.
+
+    Args:
+        folder: the results folder, or one archive, which cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._reported: set[str] = set()
 
+    def __reduce__(self) -> tuple[type[ResultStore], tuple[Path]]:
+        return ResultStore, (self.folder,)  # another process reads the archives itself
+
+    @functools.cached_property
+    def _roots(self) -> list[Place]:
+        """Where records are: the folder itself, if it is there, and its archives."""
+        if self.folder.is_file():
+            return [open_archive(self.folder)]
+        return [self.folder, *map(open_archive, sorted(self.folder.glob(f"*{SUFFIX}")))]
+
+    def place(self, *names: str) -> Place | None:
+        """Where the folder or file with this path is, such as `KEY` or `KEY, RANKS`; or None.
+
+        Raises:
+            DataError: an archive cannot be read.
+        """
+        places = (root.joinpath(*names) for root in self._roots)
+        return next((place for place in places if place.exists()), None)
+
     def get(self, key: str) -> Record | None:
-        """The record called `key`, or None if there is none that can be read."""
-        path = self.folder / key / RECORD
+        """The record called `key`, or None if there is none that can be read.
+
+        Raises:
+            DataError: an archive cannot be read.
+        """
+        place = self.place(key)
+        if place is None or not place.is_dir():
+            return None
         try:
-            record = Record.model_validate_json(path.read_bytes())
+            record = Record.model_validate_json((place / RECORD).read_bytes())
             if record.key != key:
                 raise ValueError(f"it is the record of {record.key}")
             if record.is_done:
-                _open_ranks(path.with_name(RANKS))
+                _open_ranks(place / RANKS)
         except FileNotFoundError:
-            if path.parent.is_dir():
-                self._report(path.parent, f"{RECORD} is missing")
-            return None
-        except NotADirectoryError:
-            return None
+            self._report(place, f"{RECORD} is missing")
         except DataError as error:
-            self._report(path.parent, str(error))
-            return None
-        except (OSError, ValueError) as error:
-            self._report(path.parent, f"{RECORD}: {str(error).splitlines()[0]}")
-            return None
-        return record
+            self._report(place, str(error))
+        except UNREADABLE as error:
+            self._report(place, f"{RECORD}: {str(error).splitlines()[0]}")
+        else:
+            return record
+        return None
 
     def records(self) -> list[Record]:
-        """All records that can be read, ordered by key."""
-        if not self.folder.is_dir():
-            return []
-        keys = sorted(path.name for path in self.folder.iterdir() if _KEY.fullmatch(path.name))
+        """All records that can be read, ordered by key.
+
+        Raises:
+            DataError: an archive cannot be read.
+        """
+        names = {place.name for root in self._roots if root.is_dir() for place in root.iterdir()}
+        keys = sorted(filter(_KEY.fullmatch, names))
         return [record for record in map(self.get, keys) if record is not None]
 
     def ranks(self, key: str) -> Ids:
@@ -83,11 +115,39 @@ class ResultStore:
         Raises:
             DataError: the record has no ranks, or they cannot be read.
         """
-        folder = self.folder / key
+        place = self.place(key) or self.folder / key
         try:
-            return np.array(_open_ranks(folder / RANKS))
+            return np.array(_open_ranks(place / RANKS))
         except DataError as error:
-            raise DataError(f"{folder}: {error}") from error
+            raise DataError(f"{place}: {error}") from error
+
+    def users(self, data_fingerprint: str) -> Ids | None:
+        """Users of the test rows, int32 [R_test]; None where they are not stored, or damaged.
+
+        Paired tests treat the rows of one user as one observation, and a report has no data set.
+        """
+        place = self.place(USERS, f"{data_fingerprint}.npy")
+        if place is None:
+            return None
+        try:
+            return np.array(_load(place))
+        except UNREADABLE as error:
+            _logger.warning("ignored %s: cannot be read: %s", place, error)
+            return None
+
+    def write_users(self, data_fingerprint: str, users: Ids) -> None:
+        """Store the users of the test rows, int32 [R_test], in place of what is there.
+
+        Safe to call from several processes: the file appears whole, and its content depends on
+        its name alone.
+
+        Raises:
+            ConfigError: the results folder cannot be written to.
+        """
+        path = self.folder / USERS / f"{data_fingerprint}.npy"
+        with self._writing():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda stream: np.save(stream, np.asarray(users, dtype=np.int32)))
 
     def write(
         self,
@@ -164,8 +224,15 @@ class ResultStore:
         finally:
             shutil.rmtree(probe, ignore_errors=True)
 
-    def _writing(self) -> contextlib.AbstractContextManager[None]:
-        return writing_to(f"results folder {self.folder}")
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self.folder.suffix == SUFFIX and self.folder.is_file():
+            raise ConfigError(
+                f"{self.folder} is an archive of records, which is read-only: unzip it into a "
+                "folder, or name another"
+            )
+        with writing_to(f"results folder {self.folder}"):
+            yield
 
     def _publish(self, temporary: Path, key: str) -> None:
         target = self.folder / key
@@ -184,29 +251,37 @@ class ResultStore:
                 target.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
 
-    def _report(self, folder: Path, problem: str) -> None:
-        if folder.name not in self._reported:
-            self._reported.add(folder.name)
-            _logger.warning("ignored the record in %s: %s", folder, problem)
+    def _report(self, place: Place, problem: str) -> None:
+        if place.name not in self._reported:
+            self._reported.add(place.name)
+            _logger.warning("ignored the record in %s: %s", place, problem)
 
 
-def _open_ranks(path: Path) -> Ids:
+def _open_ranks(path: Place) -> Ids:
     """The ranks of a success, int32 [R_test], left on the disk: only the file's head is read.
 
     Raises:
         DataError: they are missing, cut off, or something else than one whole number for each row.
     """
     try:
-        ranks = np.load(path, mmap_mode="r", allow_pickle=False)
+        ranks = _load(path)
     except FileNotFoundError as error:
         raise DataError(f"{path.name} is missing: this record has no ranks") from error
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path.name}: cannot be read: {error}") from error
     # An archive of arrays can be loaded as well.
     whole = isinstance(ranks, np.ndarray) and ranks.ndim == 1 and ranks.dtype.kind in "iu"
     if not whole or not len(ranks):
         raise DataError(f"{path.name}: not whole numbers [R_test], one for each test row")
     return ranks
+
+
+def _load(path: Place) -> Ids:
+    """An array as it was saved; on the disk only its head is read."""
+    if isinstance(path, Path):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    with path.open("rb") as stream:
+        return np.load(stream, allow_pickle=False)
 
 
 def _is_same_file(handle: int, path: Path) -> bool:

@@ -16,7 +16,8 @@ def test_the_source_tells_what_the_class_has(entry: MethodEntry) -> None:
 def names_of(folder: Path, text: str) -> frozenset[str] | None:
     path = folder / "some.py"
     path.write_text(text)
-    return setting_names(MethodEntry("mine", "", frozenset(), path, None))
+    (entry,) = METHODS.add_plugin(path)
+    return setting_names(entry)
 
 
 IMPORTS = "from bench.distillation import Method, MethodConfig\n"

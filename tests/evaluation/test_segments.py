@@ -9,7 +9,6 @@ from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks, segment_metrics
-from bench.results.users import load_users, save_users
 
 
 def rows(targets, lengths=None, users=None) -> Examples:
@@ -109,12 +108,3 @@ def test_popularity_ranks_are_those_of_the_split():
     toy = data([1, 1, 2], test=[1, 2, 3], n_items=4)
     assert popularity_ranks(toy, "test").tolist() == [1, 2, 4]
     assert popularity_ranks(toy, "valid").tolist() == [1, 2, 4]
-
-
-def test_users_are_kept_by_fingerprint(tmp_path):
-    toy = data([1], test=[1, 1, 1], n_items=2, users=[4, 4, 7])
-    assert load_users(tmp_path, "f") is None
-    save_users(tmp_path, toy)
-    save_users(tmp_path, toy)
-    assert load_users(tmp_path, "f").tolist() == [4, 4, 7]
-    assert [path.name for path in (tmp_path / "users").iterdir()] == ["f.npy"]

@@ -27,7 +27,6 @@ from bench.paths import Workspace
 from bench.plan import Reference, references
 from bench.results.record import Outcome, Record, failed, finished
 from bench.results.store import ResultStore
-from bench.results.users import load_users
 from bench.teachers.files import TEST_RANKS
 
 from ..listening import listening
@@ -69,7 +68,7 @@ def test_popularity_has_a_row(tiny: Workspace) -> None:
     assert store.ranks(row.key).tolist() == popularity_ranks(data).tolist()
     assert record.metrics["test"] == metrics_from_ranks(popularity_ranks(data))
     assert record.metrics["valid"] == metrics_from_ranks(popularity_ranks(data, "valid"))
-    users = load_users(tiny.results, row.data_fingerprint)
+    users = store.users(row.data_fingerprint)
     assert users is not None and users.tolist() == data.test.user.tolist()
 
 
@@ -303,7 +302,7 @@ def test_users_that_are_not_there_are_stored_though_all_has_run(
     path = tiny.results / "users" / f"{fingerprint}.npy"
     whole = path.read_bytes()
     path.unlink() if damage is None else path.write_bytes(damage)
-    assert load_users(tiny.results, fingerprint) is None
+    assert ResultStore(tiny.results).users(fingerprint) is None
     run(grid, tiny)
     assert path.read_bytes() == whole
 

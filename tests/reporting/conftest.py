@@ -15,7 +15,6 @@ from bench.evaluation.segments import segment_metrics
 from bench.plan import Reference, Trial
 from bench.results.record import Outcome, failed, finished
 from bench.results.store import ResultStore
-from bench.results.users import save_users
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 
@@ -57,7 +56,7 @@ class Bench:
     def __init__(self, folder: Path, data: PreparedData | None = None) -> None:
         self.store = ResultStore(folder)
         self.data = data or make_data()
-        save_users(folder, self.data)
+        self.store.write_users(self.data.fingerprint, self.data.test.user)
 
     def outcome(self, skill: float, seed: int) -> Outcome:
         rng = np.random.default_rng(seed)  # shared by methods, as batches and weights are

@@ -28,7 +28,7 @@ def test_a_student_that_recbole_cannot_hold_is_refused(
     save_file(state, tmp_path / "key" / STUDENT)
     trial = SimpleNamespace(label="tiny | method", data_fingerprint="f")
     record = SimpleNamespace(key="key", trial=trial)
-    store = SimpleNamespace(folder=tmp_path)
+    store = ResultStore(tmp_path)
     output = tmp_path / "out.pth"
     with pytest.raises(ConfigError, match=rf"tiny.*{made}.*RecBole's model has no place"):
         export_checkpoint(record, store, SimpleNamespace(fingerprint="f"), output)
@@ -42,7 +42,7 @@ def test_weights_are_not_paired_with_another_catalogue(tmp_path: Path) -> None:
     record = SimpleNamespace(key="key", trial=trial)
     data = SimpleNamespace(fingerprint="now", dataset="tiny", protocol="temporal-10")
     with pytest.raises(ConfigError, match=r"trained on other data than .*before.*now.*item ids"):
-        export_checkpoint(record, SimpleNamespace(folder=tmp_path), data, tmp_path / "out.pth")
+        export_checkpoint(record, ResultStore(tmp_path), data, tmp_path / "out.pth")
 
 
 @pytest.mark.parametrize(

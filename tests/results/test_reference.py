@@ -12,7 +12,6 @@ from bench.paths import SHIPPED
 from bench.reporting.render import render
 from bench.results.record import Record
 from bench.results.store import ResultStore
-from bench.results.users import load_users
 
 STORE = ResultStore(SHIPPED / "results" / "reference")
 RECORDS = STORE.records()
@@ -42,6 +41,6 @@ def test_a_record_is_whole_and_its_ranks_give_its_metrics(record: Record) -> Non
     )
     told = record.trial or record.reference
     assert told is not None
-    users = load_users(STORE.folder, told.data_fingerprint)
+    users = STORE.users(told.data_fingerprint)
     assert users is not None and len(users) == len(ranks)
     assert np.all(ranks >= 1)

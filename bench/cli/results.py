@@ -1,0 +1,32 @@
+"""`bench results`: what can be done with records beside reporting them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli import options
+
+
+@click.group()
+def command() -> None:
+    """Keep records."""
+
+
+@command.command()
+@options.records
+def pack(results: Path | None) -> None:
+    """Write the records of a results folder into one zip archive per dataset, beside them.
+
+    The folder is read as before, with or without the folders of the records that were packed:
+    delete those to have one file in place of hundreds. Students and logs are not packed.
+    `unzip` unpacks.
+    """
+    from bench.paths import Workspace
+    from bench.results.pack import pack
+    from bench.results.store import ResultStore
+
+    store = ResultStore(results or Workspace.current().results)
+    for path in pack(store):
+        click.echo(path)

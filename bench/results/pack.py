@@ -1,0 +1,70 @@
+"""Records packed: one zip archive per dataset in place of three files per trial."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import BinaryIO
+
+from bench.files import write_whole, writing_to
+from bench.results.archive import SUFFIX, Place
+from bench.results.record import Record
+from bench.results.store import CURVE, RANKS, RECORD, USERS, ResultStore
+
+PACKED = (CURVE, RANKS, RECORD)
+"""Files of a record that are packed; students and logs stay in their folders."""
+
+
+def pack(store: ResultStore) -> list[Path]:
+    """Write the records of a results folder into `<folder>/<dataset>.zip`; their folders stay.
+
+    Records that are in the folder's archives already are written again, so none is lost. The same
+    records give the same bytes.
+
+    Returns:
+        The archives, ordered by name.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+        DataError: an archive that is there cannot be read.
+    """
+    store.check_writable()
+    store.check_writable()
+    written = []
+    records = sorted(store.records(), key=_dataset)  # stable: by key within a dataset
+    for dataset, group in groupby(records, _dataset):
+        members = list(_members(store, list(group)))
+        path = store.folder / f"{dataset}{SUFFIX}"
+        with writing_to(f"results folder {store.folder}"):
+            write_whole(path, partial(_write, members))
+        written.append(path)
+    return written
+
+
+def _dataset(record: Record) -> str:
+    return record.subject.dataset
+
+
+def _members(store: ResultStore, records: list[Record]) -> Iterator[tuple[str, Place]]:
+    """Name and place of all that an archive holds, laid out as in a results folder."""
+    for record in records:
+        folder = store.place(record.key)
+        assert folder is not None  # noqa: S101 - the record was read from there
+        yield from ((f"{record.key}/{name}", folder / name) for name in PACKED)
+    for fingerprint in sorted({str(record.subject.data_fingerprint) for record in records}):
+        users = store.place(USERS, f"{fingerprint}.npy")
+        if users is not None:
+            yield f"{USERS}/{fingerprint}.npy", users
+
+
+def _write(members: list[tuple[str, Place]], stream: BinaryIO) -> None:
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, place in members:
+            if not place.exists():  # a reference has no curve, a failure no ranks
+                continue
+            info = zipfile.ZipInfo(name)  # of 1980: the bytes do not say when they were packed
+            info.create_system, info.external_attr = 3, 0o644 << 16  # nor on what system
+            archive.writestr(info, place.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
