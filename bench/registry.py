@@ -88,10 +88,6 @@ class MethodEntry:
     module: str | None
 
     @property
-    def class_name(self) -> str:
-        return str(self.target).rpartition(":")[2]
-
-    @property
     def is_shipped(self) -> bool:
         """Whether it came with the suite."""
         return shipped("methods") in self.path.parents
