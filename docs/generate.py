@@ -99,8 +99,9 @@ Bars: 95 % over users and seeds. Filled: has a star in the table. Beside a name:
 epochs, as a multiple of `none`'s. Crosses: the same method under a shuffled teacher. Diamonds:
 references. What the tables show: [findings.md](findings.md).
 
-These commands made the records; each runs what is missing in the folder. Two [variables](teachers.md#the-same-bits-on-another-cpu) give the
-same teachers, bit by bit, on another CPU.
+These commands made the records. Each runs what is missing in the folder, and the last packs it.
+Two [variables](teachers.md#the-same-bits-on-another-cpu) give the same teachers, bit by bit, on
+another CPU.
 
     bench data prepare movielens
     bench data import game path/to/games       # interactions and items, with split labels
@@ -111,6 +112,7 @@ same teachers, bit by bit, on another CPU.
     bench run --dataset game --method all --control shuffled --threads 1 --results results/reference
     bench run --dataset game --method dllm2rec --teacher text-out-of-fold --threads 1 --results results/reference
     bench run --dataset game --method embedding-only --teacher raw-text --threads 1 --results results/reference
+    bench results pack --results results/reference
 """  # noqa: E501 - commands are shown on one line, as they are copied
 
 
