@@ -1,13 +1,12 @@
-"""One generic registry: names to classes, lazily imported, typos and collisions refused.
+"""Registries: what there is of one kind, by name, known without importing any of it.
 
-Methods are found by folder and by entry point without importing them, so that listing and
-planning need no torch: what a plan must know (summary, needed signals, identity of the code) is
-read from the source text.
+A `Registry` is filled by calls. A `SourceRegistry` finds decorated classes in files of the suite
+and of installed packages: name, summary and arguments of the decorator are read from the source
+text, so that planning needs no torch. Both import a thing when it is first loaded.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import importlib.util
@@ -15,145 +14,220 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from bench.errors import ConfigError, UnknownNameError
-from bench.paths import PACKAGE, shipped
-from bench.source import code_digest, tree_of
+from pydantic import BaseModel, ConfigDict, field_validator
 
-T = TypeVar("T")
+from bench import layers
+from bench.errors import BenchError, ConfigError, UnknownNameError
+from bench.paths import PACKAGE, SHIPPED, shipped
+from bench.source import code_digest, decorated_classes
+
+if TYPE_CHECKING:
+    from bench.distillation import Method
 
 SIGNALS = ("embeddings", "rankings", "confidence", "truth-distance", "trajectories")
 """What a teacher can offer and a method need."""
 
-NAME = r"[a-z0-9][a-z0-9_-]*"
-"""Of a method; `:` parts it from a variant."""
-
 _logger = logging.getLogger(__name__)
 
 
-class Registry(Generic[T]):
-    """Names of one kind of thing, and how to get it.
-
-    A value is the thing itself or a lazy placeholder `"module:Attribute"`, imported by the first
-    `get`.
-    """
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self._entries: dict[str, T | str] = {}
-
-    def register(self, name: str, value: T | str) -> None:
-        """Add an entry; a second, different one under the same name is an error."""
-        if self._entries.setdefault(name, value) is not value:
-            raise ConfigError(f"two different {self.kind}s are called '{name}'")
-
-    def get(self, name: str) -> T:
-        """The thing called `name`, imported if it has to be.
-
-        Raises:
-            UnknownNameError: nothing has this name; the message offers the nearest one.
-        """
-        if name not in self._entries:
-            raise UnknownNameError(self.kind, name, self._entries)
-        value = self._entries[name]
-        if isinstance(value, str):
-            module, _, attribute = value.partition(":")
-            value = self._entries[name] = getattr(importlib.import_module(module), attribute)
-        return value
-
-    def names(self) -> list[str]:
-        return sorted(self._entries)
-
-
-@dataclass(frozen=True)
-class MethodEntry:
-    """A method as its source text tells it, without importing it.
+class Entry(BaseModel):
+    """A named thing as it is known before it is imported.
 
     Attributes:
-        name: registered name, kebab-case.
-        summary: first line of the class's docstring.
-        needs: teacher signals it always needs.
-        path: its file.
-        module: importable name of its module, or None for a plug-in file.
+        name: what it is asked for by.
+        target: the thing itself, or where it is: `"module:attribute"` or `"/path/file.py:Class"`.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     name: str
+    target: Any
+
+    @property
+    def origin(self) -> str:
+        """Where it is defined, for messages."""
+        return str(self.target)
+
+
+class SourceEntry(Entry):
+    """A decorated class as its source text describes it.
+
+    Subclasses declare further arguments of the decorator as fields.
+
+    Attributes:
+        summary: first line of the docstring.
+        path: its file.
+    """
+
     summary: str
-    needs: frozenset[str]
     path: Path
-    module: str | None
+
+    @field_validator("name")
+    @classmethod
+    def _the_name_is_in_kebab_case(cls, name: str) -> str:
+        # `:` separates a method from its variant.
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+            raise ValueError(f"'{name}' is no name: write it in kebab-case, as in my-name")
+        return name
+
+    @property
+    def origin(self) -> str:
+        return str(self.path)
+
+    @property
+    def class_name(self) -> str:
+        return str(self.target).rpartition(":")[2]
 
     @property
     def is_shipped(self) -> bool:
         """Whether it came with the suite."""
-        return shipped("methods") in self.path.parents
+        return not {PACKAGE, shipped("methods")}.isdisjoint(self.path.parents)
+
+    @property
+    def is_plugin(self) -> bool:
+        """Whether it is in a file that was named on the command line."""
+        return str(self.target).startswith(str(self.path))
 
     @property
     def code_digest(self) -> str:
-        """SHA-256 of what the method computes, comments, docstrings and layout apart.
-
-        Covers what it imports, as far as that can change what the method computes.
+        """SHA-256 of what it computes, comments, docstrings and layout apart (`code_digest`).
 
         Raises:
-            ConfigError: one of them cannot be read.
+            ConfigError: its file, or one that it imports, cannot be read.
         """
         return code_digest(self.path)
 
-    def load(self) -> Any:
-        """The method's class (imports torch)."""
-        if self.module is None:
-            _import_plugin(self.path)
-        else:
-            importlib.import_module(self.module)
-        return _LOADED[self.name]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Entry)
+S = TypeVar("S", bound=SourceEntry)
 
 
-@dataclass
-class MethodRegistry:
-    """Methods of the `methods/` folder, of entry points and of plug-in files."""
+class Registry(Generic[T, E]):
+    """Things of one kind by name.
 
-    _found: dict[str, MethodEntry] = field(default_factory=dict)
+    Args:
+        kind: what a thing is called in messages.
+        entry: what is known of each.
+        base: where the class is that every thing derives from, `"module:Class"`; None for none.
+    """
 
-    def discover(self) -> None:
-        """Find the methods of `methods/` and those of installed packages (`bench.methods`).
+    def __init__(self, kind: str, entry: type[E], base: str | None = None) -> None:
+        self.kind = kind
+        self._entry = entry
+        self._base = base
+        self._found: dict[str, E] = {}
 
-        A method is `methods/NAME.py`, or `methods/NAME/method.py` where it needs files of its own.
-        In a checkout the folder is the package `methods`, in a wheel it is `bench.methods`. What is
-        broken is left out with a warning: the other methods still run.
-        """
-        folder = shipped("methods")
-        package = "bench.methods" if folder.parent == PACKAGE else "methods"
-        for path in sorted([*folder.glob("*.py"), *folder.glob("*/method.py")]):
-            inside = path.relative_to(folder).with_suffix("").parts
-            self._read_or_warn(path, ".".join([package, *inside]))
-        for point in entry_points(group="bench.methods"):
-            self._read_or_warn(point, point.module)
-
-    def add_plugin(self, path: Path) -> list[MethodEntry]:
-        """Register the methods of a file outside the tree.
+    def register(self, name: str, target: T | str, **facts: Any) -> None:
+        """Add a thing, or the place `"module:attribute"` that it is imported from.
 
         Raises:
-            ConfigError: the file is missing, is not Python, registers no method that can be read
-                from its source, or one whose name is taken.
+            ConfigError: another thing has this name.
+        """
+        self._add(self._entry(name=name, target=target, **facts))
+
+    def get(self, name: str) -> E:
+        """What is known of the thing called `name`, without importing it.
+
+        Raises:
+            UnknownNameError: nothing has this name; the message offers the nearest one.
+        """
+        entries = self._entries()
+        if name not in entries:
+            raise UnknownNameError(self.kind, name, entries)
+        return entries[name]
+
+    def load(self, name: str) -> T:
+        """The thing called `name`, imported if it has to be.
+
+        Raises:
+            UnknownNameError: nothing has this name.
+            ConfigError: it cannot be imported, or is not derived from the base class.
+        """
+        entry = self.get(name)
+        try:
+            loaded = _imported(entry.target)
+        except BenchError:
+            raise
+        except Exception as error:  # a file of anybody's runs
+            raise ConfigError(
+                f"{self.kind} '{name}' cannot be imported from {entry.origin}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if self._base and not issubclass(loaded, _imported(self._base)):
+            raise ConfigError(
+                f"{self.kind} '{name}' ({entry.origin}): class {loaded.__name__} is no "
+                f"{self._base.replace(':', '.')}; derive it from that"
+            )
+        return loaded
+
+    def names(self) -> list[str]:
+        return sorted(self._entries())
+
+    def __iter__(self) -> Iterator[E]:
+        return iter(sorted(self._entries().values(), key=lambda entry: entry.name))
+
+    def _entries(self) -> dict[str, E]:
+        return self._found
+
+    def _add(self, entry: E) -> None:
+        known = self._found.setdefault(entry.name, entry)
+        if known != entry:
+            where = " and ".join(dict.fromkeys([known.origin, entry.origin]))
+            raise ConfigError(f"two {self.kind}s are called '{entry.name}': {where}")
+
+
+class SourceRegistry(Registry[T, S]):
+    """Decorated classes of a folder of the suite, of installed packages and of plug-in files.
+
+    Args:
+        kind: what a class is called in messages.
+        entry: what is known of each; its own fields are the decorator's arguments.
+        base: where the class is that every one derives from, `"module:Class"`.
+        word: classes are decorated with `register_WORD("name", ...)`; installed packages name
+            their modules as entry points of the group `bench.WORDs`.
+        folder: each class is in a file of its own here, or in `WORD.py` of a folder of its own.
+    """
+
+    def __init__(self, kind: str, entry: type[S], base: str, word: str, folder: Path):
+        super().__init__(kind, entry, base)
+        self._word = word
+        self._folder = folder
+        self._is_complete = False
+
+    def add_plugin(self, path: Path) -> list[S]:
+        """Register the decorated classes of a file outside the tree.
+
+        Raises:
+            ConfigError: the file is missing, is not Python, registers nothing that can be read
+                from its source, or something whose name is taken.
         """
         if not path.is_file():
             raise ConfigError(f"--plugin {path}: no such file")
-        entries = self._read(path.resolve(), None)
+        path = path.resolve()
+        entries = self._read(path, str(path))
         if not entries:
-            raise ConfigError(f"--plugin {path}: no class decorated with @register_method(...)")
+            raise ConfigError(
+                f"--plugin {path}: no class decorated with @register_{self._word}(...)"
+            )
         return entries
 
-    def get(self, name: str) -> MethodEntry:
-        if name not in self._found:
-            raise UnknownNameError("method", name, self._found)
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[MethodEntry]:
-        return iter(sorted(self._found.values(), key=lambda entry: entry.name))
+    def _entries(self) -> dict[str, S]:
+        """All of them; what is broken is left out with a warning, the others still run."""
+        if not self._is_complete:
+            self._is_complete = True
+            for path in sorted(
+                [*self._folder.glob("*.py"), *self._folder.glob(f"*/{self._word}.py")]
+            ):
+                module = ".".join(path.relative_to(SHIPPED).with_suffix("").parts)
+                self._read_or_warn(path, module)
+            for point in entry_points(group=f"bench.{self._word}s"):
+                self._read_or_warn(point, point.module)
+        return self._found
 
     def _read_or_warn(self, source: Path | EntryPoint, module: str) -> None:
         try:
@@ -161,19 +235,51 @@ class MethodRegistry:
         except ConfigError as error:
             _logger.warning("left out: %s", error)
 
-    def _read(self, path: Path, module: str | None) -> list[MethodEntry]:
-        entries: dict[str, MethodEntry] = {}
-        for entry in _entries_in(path, module):
-            known = self._found.get(entry.name, entry)
-            if entry.name in entries or known.path != path:
-                where = " and ".join(map(str, dict.fromkeys([known.path, path])))
-                raise ConfigError(f"two methods are called '{entry.name}': {where}")
-            entries[entry.name] = known
-        self._found |= entries
-        return list(entries.values())
+    def _read(self, path: Path, module: str) -> list[S]:
+        """Register the decorated classes of a file, all or none of them."""
+        before = dict(self._entries())
+        try:
+            entries = list(self._in_file(path, module))
+            for entry in entries:
+                self._add(entry)
+        except ConfigError:
+            self._found = before
+            raise
+        return entries
+
+    def _in_file(self, path: Path, module: str) -> Iterator[S]:
+        decorator = f"register_{self._word}"
+        own = self._entry.model_fields.keys() - SourceEntry.model_fields.keys()
+        for found in decorated_classes(path, decorator):
+            where = f"{path}: line {found.line}: {decorator}"
+            for argument in found.arguments.keys() - own:
+                raise UnknownNameError("argument", argument, own, where)
+            fields = {"name": found.name, "summary": found.summary, "path": path}
+            target = f"{module}:{found.attribute}"
+            yield layers.build(self._entry, fields | found.arguments | {"target": target}, where)
 
 
-_LOADED: dict[str, type] = {}
+class MethodEntry(SourceEntry):
+    """A method.
+
+    Attributes:
+        needs: teacher signals that it always needs.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    @field_validator("needs")
+    @classmethod
+    def _teachers_can_offer_them(cls, needs: frozenset[str]) -> frozenset[str]:
+        for need in needs:
+            if need not in SIGNALS:
+                raise ValueError(str(UnknownNameError("signal", need, SIGNALS)))
+        return needs
+
+
+METHODS: SourceRegistry[type[Method], MethodEntry] = SourceRegistry(
+    "method", MethodEntry, "bench.distillation:Method", "method", shipped("methods")
+)
 
 
 def register_method(name: str, /, *, needs: Iterable[str] = ()) -> Callable[[type], type]:
@@ -186,25 +292,33 @@ def register_method(name: str, /, *, needs: Iterable[str] = ()) -> Callable[[typ
 
     def decorate(cls: type) -> type:
         cls.needs = frozenset(needs)  # type: ignore[attr-defined]
-        _LOADED[name] = cls
         return cls
 
     return decorate
 
 
-def _import_plugin(path: Path) -> None:
+def _imported(target: Any) -> Any:
+    """What `target` of an entry stands for."""
+    if not isinstance(target, str):
+        return target
+    module, _, attribute = target.rpartition(":")
+    load = _import_plugin if module.endswith(".py") else importlib.import_module
+    return getattr(load(module), attribute)
+
+
+def _import_plugin(path: str) -> Any:
     """Run a plug-in's file, once in a process; one that failed is run again."""
-    name = f"bench_plugin_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    if name in sys.modules:
-        return
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+    name = f"bench_plugin_{hashlib.sha256(path.encode()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None  # noqa: S101 - a .py file
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
 
 
 def _file_of(point: EntryPoint) -> Path:
@@ -215,59 +329,3 @@ def _file_of(point: EntryPoint) -> Path:
     if spec is None or spec.origin is None:
         raise ConfigError(f"entry point '{point.name}': there is no module {point.module}")
     return Path(spec.origin)
-
-
-def _entries_in(path: Path, module: str | None) -> Iterator[MethodEntry]:
-    for node in tree_of(path).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for call in node.decorator_list:
-            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("register_method"):
-                name, needs = _registration(call, path)
-                yield MethodEntry(
-                    name=name,
-                    summary=(ast.get_docstring(node) or "").partition("\n")[0],
-                    needs=needs,
-                    path=path,
-                    module=module,
-                )
-
-
-def _registration(call: ast.Call, path: Path) -> tuple[str, frozenset[str]]:
-    """Name and needs of `register_method(...)`.
-
-    Raises:
-        ConfigError: they are not literals, or no names of this kind.
-    """
-    where = f"{path}: line {call.lineno}: register_method"
-    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    name = _literal(call.args[0]) if len(call.args) == 1 else None
-    if not isinstance(name, str) or not name or keywords.keys() - {"needs"}:
-        raise ConfigError(
-            f'{where} is read without being run: write register_method("name") or '
-            'register_method("name", needs={...}), the name as a literal text'
-        )
-    if not re.fullmatch(NAME, name):
-        raise ConfigError(f"{where}: '{name}' is no name: write it in kebab-case, as in my-method")
-    needs = _literal(keywords["needs"]) if "needs" in keywords else set()
-    if not isinstance(needs, set | list | tuple) or not all(isinstance(n, str) for n in needs):
-        raise ConfigError(
-            f"{where} is read without being run: write needs as a literal set of names, such as "
-            'needs={"rankings"}'
-        )
-    for need in needs:
-        if need not in SIGNALS:
-            raise UnknownNameError("signal", need, SIGNALS, f"{where} needs")
-    return name, frozenset(needs)
-
-
-def _literal(node: ast.expr) -> object:
-    """The value of a literal; None for anything else."""
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):
-        return None
-
-
-METHODS = MethodRegistry()
-METHODS.discover()

@@ -1,4 +1,4 @@
-"""What source text tells without being run: its syntax tree, and the identity of its code."""
+"""What source text tells without being run: decorated classes, and the identity of code."""
 
 from __future__ import annotations
 
@@ -6,13 +6,72 @@ import ast
 import hashlib
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import ConfigError
 from bench.paths import PACKAGE, SHIPPED, shipped
 
 _KERNELS = PACKAGE / "distillation"
 _INTERFACE = (_KERNELS / "__init__.py", _KERNELS / "interface.py")
+
+
+@dataclass(frozen=True)
+class Decorated:
+    """A class of a file under a decorator `@DECORATOR(name, argument=...)`.
+
+    Attributes:
+        attribute: name of the class.
+        line: of the decorator.
+        summary: first line of the docstring.
+        name: first argument of the decorator, of any type.
+        arguments: its other arguments, by name.
+    """
+
+    attribute: str
+    line: int
+    summary: str
+    name: Any
+    arguments: dict[str, Any]
+
+
+def decorated_classes(path: Path, decorator: str) -> Iterator[Decorated]:
+    """The classes of a file that are decorated with `decorator`, which takes literals alone.
+
+    Raises:
+        ConfigError: the file cannot be read, or an argument is not a literal.
+    """
+    classes = [node for node in tree_of(path).body if isinstance(node, ast.ClassDef)]
+    last = {node.name: node for node in classes}
+    for node in classes:
+        for call in node.decorator_list:
+            if not isinstance(call, ast.Call) or not ast.unparse(call.func).endswith(decorator):
+                continue
+            where = f"{path}: line {call.lineno}: {decorator}"
+            if last[node.name] is not node:
+                raise ConfigError(f"{where}: a later class of the file is called {node.name} too")
+            if len(call.args) != 1:
+                raise ConfigError(f'{where} takes one name: write {decorator}("my-name", ...)')
+            yield Decorated(
+                attribute=node.name,
+                line=call.lineno,
+                summary=(ast.get_docstring(node) or "").partition("\n")[0],
+                name=_literal(call.args[0], f"{where}: the name"),
+                arguments={
+                    str(keyword.arg): _literal(keyword.value, f"{where}: {keyword.arg}")
+                    for keyword in call.keywords
+                },
+            )
+
+
+def _literal(node: ast.expr, what: str) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{what} is read without being run: write it as a literal, such as 'text' or {{'text'}}"
+        ) from error
 
 
 def code_digest(path: Path) -> str:

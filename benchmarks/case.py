@@ -39,7 +39,7 @@ class Case:
         torch.manual_seed(0)
         self.name = method
         self.device = device
-        method_class = METHODS.get(method).load()
+        method_class = METHODS.load(method)
         settings_of = method_class.Config.model_validate(settings)
         self.student = RecBoleStudent(
             student,

@@ -163,7 +163,7 @@ def run_settings() -> str:
 
 def section(entry: MethodEntry) -> str:
     """All about one method."""
-    method, config = entry.load(), read_method(entry, _TREE)
+    method, config = METHODS.load(entry.name), read_method(entry, _TREE)
     path = entry.path.relative_to(SHIPPED).as_posix()
     facts = [f"**Signals:** {_signals(entry)}.", f"**File:** [`{path}`](../{path})."]
     if config.teacher != MethodFile().teacher:
@@ -220,7 +220,7 @@ def _macros(formula: str) -> str:
 
 
 def _signals(entry: MethodEntry) -> str:
-    method, config = entry.load(), read_method(entry, _TREE)
+    method, config = METHODS.load(entry.name), read_method(entry, _TREE)
     names = sorted(method.signals(method.Config.model_validate(config.settings)))
     return ", ".join(f"`{name}`" for name in names) or "nothing"
 
@@ -260,7 +260,7 @@ def _values(schema: Mapping[str, Any]) -> str:
 
 def _variants(entry: MethodEntry, config: MethodFile, above: Mapping[str, str]) -> list[str]:
     """The variants in the order of the file, each under the comment that precedes it."""
-    method = entry.load()
+    method = METHODS.load(entry.name)
     default = method.signals(method.Config.model_validate(config.settings))
     parts = [f"**Variants:** {above.get('', '')}".strip()]
     for name, changes in config.variants.items():

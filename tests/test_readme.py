@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from bench.cli.main import main
 from bench.data.config import DATASET_FILE
 from bench.paths import SHIPPED
-from bench.registry import METHODS, MethodRegistry
+from bench.registry import METHODS
 
 README = SHIPPED / "README.md"
 PAGES = [README, *sorted(SHIPPED.glob("docs/*.md")), *sorted(SHIPPED.glob("*/README.md"))]
@@ -72,11 +72,11 @@ def example_method() -> str:
 def test_example_method_is_a_plugin_of_at_most_thirty_lines(tmp_path: Path) -> None:
     path = tmp_path / "my_method.py"
     path.write_text(example_method(), encoding="utf-8")
-    (entry,) = MethodRegistry().add_plugin(path)
+    (entry,) = METHODS.add_plugin(path)
     assert entry.needs == {"rankings"}
     assert len(example_method().splitlines()) <= 30
 
-    method_class = entry.load()
+    method_class = METHODS.load(entry.name)
     method = method_class(method_class.Config(weight=2.0))
     method.attach(None, SimpleNamespace(rankings=torch.tensor([[3, 1], [2, 3], [1, 2]])))
     log_probs = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).log_softmax(1)

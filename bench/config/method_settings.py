@@ -20,7 +20,7 @@ def setting_names(entry: MethodEntry) -> frozenset[str] | None:
     """
     try:
         source = _Source.of(entry.path)
-        return source.fields(source.config(source.method(entry.name)))
+        return source.fields(source.config(source.of_name(entry.class_name)))
     except _Untold:
         return None
 
@@ -40,27 +40,24 @@ class _Source:
     """One parsed file: its classes and where its imported names come from."""
 
     classes: dict[str, ast.ClassDef]
-    methods: dict[str, ast.ClassDef]
     imports: dict[str, Path]
 
     @classmethod
     @lru_cache
     def of(cls, path: Path) -> _Source:
         classes: dict[str, ast.ClassDef] = {}
-        methods: dict[str, ast.ClassDef] = {}
         imports: dict[str, Path] = {}
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 classes[node.name] = node
-                methods |= dict.fromkeys(_registered_names(node), node)
             elif isinstance(node, ast.ImportFrom):
                 # `from .x import A as B` is not followed: the name it declares is not B.
                 file = _imported_file(node, path)
                 imports |= {a.name: file for a in node.names if not a.asname}
-        return cls(classes, methods, imports)
+        return cls(classes, imports)
 
-    def method(self, name: str) -> _Class:
-        return _Class(self.methods[name], self)
+    def of_name(self, name: str) -> _Class:
+        return _Class(self.classes[name], self)
 
     def config(self, owner: _Class) -> _Class:
         """The class that `Config` means inside `owner`, its own or an inherited one."""
@@ -96,14 +93,14 @@ class _Source:
             return self.config(self.resolve(expression.value))
         name = _name(expression)
         if name in self.classes:
-            return _Class(self.classes[name], self)
+            return self.of_name(name)
         path = self.imports.get(name)
         if path is None or not path.is_file():
             raise _Untold
         source = _Source.of(path)
         if name not in source.classes:
             raise _Untold
-        return _Class(source.classes[name], source)
+        return source.of_name(name)
 
 
 def _imported_file(node: ast.ImportFrom, path: Path) -> Path:
@@ -116,13 +113,3 @@ def _imported_file(node: ast.ImportFrom, path: Path) -> Path:
 
 def _name(expression: ast.expr) -> str:
     return expression.id if isinstance(expression, ast.Name) else ""
-
-
-def _registered_names(node: ast.ClassDef) -> list[str]:
-    return [
-        ast.literal_eval(call.args[0])
-        for call in node.decorator_list
-        if isinstance(call, ast.Call)
-        and ast.unparse(call.func).endswith("register_method")
-        and call.args
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import layers
-from bench.errors import BenchError, ConfigError
+from bench.errors import ConfigError
 from bench.plan import DEFAULT_VARIANT, Trial
 from bench.registry import METHODS
 
@@ -20,24 +20,7 @@ def load_method(trial: Trial) -> type[Method]:
     Raises:
         ConfigError: its file cannot be imported, or its class is no `bench.distillation.Method`.
     """
-    from bench.distillation import Method
-
-    entry = METHODS.get(trial.method)
-    try:
-        loaded = entry.load()
-    except BenchError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"method '{trial.method}' cannot be imported from {entry.path}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not issubclass(loaded, Method):
-        raise ConfigError(
-            f"method '{trial.method}' ({entry.path}): class {loaded.__name__} is no "
-            "bench.distillation.Method; derive it from that"
-        )
-    return loaded
+    return METHODS.load(trial.method)
 
 
 def refuse_held_student(trial: Trial, method: Method, student: Student) -> None:

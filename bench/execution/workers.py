@@ -77,7 +77,7 @@ class _Worker:
         # A forked copy of a process that has used torch's threads or a GPU would not work.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe(duplex=False)
-        plugins = [entry.path for entry in METHODS if entry.module is None]
+        plugins = [entry.path for entry in METHODS if entry.is_plugin]
         self.process = context.Process(target=_work, args=(task, plugins, theirs), daemon=True)
         self.process.start()
         theirs.close()

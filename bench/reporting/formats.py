@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bench.evaluation.metrics import Metric
-from bench.registry import Registry
+from bench.registry import Entry, Registry
 from bench.reporting.rows import Row
 
 Format = Callable[[Sequence[Row], "Sequence[Metric] | None"], str]
 """Rows in the order of the leaderboard, and the metrics asked for (None: the format's own
 choice), to a text without a final newline. No rows are a valid report."""
 
-FORMATS: Registry[Format] = Registry("report format")
+FORMATS: Registry[Format, Entry] = Registry("report format", Entry)
 DEFAULT_FORMAT = "markdown"
 
 FORMATS.register("markdown", "bench.reporting.markdown:markdown")

@@ -40,7 +40,7 @@ def render(
     Raises:
         ConfigError: an unknown format or metric, or no record of a dataset or method.
     """
-    formatter = FORMATS.get(format)
+    formatter = FORMATS.load(format)
     wanted = list(dict.fromkeys(map(parse_metric, metrics or ()))) or None
     if wanted is None and format in _FOR_READING:
         wanted = list(DEFAULT_METRICS)

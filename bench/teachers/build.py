@@ -45,7 +45,7 @@ def ensure_teacher(
             otherwise (see `refuse_other_recipe`), or a place that cannot be written to.
     """
     where = f"teacher '{name}'"
-    builder = KINDS.get(config.kind)
+    builder = KINDS.load(config.kind)
     options = resolved_options(config, data.dataset, workspace, f"{where} options")
     with locked(folder):
         if folder.is_dir() and not rebuild:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from bench import layers
 from bench.data.examples import PreparedData
 from bench.paths import Workspace
-from bench.registry import Registry
+from bench.registry import Entry, Registry
 from bench.teachers.config import TeacherConfig
 
 
@@ -73,7 +73,7 @@ class Builder(Protocol):
         """
 
 
-KINDS: Registry[type[Builder]] = Registry("teacher kind")
+KINDS: Registry[type[Builder], Entry] = Registry("teacher kind", Entry)
 KINDS.register("text", "bench.teachers.kinds.text:TextTeacher")
 KINDS.register("learn", "bench.teachers.kinds.learn:LearnTeacher")
 KINDS.register("raw-text", "bench.teachers.kinds.raw_text:RawTextTeacher")
@@ -98,7 +98,7 @@ def resolved_options(
     Raises:
         ConfigError: a wrong option, an unknown kind.
     """
-    builder, asked = KINDS.get(config.kind), config.options_for(dataset)
+    builder, asked = KINDS.load(config.kind), config.options_for(dataset)
     complete = getattr(builder, "complete", None)
     if complete is not None:
         asked = complete(asked, dataset, workspace)

@@ -91,7 +91,7 @@ def test_all_teachers_are_those_that_need_no_language_model(workspace: Workspace
 
 @pytest.mark.parametrize("name", sorted(SIGNALS))
 def test_the_signals_of_a_kind_are_names_that_manifests_know(name: str) -> None:
-    assert KINDS.get(name) is not None
+    assert KINDS.load(name) is not None
     assert SIGNALS[name] <= set(get_args(Signal))
 
 

@@ -10,13 +10,14 @@ from bench.registry import METHODS, MethodEntry
 
 @pytest.mark.parametrize("entry", list(METHODS), ids=lambda entry: entry.name)
 def test_the_source_tells_what_the_class_has(entry: MethodEntry) -> None:
-    assert setting_names(entry) == set(entry.load().Config.model_fields)
+    assert setting_names(entry) == set(METHODS.load(entry.name).Config.model_fields)
 
 
 def names_of(folder: Path, text: str) -> frozenset[str] | None:
     path = folder / "some.py"
     path.write_text(text)
-    return setting_names(MethodEntry("mine", "", frozenset(), path, None))
+    (entry,) = METHODS.add_plugin(path)
+    return setting_names(entry)
 
 
 IMPORTS = "from bench.distillation import Method, MethodConfig\n"

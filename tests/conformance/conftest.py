@@ -132,7 +132,7 @@ def make_trial(method: str, model: str = "SASRec", **changes: Any) -> Trial:
 
 
 def run(trial: Trial, data: PreparedData, knowledge: Knowledge | None) -> Outcome:
-    method_class = METHODS.get(trial.method).load()
+    method_class = METHODS.load(trial.method)
     return run_trial(trial, data, knowledge, method_class, "cpu")
 
 
@@ -146,7 +146,7 @@ def build(trial: Trial, knowledge: Knowledge, rows: DeviceRows) -> tuple[Method,
         known_users=torch.ones(N_USERS, dtype=torch.bool),
         objective=trial.training.objective,
     )
-    method_class = METHODS.get(trial.method).load()
+    method_class = METHODS.load(trial.method)
     method = method_class(method_class.Config.model_validate(trial.method_settings))
     method.attach(student, dataclasses.replace(knowledge, rows=rows))
     return method, student

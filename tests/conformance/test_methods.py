@@ -46,7 +46,7 @@ def same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
 
 @pytest.mark.parametrize("method", ALL)
 def test_a_method_can_be_switched_off(method: str) -> None:
-    assert bool(weightless(METHODS.get(method).load().Config)) == (method not in UNWEIGHTED)
+    assert bool(weightless(METHODS.load(method).Config)) == (method not in UNWEIGHTED)
 
 
 @pytest.mark.parametrize("model", STUDENTS)
@@ -54,7 +54,7 @@ def test_a_method_can_be_switched_off(method: str) -> None:
 def test_weights_of_zero_are_none_bit_for_bit(
     method: str, model: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
-    settings = weightless(METHODS.get(method).load().Config)
+    settings = weightless(METHODS.load(method).Config)
     base = run(make_trial("none", model), data, None)
     zero = run(make_trial(method, model, settings=settings), data, knowledge)
     assert same(base.state, zero.state)

@@ -25,7 +25,7 @@ def test_a_variant_is_another_method_and_trains(
     method: str, variant: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
     entry = METHODS.get(method)
-    config, settings = entry.load().Config, read_method(entry, HERE).variants[variant]
+    config, settings = METHODS.load(entry.name).Config, read_method(entry, HERE).variants[variant]
     assert config.model_validate(settings) != config()
     if variant == "single-teacher":
         settings = {"teachers": knowledge.trajectory_names[:1]}
@@ -46,7 +46,7 @@ TAUGHT = [entry.name for entry in METHODS if entry.needs and entry.is_shipped]
 @pytest.mark.parametrize("method", TAUGHT)
 def test_every_method_is_searched_with_the_same_budget_its_default_among_it(method: str) -> None:
     entry = METHODS.get(method)
-    file, config = read_method(entry, HERE), entry.load().Config
+    file, config = read_method(entry, HERE), METHODS.load(entry.name).Config
     searched = [config.model_validate(layers.merge(file.settings, p)) for p in file.search]
     assert len(searched) == 3 and len({c.model_dump_json() for c in searched}) == 3
     chosen = [file.settings, *(layers.merge(file.settings, s) for s in file.datasets.values())]

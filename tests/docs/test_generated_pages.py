@@ -49,7 +49,7 @@ def test_the_figure_shows_what_is_drawn_now(docs: ModuleType) -> None:
 def test_a_method_says_what_it_takes_costs_and_departs_in(
     docs: ModuleType, entry: MethodEntry
 ) -> None:
-    missing = docs.missing_labels(entry.load().__doc__ or "")
+    missing = docs.missing_labels(METHODS.load(entry.name).__doc__ or "")
     assert not missing, (
         f"the docstring of '{entry.name}' ({entry.path.name}) has no paragraph that begins with "
         + ", ".join(f"'{label}:'" for label in missing)
@@ -66,7 +66,7 @@ def test_no_markup_of_docstrings_is_left(docs: ModuleType, entry: MethodEntry) -
 
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
 def test_every_setting_says_what_it_is(docs: ModuleType, entry: MethodEntry) -> None:
-    rows = list(docs.settings_of(entry.load().Config()))
+    rows = list(docs.settings_of(METHODS.load(entry.name).Config()))
     undescribed = [row for row in rows if row.endswith("|  |")]
     assert not undescribed, f"settings of '{entry.name}' without a Field(description=...)"
 

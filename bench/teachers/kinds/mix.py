@@ -58,12 +58,12 @@ class PartOptions(BaseModel):
     @model_validator(mode="after")
     def _the_kind_can_be_mixed_and_knows_its_options(self) -> PartOptions:
         try:
-            builder = KINDS.get(self.kind)
+            builder = KINDS.load(self.kind)
             builder.Options.model_validate(self.options)
         except (BenchError, ValidationError) as error:
             raise ValueError(str(error)) from error
         if not hasattr(builder, "members"):
-            able = [name for name in KINDS.names() if hasattr(KINDS.get(name), "members")]
+            able = [name for name in KINDS.names() if hasattr(KINDS.load(name), "members")]
             raise ValueError(f"'{self.kind}' cannot be mixed; {', '.join(able)} can")
         return self
 
@@ -244,7 +244,7 @@ def _members(
     name: str, part: PartOptions, data: PreparedData, cache: Path, device: str
 ) -> list[Member]:
     """The trained members of a part, each in its last state."""
-    builder: Any = KINDS.get(part.kind)
+    builder: Any = KINDS.load(part.kind)
     options = builder.Options.model_validate(part.options)
     with task(name):
         members: list[Member] = builder.members(options, data, cache, device)
