@@ -1,6 +1,6 @@
 """What the golden trials gave when they were pinned, and the command that pins them anew.
 
-    python tests/golden/pins.py
+    python -m tests.golden.pins
 
 Ranks are pinned bit for bit, so the trials run with the instructions that every x86-64 CPU of the
 last ten years has. `INSTRUCTIONS` holds torch's own kernels, oneDNN, MKL and NumPy's OpenBLAS to
@@ -23,7 +23,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 PINS = HERE / "pins.json"
-COMMAND = "python tests/golden/pins.py"
+COMMAND = "python -m tests.golden.pins"
 
 INSTRUCTIONS = {
     "ATEN_CPU_CAPABILITY": "avx2",
