@@ -28,7 +28,7 @@ def command(key: str, output: Path | None, results: Path | None) -> None:
     workspace = Workspace.current()
     store = ResultStore(results or workspace.results)
     record = find_trial(key, store)
-    student_file(record, store)  # refuses before data are asked for
+    student_file(record, store)  # an error before the data are read
     assert record.trial is not None  # noqa: S101 - find_trial returns trials only
     data = data_store.load(record.trial.dataset, record.trial.protocol, workspace)
     written = export_checkpoint(record, store, data, output or Path(f"{record.key[:12]}.pth"))

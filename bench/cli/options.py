@@ -36,9 +36,7 @@ device = click.option(
 
 def _folder_of_records(*, exists: bool) -> Callable[[Command], Command]:
     kind = click.Path(path_type=Path, exists=exists)
-    return click.option(
-        "--results", type=kind, help="Folder, or archive, of the records."
-    )
+    return click.option("--results", type=kind, help="Folder, or archive, of the records.")
 
 
 results = _folder_of_records(exists=False)

@@ -25,7 +25,7 @@ class Outcome:
 
     Attributes:
         metrics: value by metric name (`ndcg@20`), by split (`valid`, `test`).
-        segments: of the test rows, by name: number of `rows` and metrics.
+        segments: of the test examples, by name: their number, `rows`, and metrics.
         ranks: int32 [R_test], 1-based rank of each target over the full catalogue, ties against
             the target.
         curve: one mapping per epoch: losses and validation metrics.
@@ -38,7 +38,7 @@ class Outcome:
         parameters: counts, `training` and `inference`.
         latency: what one prediction costs, by name.
         settings: the method's settings with all defaults filled in.
-        teacher: number of training `rows`, and of those that the teacher's lists have `covered`;
+        teacher: number of training examples, `rows`, and of those with a list, `covered`;
             empty without lists.
     """
 
@@ -64,7 +64,7 @@ def now() -> str:
 
 
 class Record(BaseModel):
-    """One trial or reference row as `record.json` keeps it.
+    """One trial or reference as `record.json` keeps it.
 
     A record whose status is not `done` has an `error` and no metrics.
     """

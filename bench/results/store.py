@@ -41,11 +41,11 @@ _logger = logging.getLogger(__name__)
 
 
 class ResultStore:
-    """Records by key, and the users of test rows by the fingerprint of their data.
+    """Records by key, and the users of test examples by the fingerprint of their data.
 
     A record that cannot be read, or a success whose ranks cannot, is reported once and counts as
-    absent, so that its trial runs again and replaces it. What is asked for is looked for in the
-    folder before its archives.
+    absent, so that its trial runs again and replaces it. The folder comes before its archives, and
+    those in the order of their names.
 
     Args:
         folder: the results folder, or one archive, which cannot be written to.
@@ -110,7 +110,7 @@ class ResultStore:
         return [record for record in map(self.get, keys) if record is not None]
 
     def ranks(self, key: str) -> Ids:
-        """The target's rank for every test row, int32 [R_test].
+        """The target's rank for every test example, int32 [R_test].
 
         Raises:
             DataError: the record has no ranks, or they cannot be read.
@@ -122,9 +122,9 @@ class ResultStore:
             raise DataError(f"{place}: {error}") from error
 
     def users(self, data_fingerprint: str) -> Ids | None:
-        """Users of the test rows, int32 [R_test]; None where they are not stored, or damaged.
+        """Users of the test examples, int32 [R_test]; None where they are not stored, or damaged.
 
-        Paired tests treat the rows of one user as one observation, and a report has no data set.
+        Paired tests treat the examples of one user as one observation; a report reads no dataset.
         """
         place = self.place(USERS, f"{data_fingerprint}.npy")
         if place is None:
@@ -136,7 +136,7 @@ class ResultStore:
             return None
 
     def write_users(self, data_fingerprint: str, users: Ids) -> None:
-        """Store the users of the test rows, int32 [R_test], in place of what is there.
+        """Store the users of the test examples, int32 [R_test], in place of what is there.
 
         Safe to call from several processes: the file appears whole, and its content depends on
         its name alone.
@@ -261,7 +261,8 @@ def _open_ranks(path: Place) -> Ids:
     """The ranks of a success, int32 [R_test], left on the disk: only the file's head is read.
 
     Raises:
-        DataError: they are missing, cut off, or something else than one whole number for each row.
+        DataError: they are missing, cut off, or something else than one whole number per
+            example.
     """
     try:
         ranks = _load(path)
@@ -272,7 +273,7 @@ def _open_ranks(path: Place) -> Ids:
     # An archive of arrays can be loaded as well.
     whole = isinstance(ranks, np.ndarray) and ranks.ndim == 1 and ranks.dtype.kind in "iu"
     if not whole or not len(ranks):
-        raise DataError(f"{path.name}: not whole numbers [R_test], one for each test row")
+        raise DataError(f"{path.name}: not whole numbers [R_test], one for each test example")
     return ranks
 
 
@@ -303,7 +304,7 @@ def _write_outcome(folder: Path, outcome: Outcome) -> None:
 def _write_curve(folder: Path, curve: Sequence[Mapping[str, Any]]) -> None:
     if not curve:
         return
-    columns = list(dict.fromkeys(key for row in curve for key in row))
+    columns = list(dict.fromkeys(key for epoch in curve for key in epoch))
     with (folder / CURVE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()

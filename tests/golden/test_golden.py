@@ -31,7 +31,7 @@ def test_no_trial_gives_other_ranks_than_before() -> None:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-def test_what_moved_is_told_with_its_metrics() -> None:
+def test_what_moved_is_reported_with_its_metrics() -> None:
     def gave(ranks: str, ndcg: float) -> dict[str, Any]:
         return {"ranks": ranks, "metrics": {"valid": {"ndcg@20": 0.5}, "test": {"ndcg@20": ndcg}}}
 

@@ -169,7 +169,7 @@ def encrypted(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda path: path.write_bytes(b"not a zip"), "not a zip file"),
         (lambda path: path.write_bytes(b""), "not a zip file"),
@@ -180,11 +180,11 @@ def encrypted(path: Path) -> None:
     ids=["no archive", "empty", "cut off", "other compression", "encrypted"],
 )
 def test_a_broken_archive_is_one_clear_error(
-    packed: ResultStore, damage: Callable[[Path], None], told: str
+    packed: ResultStore, damage: Callable[[Path], None], message: str
 ) -> None:
     path = packed.folder / ARCHIVE
     damage(path)
-    with pytest.raises(DataError, match=rf"d\.zip: not an archive of records.*{told}"):
+    with pytest.raises(DataError, match=rf"d\.zip: not an archive of records.*{message}"):
         packed.records()
     outcome = CliRunner().invoke(main, ["report", "--results", str(packed.folder)])
     assert outcome.exit_code == 2

@@ -39,8 +39,6 @@ def test_a_record_is_whole_and_its_ranks_give_its_metrics(record: Record) -> Non
     assert record.metrics["test"] == pytest.approx(
         {name: again[name] for name in record.metrics["test"]}
     )
-    told = record.trial or record.reference
-    assert told is not None
-    users = STORE.users(told.data_fingerprint)
+    users = STORE.users(str(record.subject.data_fingerprint))
     assert users is not None and len(users) == len(ranks)
     assert np.all(ranks >= 1)
