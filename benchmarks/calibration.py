@@ -28,10 +28,10 @@ from bench.errors import BenchError
 from bench.evaluation.metrics import parse_metric
 from bench.execution.grid import run_grid
 from bench.paths import SHIPPED, Workspace
+from bench.records.store import ResultStore
 from bench.reporting.leaderboard import leaderboard
 from bench.reporting.markdown import marked
 from bench.reporting.rows import Row
-from bench.results.store import ResultStore
 
 METRIC = parse_metric("ndcg@20")
 

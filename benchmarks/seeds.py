@@ -21,10 +21,10 @@ import click
 
 from bench.evaluation.significance import compare_by_user
 from bench.paths import SHIPPED
+from bench.records.store import ResultStore
 from bench.reporting.averages import averaged
 from bench.reporting.comparison import Ranks
 from bench.reporting.tables import DEFAULT_METRICS
-from bench.results.store import ResultStore
 
 METRIC = DEFAULT_METRICS[0]
 

@@ -26,13 +26,13 @@ from bench.config.methods import MethodFile, read_method
 from bench.config.selection import Selection
 from bench.data.config import ProtocolConfig
 from bench.paths import SHIPPED, Workspace
+from bench.records.store import ResultStore
 from bench.registry import METHODS, MethodEntry
 from bench.reporting.leaderboard import leaderboard
 from bench.reporting.markdown import marked, tables
 from bench.reporting.overview import overview
 from bench.reporting.render import render
 from bench.reporting.tables import DEFAULT_METRICS
-from bench.results.store import ResultStore
 from bench.training.config import TrainingConfig
 
 LABELS = ("Takes", "Costs", "Departs")

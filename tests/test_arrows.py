@@ -103,7 +103,7 @@ def test_forbidden_imports(path: Path) -> None:
         if path.relative_to(SHIPPED)
         .as_posix()
         .startswith(
-            ("bench/reporting/", "bench/plan.py", "bench/config/", "bench/results/", "bench/cli/")
+            ("bench/reporting/", "bench/plan.py", "bench/config/", "bench/records/", "bench/cli/")
         )
     ],
     ids=lambda path: str(path.relative_to(SHIPPED)),

@@ -136,7 +136,7 @@ def _extras() -> Iterator[Finding]:
 
 
 def _results(workspace: Workspace) -> Finding:
-    from bench.results.store import ResultStore
+    from bench.records.store import ResultStore
 
     store = ResultStore(workspace.results)
     try:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from bench.execution.devices import Jobs
     from bench.paths import Workspace
     from bench.plan import Trial
-    from bench.results.record import Record
-    from bench.results.store import ResultStore
+    from bench.records.record import Record
+    from bench.records.store import ResultStore
 
 FAILED = 1
 
@@ -61,8 +61,8 @@ class Execution:
             Exit: code 1 if a trial failed; each has a line on stderr.
         """
         from bench.execution.grid import run_grid
-        from bench.results.record import now
-        from bench.results.store import ResultStore
+        from bench.records.record import now
+        from bench.records.store import ResultStore
 
         store = ResultStore((self.results or workspace.results) / part)
         if self.dry_run:

@@ -22,8 +22,8 @@ def command(key: str, output: Path | None, results: Path | None) -> None:
     """
     from bench.data import store as data_store
     from bench.paths import Workspace
-    from bench.results.export import export_checkpoint, find_trial, student_file
-    from bench.results.store import ResultStore
+    from bench.records.export import export_checkpoint, find_trial, student_file
+    from bench.records.store import ResultStore
 
     workspace = Workspace.current()
     store = ResultStore(results or workspace.results)

@@ -112,7 +112,7 @@ def _suites(workspace: Workspace) -> list[Entry]:
 
 
 def _results(folder: Path) -> list[Entry]:
-    from bench.results.store import ResultStore
+    from bench.records.store import ResultStore
 
     entries = []
     for record in sorted(ResultStore(folder).records(), key=lambda record: record.created):

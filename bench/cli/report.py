@@ -60,8 +60,8 @@ def command(
     """
     from bench.files import write_whole, writing_to
     from bench.paths import Workspace
+    from bench.records.store import ResultStore
     from bench.reporting.render import render
-    from bench.results.store import ResultStore
 
     store = ResultStore(results or Workspace.current().results)
     text = render(store, format_name, metrics, datasets=datasets, methods=methods, against=against)

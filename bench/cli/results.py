@@ -24,8 +24,8 @@ def pack(results: Path | None) -> None:
     `unzip` unpacks.
     """
     from bench.paths import Workspace
-    from bench.results.pack import pack
-    from bench.results.store import ResultStore
+    from bench.records.pack import pack
+    from bench.records.store import ResultStore
 
     store = ResultStore(results or Workspace.current().results)
     for path in pack(store):

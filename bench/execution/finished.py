@@ -7,9 +7,9 @@ import torch
 
 from bench.data.examples import PreparedData
 from bench.plan import Trial
-from bench.results.export import load_weights
-from bench.results.record import Record
-from bench.results.store import ResultStore
+from bench.records.export import load_weights
+from bench.records.record import Record
+from bench.records.store import ResultStore
 from bench.students.recbole import RecBoleStudent
 
 

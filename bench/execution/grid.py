@@ -14,8 +14,8 @@ from bench.execution.runner import Runner, Task
 from bench.execution.workers import run_in_workers
 from bench.paths import Workspace
 from bench.plan import Trial, references
-from bench.results.record import Record
-from bench.results.store import ResultStore
+from bench.records.record import Record
+from bench.records.store import ResultStore
 
 _logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.execution.inputs import Inputs
 from bench.plan import COUNTED, Reference, TeacherName
-from bench.results.record import Outcome, finished
-from bench.results.store import ResultStore
+from bench.records.record import Outcome, finished
+from bench.records.store import ResultStore
 
 POLL_SECONDS = 0.1
 BLOCK_ROWS, BLOCK_SCORES = 256, 2**25

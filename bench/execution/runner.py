@@ -18,9 +18,9 @@ from bench.execution.inputs import Inputs
 from bench.execution.method import load_method
 from bench.paths import Workspace
 from bench.plan import Trial
+from bench.records.record import Outcome, Record, failed, finished
+from bench.records.store import ResultStore
 from bench.registry import METHODS
-from bench.results.record import Outcome, Record, failed, finished
-from bench.results.store import ResultStore
 
 _logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from bench.execution.finished import build_student
 from bench.execution.method import method_config, refuse_held_student
 from bench.plan import derive_seed
 from bench.progress import recorded
-from bench.results.record import Outcome
+from bench.records.record import Outcome
 from bench.training.loop import Fit, Streams, fit
 from bench.training.precision import products
 from bench.training.rows import DeviceRows

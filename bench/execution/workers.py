@@ -26,8 +26,8 @@ from bench.execution.inputs import Inputs
 from bench.execution.runner import Runner, Task
 from bench.plan import Trial
 from bench.progress import TaskFormatter
+from bench.records.record import failed
 from bench.registry import METHODS
-from bench.results.record import failed
 
 _logger = logging.getLogger(__name__)
 

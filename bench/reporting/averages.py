@@ -17,11 +17,11 @@ from bench import plan
 from bench.errors import ConfigError
 from bench.evaluation.metrics import Metric
 from bench.plan import Reference, Trial, digest
+from bench.records.record import Record
 from bench.registry import METHODS, MethodEntry
 from bench.reporting.comparison import Ranks
 from bench.reporting.cost import epoch_seconds, machine_of, on_one_machine, train_seconds
 from bench.reporting.rows import Failure, Row, Segment, Spread
-from bench.results.record import Record
 
 
 def averaged(records: Iterable[Record], metrics: Sequence[Metric], ranks: Ranks) -> list[Row]:

@@ -20,8 +20,8 @@ from bench.evaluation.significance import (
     holm,
     seed_spread,
 )
+from bench.records.store import ResultStore
 from bench.reporting.rows import BASELINE, Row, Significance
-from bench.results.store import ResultStore
 
 Values = NDArray[np.float64]
 

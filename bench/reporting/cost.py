@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.records.record import Record
 from bench.reporting.rows import Row
-from bench.results.record import Record
 
 _MACHINE = ("machine", "device", "device_name", "cores", "threads")
 """What of a record's environment decides how long an epoch takes."""

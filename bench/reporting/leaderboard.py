@@ -12,12 +12,12 @@ from typing import Any
 
 from bench.errors import UnknownNameError
 from bench.evaluation.metrics import Metric, metric_names, parse_metric
+from bench.records.record import Record
+from bench.records.store import ResultStore
 from bench.reporting.averages import averaged
 from bench.reporting.comparison import Ranks, baselines, compared
 from bench.reporting.cost import timed
 from bench.reporting.rows import BASELINE, Row
-from bench.results.record import Record
-from bench.results.store import ResultStore
 
 ALL_METRICS = [parse_metric(name) for name in metric_names()]
 SORTED_BY = parse_metric("ndcg@20")

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 
 from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
+from bench.records.store import ResultStore
 from bench.reporting.formats import DEFAULT_FORMAT, FORMATS
 from bench.reporting.leaderboard import leaderboard
 from bench.reporting.rows import BASELINE
 from bench.reporting.tables import DEFAULT_METRICS
-from bench.results.store import ResultStore
 
 _FOR_READING = ("markdown", "latex", "html", "svg")
 

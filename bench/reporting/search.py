@@ -9,10 +9,10 @@ from typing import Any
 
 from bench.evaluation.metrics import parse_metric
 from bench.plan import Trial
+from bench.records.record import Record
 from bench.reporting.cells import MISSING, percent
 from bench.reporting.rows import BASELINE
 from bench.reporting.section import Section, Table
-from bench.results.record import Record
 
 _TEXT = ("Student", "Objective", "Method", "Teacher", "Settings")
 

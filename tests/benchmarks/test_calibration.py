@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.paths import Workspace
-from bench.results.store import ResultStore
+from bench.records.store import ResultStore
 from benchmarks.calibration import main
 
 pytest.importorskip("matplotlib", reason="needs the extra 'plots'")

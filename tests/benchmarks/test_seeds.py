@@ -5,7 +5,7 @@ from collections import Counter
 from click.testing import CliRunner
 
 from bench.paths import SHIPPED
-from bench.results.store import ResultStore
+from bench.records.store import ResultStore
 from benchmarks.seeds import main, p_values
 
 REFERENCE = ResultStore(SHIPPED / "results" / "reference")

@@ -29,7 +29,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert not modules_after(code) & HEAVY
 
 
-@pytest.mark.parametrize("module", ["bench.plan", "bench.config.grid", "bench.results.store"])
+@pytest.mark.parametrize("module", ["bench.plan", "bench.config.grid", "bench.records.store"])
 def test_planning_imports_no_torch(module: str) -> None:
     assert "torch" not in modules_after(f"import {module}")
 

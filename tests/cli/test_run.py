@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.paths import SHIPPED, Workspace
-from bench.results.store import STUDENT, ResultStore
+from bench.records.store import STUDENT, ResultStore
 
 from .conftest import bench
 

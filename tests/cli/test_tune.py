@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.paths import Workspace
-from bench.results.store import ResultStore
+from bench.records.store import ResultStore
 
 from .conftest import bench
 

@@ -14,8 +14,8 @@ from bench.data.prepare.windows import ordinals, rows_at
 from bench.distillation import Knowledge, Method
 from bench.execution.trial import run_trial
 from bench.plan import Trial
+from bench.records.record import Outcome
 from bench.registry import METHODS
-from bench.results.record import Outcome
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig

@@ -12,8 +12,8 @@ import torch
 from bench.data.examples import PreparedData
 from bench.distillation import Batch, Knowledge, Method, Output
 from bench.execution.trial import run_trial
+from bench.records.record import Outcome
 from bench.registry import METHODS
-from bench.results.record import Outcome
 from bench.students.items import ItemTable
 from bench.training import loop, robust
 

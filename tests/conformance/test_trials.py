@@ -16,9 +16,9 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.execution.finished import load_student
 from bench.execution.trial import run_trial
+from bench.records.record import Outcome, finished
+from bench.records.store import ResultStore
 from bench.registry import METHODS
-from bench.results.record import Outcome, finished
-from bench.results.store import ResultStore
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
 

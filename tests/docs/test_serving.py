@@ -13,7 +13,7 @@ from bench.cli.main import main
 from bench.data import store as data_store
 from bench.execution.finished import load_student
 from bench.paths import SHIPPED, Workspace
-from bench.results.store import ResultStore
+from bench.records.store import ResultStore
 
 
 def test_the_program_that_is_shown_recommends_what_the_suite_would(

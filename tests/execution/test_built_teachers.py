@@ -17,7 +17,7 @@ from bench.data.examples import PreparedData
 from bench.errors import ArtifactError
 from bench.execution.grid import run_grid
 from bench.paths import Workspace
-from bench.results.store import ResultStore
+from bench.records.store import ResultStore
 from bench.teachers.builder import KINDS, Product
 from bench.teachers.files import TEST_RANKS
 from bench.teachers.manifest import read_manifest

@@ -10,9 +10,9 @@ from bench.errors import DeviceLost
 from bench.execution import runner
 from bench.execution.grid import run_grid
 from bench.paths import Workspace
+from bench.records.record import Record
+from bench.records.store import ResultStore
 from bench.registry import METHODS
-from bench.results.record import Record
-from bench.results.store import ResultStore
 
 from ..listening import listening
 

@@ -25,8 +25,8 @@ from bench.execution.grid import run_grid
 from bench.execution.inputs import identify
 from bench.paths import Workspace
 from bench.plan import Reference, references
-from bench.results.record import Outcome, Record, failed, finished
-from bench.results.store import ResultStore
+from bench.records.record import Outcome, Record, failed, finished
+from bench.records.store import ResultStore
 from bench.teachers.files import TEST_RANKS
 
 from ..listening import listening

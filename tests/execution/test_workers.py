@@ -19,9 +19,9 @@ from bench.errors import BenchError
 from bench.execution import grid as execution
 from bench.execution.grid import run_grid
 from bench.paths import SHIPPED, Workspace
+from bench.records.record import Outcome, Record, finished
+from bench.records.store import ResultStore
 from bench.registry import METHODS
-from bench.results.record import Outcome, Record, finished
-from bench.results.store import ResultStore
 
 from ..listening import listening
 

@@ -22,10 +22,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bench.plan import Trial
+from bench.records.pack import PACKED, pack
+from bench.records.record import Record
+from bench.records.store import ResultStore
 from bench.registry import METHODS
-from bench.results.pack import PACKED, pack
-from bench.results.record import Record
-from bench.results.store import ResultStore
 
 from . import pins
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bench.plan import Reference, Trial
+from bench.records.pack import pack
+from bench.records.record import Outcome, Record, finished
+from bench.records.store import ResultStore
 from bench.registry import METHODS
-from bench.results.pack import pack
-from bench.results.record import Outcome, Record, finished
-from bench.results.store import ResultStore
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 

@@ -13,8 +13,8 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.plan import Reference, Trial
-from bench.results.record import Outcome, failed, finished
-from bench.results.store import ResultStore
+from bench.records.record import Outcome, failed, finished
+from bench.records.store import ResultStore
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 

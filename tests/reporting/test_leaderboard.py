@@ -9,11 +9,11 @@ from scipy import stats
 from bench import plan
 from bench.errors import ConfigError
 from bench.evaluation.metrics import parse_metric
+from bench.records.record import failed
+from bench.records.store import RECORD, ResultStore
 from bench.registry import METHODS
 from bench.reporting.leaderboard import leaderboard
 from bench.reporting.render import render
-from bench.results.record import failed
-from bench.results.store import RECORD, ResultStore
 
 
 def rows_of(bench, *metrics, **options):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.records.record import Record, failed, finished
 from bench.reporting.cells import MISSING
 from bench.reporting.markdown import written
 from bench.reporting.search import searched
-from bench.results.record import Record, failed, finished
 from bench.training.config import TrainingConfig
 
 from .conftest import Bench

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError, UnknownNameError
 from bench.files import write_whole, writing_to
-from bench.results.archive import Place
-from bench.results.record import Record
-from bench.results.store import STUDENT, ResultStore
+from bench.records.archive import Place
+from bench.records.record import Record
+from bench.records.store import STUDENT, ResultStore
 
 if TYPE_CHECKING:
     from torch import Tensor

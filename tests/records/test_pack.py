@@ -18,11 +18,11 @@ from bench.cli.main import main
 from bench.errors import ConfigError, DataError
 from bench.paths import Workspace
 from bench.plan import Reference
-from bench.results import archive
-from bench.results.export import student_file
-from bench.results.pack import pack
-from bench.results.record import Record, failed, finished
-from bench.results.store import ResultStore
+from bench.records import archive
+from bench.records.export import student_file
+from bench.records.pack import pack
+from bench.records.record import Record, failed, finished
+from bench.records.store import ResultStore
 
 from .test_store import make_outcome, make_trial
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.paths import Workspace
-from bench.results.export import export_checkpoint
-from bench.results.store import STUDENT, ResultStore
+from bench.records.export import export_checkpoint
+from bench.records.store import STUDENT, ResultStore
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ import numpy as np
 from bench.data.examples import Ids
 from bench.errors import ConfigError, DataError
 from bench.files import write_whole, writing_to
-from bench.results.archive import SUFFIX, UNREADABLE, Place, open_archive
-from bench.results.record import Outcome, Record, without_nan
+from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
+from bench.records.record import Outcome, Record, without_nan
 
 RECORD = "record.json"
 RANKS = "ranks.npy"

@@ -20,8 +20,8 @@ from safetensors.numpy import load_file
 from bench.errors import ConfigError, DataError, Diverged
 from bench.paths import SHIPPED
 from bench.plan import Reference, Trial
-from bench.results.record import Outcome, Record, failed, finished
-from bench.results.store import ResultStore
+from bench.records.record import Outcome, Record, failed, finished
+from bench.records.store import ResultStore
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 
@@ -215,7 +215,7 @@ def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
 def test_a_claim_dies_with_its_process(store: ResultStore) -> None:
     code = """
         import sys, time; from pathlib import Path
-        from bench.results.store import ResultStore
+        from bench.records.store import ResultStore
         with ResultStore(Path(sys.argv[1])).claim("a" * 64) as granted:
             print(granted, flush=True)
             time.sleep(60)
@@ -234,8 +234,8 @@ WRITER = """
     import sys; from pathlib import Path
     import numpy as np
     from bench.plan import Reference
-    from bench.results.record import Outcome, finished
-    from bench.results.store import ResultStore
+    from bench.records.record import Outcome, finished
+    from bench.records.store import ResultStore
     store = ResultStore(Path(sys.argv[1]))
     outcome = Outcome(
         metrics={"test": {"ndcg@20": 0.5}},

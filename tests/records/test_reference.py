@@ -9,9 +9,9 @@ import pytest
 
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import SHIPPED
+from bench.records.record import Record
+from bench.records.store import ResultStore
 from bench.reporting.render import render
-from bench.results.record import Record
-from bench.results.store import ResultStore
 
 STORE = ResultStore(SHIPPED / "results" / "reference")
 RECORDS = STORE.records()

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bench.files import write_whole, writing_to
-from bench.results.archive import SUFFIX, Place
-from bench.results.record import Record
-from bench.results.store import CURVE, RANKS, RECORD, USERS, ResultStore
+from bench.records.archive import SUFFIX, Place
+from bench.records.record import Record
+from bench.records.store import CURVE, RANKS, RECORD, USERS, ResultStore
 
 PACKED = (CURVE, RANKS, RECORD)
 """Files of a record that are packed; students and logs stay in their folders."""
