@@ -24,6 +24,19 @@ from bench.cli.main import main
 
 DATASET, TEACHER = "synthetic-golden", "made"
 
+COUNTING = {
+    "kind": "ensemble",
+    "options": {
+        "list_length": 30,
+        "members": {
+            "item-knn": {"model": "ItemKNN", "parameters": {"popularity": 0.1}},
+            "markov": {"model": "MarkovChain", "parameters": {"popularity": 0.5}},
+        },
+    },
+}
+TEXT = {"kind": "text", "options": {"epochs": 1}}
+SASREC = {"kind": "ensemble", "options": {"max_epochs": 1, "members": {"sasrec": {}}}}
+
 CONFIGS = {
     # As `synthetic-small`, a seventh of its size.
     f"datasets/{DATASET}.yaml": {
@@ -31,15 +44,14 @@ CONFIGS = {
         "synthetic": {"users": 150, "items": 120, "interactions": 1500},
         "protocol": {"name": "temporal", "history": 10, "first_target": 1},
     },
-    "teachers/counting.yaml": {
-        "kind": "ensemble",
-        "options": {
-            "list_length": 30,
-            "members": {
-                "item-knn": {"model": "ItemKNN", "parameters": {"popularity": 0.1}},
-                "markov": {"model": "MarkovChain", "parameters": {"popularity": 0.5}},
-            },
-        },
+    "teachers/counting.yaml": COUNTING,
+    "teachers/mixed.yaml": {
+        "kind": "mix",
+        "options": {"parts": {"text": TEXT, "sasrec": SASREC, "counting": COUNTING}},
+    },
+    "teachers/preferences.yaml": {
+        "kind": "learn",
+        "options": {"pretrain_epochs": 1, "epochs": 1},
     },
 }
 
@@ -54,7 +66,7 @@ RUNS = (
     *(f"--method none --method rd --teacher made --set training.objective={o}" for o in OBJECTIVES),
     "--method none --student all",
     "--method none --method dllm2rec --teacher planted --set training.positions=all",
-    "--method rd --teacher counting",
+    "--method rd --teacher counting --teacher mixed --teacher preferences",
 )
 """Arguments of `bench run`; a trial that several ask for runs once."""
 
