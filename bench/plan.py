@@ -1,7 +1,7 @@
 """What a trial is, its key and its seeds: pure, and without torch.
 
 A trial is one training run with everything resolved that can change its result. Its key is a hash
-of exactly that: neither the order of options, nor other cells of the grid, nor the version of
+of exactly that: neither the order of options, nor the other trials of a grid, nor the version of
 Python move it.
 """
 
@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
@@ -26,18 +26,22 @@ COUNTED = ("popularity", "item-knn")
 """References that count training rows, and ask for nothing that has to be chosen."""
 
 
-class Trial(BaseModel):
-    """One cell of the grid under one seed.
+DataName = tuple[str, str]
+"""Dataset and slug of the protocol."""
+TeacherName = tuple[str, str, str]
+"""Dataset, slug of the protocol and teacher."""
 
-    Fingerprints that are None are not known yet: the data are not prepared, or the teacher is not
-    built. Such a trial has no key.
+
+class TrialSpec(BaseModel):
+    """What a trial will be: one setting under one method and seed.
+
+    Which data and which teacher the names stand for is open until both are made; see `Trial`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
     protocol: str = Field(description="slug of the protocol, such as `temporal-10`")
-    data_fingerprint: str | None = None
     student: str
     student_config: StudentConfig
     training: TrainingConfig
@@ -49,30 +53,18 @@ class Trial(BaseModel):
     method_code: str = Field(description="digest of the method's code")
     teacher: str | None = Field(None, description="None for a method that needs no teacher")
     control: str | None = None
-    teacher_fingerprint: str | None = None
     seed: int = Field(ge=0)
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="the --set values that concern this trial; for people"
     )
 
     @property
-    def is_identified(self) -> bool:
-        """Whether data and teacher are known, so that the trial has a key."""
-        return self.data_fingerprint is not None and (
-            self.teacher is None or self.teacher_fingerprint is not None
-        )
+    def data_name(self) -> DataName:
+        return self.dataset, self.protocol
 
     @property
-    def key(self) -> str:
-        """SHA-256 of all that can change the result, 64 hex digits.
-
-        Raises:
-            ValueError: the trial is not identified.
-        """
-        if not self.is_identified:
-            raise ValueError(f"{self.label}: data or teacher are not known yet")
-        content = self.model_dump(mode="json", exclude={"overrides"})
-        return digest({"results_version": RESULTS_VERSION, **content})
+    def teacher_name(self) -> TeacherName | None:
+        return None if self.teacher is None else (self.dataset, self.protocol, self.teacher)
 
     @property
     def method_name(self) -> str:
@@ -90,6 +82,26 @@ class Trial(BaseModel):
         control = f", {self.control}" if self.control else ""
         teacher = f" ({self.teacher}{control})" if self.teacher else ""
         return f"{self.dataset} {self.student} {self.method_name}{teacher} seed {self.seed}"
+
+
+class Trial(TrialSpec):
+    """A trial whose data and teacher are known by their fingerprints, and which so has a key."""
+
+    data_fingerprint: str
+    teacher_fingerprint: str | None = Field(None, validate_default=True)
+
+    @field_validator("teacher_fingerprint")
+    @classmethod
+    def _of_its_teacher(cls, value: str | None, others: ValidationInfo) -> str | None:
+        if value is None and others.data.get("teacher") is not None:
+            raise ValueError("is missing beside a teacher")
+        return value
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all that can change the result, 64 hex digits."""
+        content = self.model_dump(mode="json", exclude={"overrides"})
+        return digest({"results_version": RESULTS_VERSION, **content})
 
 
 class Reference(BaseModel):
@@ -110,62 +122,58 @@ class Reference(BaseModel):
         return digest({"results_version": RESULTS_VERSION, "kind": "reference", **content})
 
 
-DataName = tuple[str, str]
-"""Dataset and slug of the protocol."""
-TeacherName = tuple[str, str, str]
-"""Dataset, slug of the protocol and teacher."""
-
-
 def identify(
-    trials: Iterable[Trial],
+    specs: Iterable[TrialSpec],
     data: Mapping[DataName, str | None],
     teachers: Mapping[TeacherName, str | None],
-) -> list[Trial]:
-    """The trials with the fingerprints of their data and teachers, as far as they are known."""
-    return [
-        trial.model_copy(
-            update={
-                "data_fingerprint": data.get((trial.dataset, trial.protocol)),
-                "teacher_fingerprint": trial.teacher
-                and teachers.get((trial.dataset, trial.protocol, trial.teacher)),
-            }
-        )
-        for trial in trials
-    ]
+) -> list[Trial | None]:
+    """The trial of each specification; None where its data or teacher is not known yet.
+
+    Args:
+        specs: what is planned.
+        data: fingerprints of the data that are prepared.
+        teachers: fingerprints of the teachers that are built.
+    """
+    found: list[Trial | None] = []
+    for spec in specs:
+        of_data = data.get(spec.data_name)
+        of_teacher = teachers.get(spec.teacher_name) if spec.teacher_name else None
+        known = of_data is not None and (spec.teacher is None or of_teacher is not None)
+        fingerprints = {"data_fingerprint": of_data, "teacher_fingerprint": of_teacher}
+        found.append(Trial.model_validate({**dict(spec), **fingerprints}) if known else None)
+    return found
 
 
 def references(trials: Iterable[Trial]) -> list[Reference]:
-    """The reference rows that the leaderboard of identified trials is read against."""
+    """The references that a leaderboard of the trials is read against."""
     found: dict[str, Reference] = {}
     for trial in trials:
-        if trial.data_fingerprint is None:
-            continue
-        cell = {
+        setting = {
             "dataset": trial.dataset,
             "protocol": trial.protocol,
             "data_fingerprint": trial.data_fingerprint,
         }
-        rows = [Reference(name=name, **cell) for name in COUNTED]
+        rows = [Reference(name=name, **setting) for name in COUNTED]
         if trial.teacher_fingerprint is not None:
             rows.append(
                 Reference(
                     name=f"teacher:{trial.teacher}",
                     teacher_fingerprint=trial.teacher_fingerprint,
-                    **cell,
+                    **setting,
                 )
             )
         found |= {row.key: row for row in rows}
     return list(found.values())
 
 
-def derive_seed(trial: Trial, purpose: str) -> int:
+def derive_seed(trial: TrialSpec, purpose: str) -> int:
     """The seed of one purpose (`student`, `order`, `dropout`, ...) in a trial, 0 <= seed < 2^63.
 
-    It depends on the cell and on the seed's number, never on the method or its teacher: all
-    methods of a cell share initialisation and batch order.
+    It depends on the setting and on the seed's number, never on the method or its teacher: all
+    methods of a setting share initialisation and batch order.
     """
-    cell = [trial.dataset, trial.protocol, trial.student, trial.training.objective, trial.seed]
-    return seed_of(*cell, purpose)
+    setting = [trial.dataset, trial.protocol, trial.student, trial.training.objective]
+    return seed_of(*setting, trial.seed, purpose)
 
 
 def seed_of(*purpose: Any) -> int:

@@ -26,7 +26,7 @@ from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.errors import BenchError
 from bench.evaluation.metrics import parse_metric
-from bench.execution.grid import run_grid
+from bench.execution.run import run_grid
 from bench.paths import SHIPPED, Workspace
 from bench.records.store import ResultStore
 from bench.reporting.leaderboard import leaderboard

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,77 +12,39 @@ from bench.cli.tables import aligned
 
 if TYPE_CHECKING:
     from bench.config.grid import Grid
-    from bench.execution.devices import Jobs
     from bench.paths import Workspace
-    from bench.plan import Trial
+    from bench.plan import Trial, TrialSpec
     from bench.records.record import Record
     from bench.records.store import ResultStore
 
 FAILED = 1
+RUN_OPTIONS = ("device", "threads", "jobs", "retry_failed")
 
 
-@dataclass(frozen=True)
-class Execution:
-    """Where and how trials run, as a command line says it (see `run_grid`).
+def how_to_run(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options of `options.execution` that `run_grid` takes."""
+    return {name: given[name] for name in RUN_OPTIONS}
 
-    Attributes:
-        device: `auto` or a device's name.
-        jobs: trials at once.
-        threads: of each trial; None is an equal share.
-        results: folder of the records; None is the workspace's.
-        retry_failed: run trials again whose record is a failure.
-        dry_run: show the trials and run nothing.
+
+def store_of(given: Mapping[str, Any], workspace: Workspace, part: str = "") -> ResultStore:
+    """Where records go: the folder of `--results`, or the part of it that is called `part`."""
+    from bench.records.store import ResultStore
+
+    folder: Path = given["results"] or workspace.results
+    return ResultStore(folder / part)
+
+
+def finish(records: list[Record], store: ResultStore, started: str) -> None:
+    """Say which trials failed, each in a line on stderr.
+
+    Args:
+        records: of the trials of a run.
+        store: where they are.
+        started: when the run began, as records tell time.
+
+    Raises:
+        Exit: code 1 if one failed.
     """
-
-    device: str
-    jobs: Jobs
-    threads: int | None
-    results: Path | None
-    retry_failed: bool
-    dry_run: bool
-
-    def carry_out(
-        self,
-        grid: Grid,
-        workspace: Workspace,
-        part: str,
-        report: Callable[[ResultStore, list[Record]], str],
-    ) -> None:
-        """Run what is missing of a grid and print the report of its records, or show its trials.
-
-        Args:
-            grid: what to run.
-            workspace: where data and teachers are and go.
-            part: of the folder of the records, the one that these are for; "" is the whole.
-            report: the text to print of the store and the grid's records, if there are any.
-
-        Raises:
-            Exit: code 1 if a trial failed; each has a line on stderr.
-        """
-        from bench.execution.grid import run_grid
-        from bench.records.record import now
-        from bench.records.store import ResultStore
-
-        store = ResultStore((self.results or workspace.results) / part)
-        if self.dry_run:
-            _show(grid, store, workspace, self.device)
-            return
-        started = now()
-        records = run_grid(
-            grid,
-            store,
-            workspace,
-            device=self.device,
-            threads=self.threads,
-            jobs=self.jobs,
-            retry_failed=self.retry_failed,
-        )
-        if records:
-            click.echo(report(store, records))
-        _tell_failures(records, store, started)
-
-
-def _tell_failures(records: list[Record], store: ResultStore, started: str) -> None:
     failures = [record for record in records if not record.is_done]
     for record in failures:
         last = (record.error or "").strip().splitlines()[-1]
@@ -101,28 +62,28 @@ def _tell_failures(records: list[Record], store: ResultStore, started: str) -> N
         raise click.exceptions.Exit(FAILED)
 
 
-def _show(grid: Grid, store: ResultStore, workspace: Workspace, device: str) -> None:
-    """The table of a dry run; refuses the settings that a run would refuse."""
+def show_trials(grid: Grid, store: ResultStore, workspace: Workspace, device: str) -> None:
+    """Print the table of a dry run; what a run would reject is rejected."""
     from bench.execution.devices import resolve_device
-    from bench.execution.grid import is_missing, runnable
     from bench.execution.inputs import identify
     from bench.execution.preflight import check_device, check_settings
+    from bench.execution.run import missing_trials, runnable
 
-    trials = identify(runnable(grid, store, workspace), workspace)
-    missing = [trial for trial in trials if is_missing(trial, store, retry_failed=False)]
+    grid = runnable(grid, store, workspace)
+    missing = missing_trials(grid, store, workspace)
     if missing:
         check_settings(missing)
         check_device(missing, resolve_device(device))
 
     header = ["key", "state", "dataset", "protocol", "student", "objective", "method", "teacher"]
-    rows = [[*header, "seed", "overrides"]]
-    for trial in trials:
-        rows.append([*_key_and_state(trial, store), *_coordinates(trial)])
-    click.echo(aligned(rows))
+    lines = [[*header, "seed", "overrides"]]
+    for spec, trial in zip(grid.trials, identify(grid, workspace), strict=True):
+        lines.append([*_key_and_state(trial, store), *_coordinates(spec)])
+    click.echo(aligned(lines))
 
 
-def _key_and_state(trial: Trial, store: ResultStore) -> tuple[str, str]:
-    if not trial.is_identified:
+def _key_and_state(trial: Trial | None, store: ResultStore) -> tuple[str, str]:
+    if trial is None:
         return "-", "missing"
     record = store.get(trial.key)
     if record is None:
@@ -130,14 +91,14 @@ def _key_and_state(trial: Trial, store: ResultStore) -> tuple[str, str]:
     return trial.key[:12], "done" if record.is_done else f"failed ({record.status})"
 
 
-def _coordinates(trial: Trial) -> list[str]:
+def _coordinates(spec: TrialSpec) -> list[str]:
     return [
-        trial.dataset,
-        trial.protocol,
-        trial.student,
-        trial.training.objective,
-        trial.method_name,
-        trial.teacher_label or "-",
-        str(trial.seed),
-        " ".join(f"{key}={value}" for key, value in trial.overrides.items()) or "-",
+        spec.dataset,
+        spec.protocol,
+        spec.student,
+        spec.training.objective,
+        spec.method_name,
+        spec.teacher_label or "-",
+        str(spec.seed),
+        " ".join(f"{key}={value}" for key, value in spec.overrides.items()) or "-",
     ]

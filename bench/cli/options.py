@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from bench.config.selection import Selection
     from bench.execution.devices import Jobs
 
 Command = Callable[..., None]
@@ -110,61 +111,41 @@ _EXECUTION = (
 
 
 def selection(command: Command) -> Command:
-    """Give a command the options of a grid, read into one `selection`; plug-ins are registered."""
-
-    @functools.wraps(command)
-    def with_selection(
-        *,
-        methods: tuple[str, ...],
-        datasets: tuple[str, ...],
-        students: tuple[str, ...],
-        teachers: tuple[str, ...],
-        controls: tuple[str, ...],
-        seeds: tuple[str, ...],
-        protocol: str | None,
-        suite: str | None,
-        overrides: tuple[str, ...],
-        **others: Any,
-    ) -> None:
-        from bench.config.selection import Selection, read_suite
-        from bench.paths import Workspace
-
-        chosen = Selection(
-            methods=list(methods),
-            datasets=list(datasets),
-            students=list(students),
-            teachers=list(teachers),
-            controls=list(controls),
-            seeds=",".join(seeds),
-            protocol=protocol,
-            overrides=list(overrides),
-        )
-        if suite is not None:
-            chosen = chosen.over(read_suite(suite, Workspace.current()))
-        command(selection=chosen, **others)
-
-    return _with(_AXES, plugins(with_selection))
+    """Give a command the options of a grid; see `selected`. Plug-ins are registered."""
+    return _with((*_AXES, plugins), command)
 
 
-def plugins(command: Command) -> Command:
-    """Give a command `--plugin`: files whose methods are registered before it begins."""
+def selected(given: Mapping[str, Any]) -> Selection:
+    """The selection that the options of `selection` make, its suite included."""
+    from bench.config.selection import Selection, read_suite
+    from bench.paths import Workspace
 
-    @functools.wraps(command)
-    def with_plugins(*, plugins: tuple[Path, ...], **others: Any) -> None:
-        from bench.registry import METHODS
-
-        for plugin in plugins:
-            METHODS.add_plugin(plugin)
-        command(**others)
-
-    option = click.option(
-        "--plugin",
-        "plugins",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        help="A file with methods of your own.",
+    axes = ("methods", "datasets", "students", "teachers", "controls", "overrides")
+    chosen = Selection(
+        **{axis: list(given[axis]) for axis in axes},
+        seeds=",".join(given["seeds"]),
+        protocol=given["protocol"],
     )
-    return option(with_plugins)
+    suite = given["suite"]
+    return chosen if suite is None else chosen.over(read_suite(suite, Workspace.current()))
+
+
+def _register(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> None:
+    from bench.registry import METHODS
+
+    for path in paths:
+        METHODS.add_plugin(path)
+
+
+plugins = click.option(
+    "--plugin",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    callback=_register,
+    expose_value=False,
+    help="A file with methods of your own.",
+)
+"""Files whose methods are registered before the command begins."""
 
 
 def rows(command: Command) -> Command:
@@ -185,25 +166,8 @@ def rows(command: Command) -> Command:
 
 
 def execution(command: Command) -> Command:
-    """Give a command the options of where and how trials run, read into one `execution`."""
-
-    @functools.wraps(command)
-    def with_execution(
-        *,
-        device: str,
-        jobs: Jobs,
-        threads: int | None,
-        results: Path | None,
-        retry_failed: bool,
-        dry_run: bool,
-        **others: Any,
-    ) -> None:
-        from bench.cli.execution import Execution
-
-        how = Execution(device, jobs, threads, results, retry_failed, dry_run)
-        command(execution=how, **others)
-
-    return _with(_EXECUTION, with_execution)
+    """Give a command the options of where and how trials run; see `bench.cli.execution`."""
+    return _with(_EXECUTION, command)
 
 
 def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

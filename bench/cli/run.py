@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from bench.cli import options
 
-if TYPE_CHECKING:
-    from bench.cli.execution import Execution
-    from bench.config.selection import Selection
-
 
 @click.command()
 @options.selection
 @options.execution
-def command(selection: Selection, execution: Execution) -> None:
+def command(dry_run: bool, **given: Any) -> None:
     """Train students under distillation methods and print their leaderboard.
 
     Options that take a NAME may be repeated and make a grid. Only trials without a record run;
     data and teachers that are missing are made first.
     """
+    from bench.cli.execution import finish, how_to_run, show_trials, store_of
     from bench.config.grid import resolve
+    from bench.execution.run import run_grid
     from bench.paths import Workspace
+    from bench.records.record import now
     from bench.reporting.render import render
 
-    workspace = Workspace.current()
-    execution.carry_out(
-        resolve(selection, workspace),
-        workspace,
-        "",
-        lambda store, records: render(store, keys=[record.key for record in records]),
-    )
+    workspace, started = Workspace.current(), now()
+    grid, store = resolve(options.selected(given), workspace), store_of(given, workspace)
+    if dry_run:
+        show_trials(grid, store, workspace, given["device"])
+        return
+    records = run_grid(grid, store, workspace, **how_to_run(given))
+    if records:
+        click.echo(render(store, keys=[record.key for record in records]))
+    finish(records, store, started)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from bench.cli import options
-
-if TYPE_CHECKING:
-    from bench.cli.execution import Execution
-    from bench.config.selection import Selection
 
 SEARCH = "search"
 
@@ -18,7 +14,7 @@ SEARCH = "search"
 @click.command()
 @options.selection
 @options.execution
-def command(selection: Selection, execution: Execution) -> None:
+def command(dry_run: bool, **given: Any) -> None:
     """Compare the settings of methods on validation, the same number for each.
 
     What is compared stands in configs/methods/NAME.yaml under `search`. The best becomes what a
@@ -29,15 +25,21 @@ def command(selection: Selection, execution: Execution) -> None:
     \b
       bench tune --method none --method hint --method de --dataset movielens
     """
+    from bench.cli.execution import finish, how_to_run, show_trials, store_of
     from bench.config.grid import resolve
+    from bench.execution.run import run_grid
     from bench.paths import Workspace
+    from bench.records.record import now
     from bench.reporting.markdown import written
     from bench.reporting.search import searched
 
-    workspace = Workspace.current()
-    execution.carry_out(
-        resolve(selection, workspace, search=True),
-        workspace,
-        SEARCH,
-        lambda _, records: written(searched(records)),
-    )
+    workspace, started = Workspace.current(), now()
+    grid = resolve(options.selected(given), workspace, search=True)
+    store = store_of(given, workspace, SEARCH)
+    if dry_run:
+        show_trials(grid, store, workspace, given["device"])
+        return
+    records = run_grid(grid, store, workspace, **how_to_run(given))
+    if records:
+        click.echo(written(searched(records)))
+    finish(records, store, started)

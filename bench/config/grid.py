@@ -25,7 +25,7 @@ from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dat
 from bench.data.sources.synthetic_config import is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
-from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, Trial
+from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, TrialSpec
 from bench.registry import METHODS, MethodEntry
 from bench.students import properties
 from bench.students.config import StudentConfig, StudentFile, StudentLayer, read_student
@@ -55,11 +55,19 @@ class DataSource:
 
 @dataclass(frozen=True)
 class TeacherSource:
-    """One teacher of one dataset; `config` is None for one that was imported."""
+    """One teacher of one dataset.
+
+    Attributes:
+        name: the teacher's name.
+        folder: where it lies, or will.
+        config: None for one that was imported.
+        is_overridden: whether `--set teacher.*` changed its options.
+    """
 
     name: str
     folder: Path
     config: TeacherConfig | None
+    is_overridden: bool = False
 
     @property
     def is_there(self) -> bool:
@@ -79,16 +87,23 @@ class TeacherSource:
 
 @dataclass(frozen=True)
 class Grid:
-    """Trials whose fingerprints are still open, and what they stand on.
+    """What is planned, and the data and teachers that it stands on.
 
     Attributes:
+        trials: setting by setting.
+        data: by dataset and protocol.
+        teachers: by dataset, protocol and name.
         notes: sentences about what the selection does not do, for whoever asked.
     """
 
-    trials: list[Trial]
+    trials: list[TrialSpec]
     data: dict[DataName, DataSource]
     teachers: dict[TeacherName, TeacherSource]
     notes: list[str]
+
+    def is_overridden(self, teacher: TeacherName | None) -> bool:
+        """Whether `--set teacher.*` changed the options of a teacher."""
+        return teacher is not None and self.teachers[teacher].is_overridden
 
 
 @dataclass(frozen=True)
@@ -142,16 +157,16 @@ class _Resolver:
         data = {(name, source.protocol.slug): source for name, source in self.data()}
         for source in data.values():
             self.refuse_unknown(source)
-        cells = [
-            list(self.cells(source, student, choices))
+        settings = [
+            list(self.trials_of(source, student, choices))
             for source in data.values()
             for student in students
         ]
         trials = [
-            trial.model_copy(update={"seed": seed})
-            for cell in cells
+            spec.model_copy(update={"seed": seed})
+            for setting in settings
             for seed in seeds
-            for trial in cell
+            for spec in setting
         ]
         self.overrides.refuse_unused()
         return Grid(trials, data, self.teachers, self.notes(choices))
@@ -192,7 +207,9 @@ class _Resolver:
             protocol = protocol_of(config, self.selection.protocol, self.overrides)
             yield name, DataSource(name, config, protocol)
 
-    def cells(self, source: DataSource, student: str, choices: list[_Choice]) -> Iterator[Trial]:
+    def trials_of(
+        self, source: DataSource, student: str, choices: list[_Choice]
+    ) -> Iterator[TrialSpec]:
         """The trials of one student on one dataset, but for their seeds."""
         file = read_student(student, self.workspace)
         config, training, taken = self.student(student, file, source.name)
@@ -203,7 +220,7 @@ class _Resolver:
         for choice in choices:
             settings, changed = self.settings(choice, source.name)
             for teacher, control in self.teaching(choice, source):
-                yield Trial(
+                yield TrialSpec(
                     dataset=source.name,
                     protocol=source.protocol.slug,
                     student=student,
@@ -333,7 +350,7 @@ class _Resolver:
             file = read_teacher(name, self.workspace)
             config = teacher_for(source.name, file, self.overrides)
         self.teachers[source.name, source.protocol.slug, name] = TeacherSource(
-            name, self.folder(name, source), config
+            name, self.folder(name, source), config, bool(self.teacher_overrides(name))
         )
 
     def teacher_overrides(self, teacher: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from bench.config.grid import Grid, TeacherSource
 from bench.errors import ArtifactError, ConfigError
 from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
-from bench.plan import TeacherName, Trial
+from bench.plan import TeacherName, TrialSpec
 from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY, teacher_kinds
 from bench.teachers.manifest import read_manifest, teachers_in
 
@@ -36,7 +36,7 @@ def without_misfits(grid: Grid, workspace: Workspace) -> Grid:
     return dataclasses.replace(grid, trials=fitting)
 
 
-def unprompted(trial: Trial) -> str | None:
+def unprompted(trial: TrialSpec) -> str | None:
     """Prompts that the method of a trial wants and its student does not take, if any."""
     from bench.students import prompted
 
@@ -49,7 +49,7 @@ def unprompted(trial: Trial) -> str | None:
     )
 
 
-def untaught(trial: Trial, offered: set[str], workspace: Workspace) -> str | None:
+def untaught(trial: TrialSpec, offered: set[str], workspace: Workspace) -> str | None:
     """Signals that the method of a trial wants and its teacher does not offer, if any."""
     method = load_method(trial)
     missing = method.signals(method_config(trial, method)) - offered
@@ -67,7 +67,7 @@ def untaught(trial: Trial, offered: set[str], workspace: Workspace) -> str | Non
 
 
 def _misfit(
-    trial: Trial, offered: Mapping[TeacherName, set[str] | None], workspace: Workspace
+    trial: TrialSpec, offered: Mapping[TeacherName, set[str] | None], workspace: Workspace
 ) -> str | None:
     misfit = unprompted(trial)
     if misfit or trial.teacher is None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bench.distillation import Knowledge
 
 
-def identify(grid: Grid, workspace: Workspace) -> list[Trial]:
-    """The trials of a grid with the fingerprints of what is there already (cheap, no torch).
+def identify(grid: Grid, workspace: Workspace) -> list[Trial | None]:
+    """The trials of a grid; None where data or teacher are not there yet (cheap, no torch).
 
     Raises:
         ArtifactError: a teacher's manifest cannot be understood.
@@ -39,13 +39,13 @@ class Inputs:
     """The data and teachers of a grid; the last ones used stay loaded.
 
     `data(name)`, `knowledge(name)` and `manifest(name)` are those of a dataset or teacher that is
-    there; what is read of teachers holds until `ensure_teachers`, which may build others.
+    there; what is read of teachers holds until `build_teachers`, which may build others.
     """
 
     def __init__(self, grid: Grid, workspace: Workspace) -> None:
         self._grid = grid
         self.workspace = workspace
-        # Trials come cell by cell, so a few loaded inputs serve a grid of any size.
+        # Trials come setting by setting, so a few loaded inputs serve a grid of any size.
         self.data = lru_cache(maxsize=2)(self._data)
         self.knowledge = lru_cache(maxsize=4)(self._knowledge)
         # Manifests are small, but to read one may mean to hash hundreds of megabytes.
@@ -55,19 +55,18 @@ class Inputs:
         """Where a teacher lies."""
         return self._grid.teachers[name].folder
 
-    def taught(self, trial: Trial) -> Knowledge | None:
-        """What the method of a trial is told, its control applied; None without a teacher."""
-        name = teacher_of(trial)
-        if name is None:
+    def knowledge_for(self, trial: Trial) -> Knowledge | None:
+        """What the teacher of a trial knows, its control applied; None without a teacher."""
+        if trial.teacher_name is None:
             return None
-        knowledge = self.knowledge(name)
+        knowledge = self.knowledge(trial.teacher_name)
         if trial.control is None:
             return knowledge
         import torch
 
         from bench.teachers.controls import apply_control
 
-        targets = torch.tensor(self.data((trial.dataset, trial.protocol)).train.target)
+        targets = torch.tensor(self.data(trial.data_name).train.target)
         seed = plan.derive_seed(trial, "control")
         return apply_control(knowledge, trial.control, seed, targets)
 
@@ -77,7 +76,7 @@ class Inputs:
         self.knowledge.cache_clear()
         free_memory()
 
-    def ensure_data(self) -> None:
+    def prepare_data(self) -> None:
         """Prepare the data of the grid.
 
         Raises:
@@ -86,15 +85,15 @@ class Inputs:
         for name in self._grid.data:
             self.data(name)
 
-    def ensure_teachers(self, trials: Iterable[Trial], device: str) -> None:
-        """Build the teachers that `trials` learn from, on the torch device `device`.
+    def build_teachers(self, names: Iterable[TeacherName | None], device: str) -> None:
+        """Build the teachers called `names` that are missing, on the torch device `device`.
 
         Raises:
             ConfigError: a wrong option, or a teacher that was built with other options.
         """
-        for teacher in dict.fromkeys(map(teacher_of, trials)):
-            if teacher is not None:
-                self._ensure_teacher(teacher, device)
+        for name in dict.fromkeys(names):
+            if name is not None:
+                self._build_teacher(name, device)
         self.manifest.cache_clear()
         self.knowledge.cache_clear()
 
@@ -102,7 +101,7 @@ class Inputs:
         source = self._grid.data[name]
         return data_store.prepare(source.name, source.config, source.protocol, self.workspace)
 
-    def _ensure_teacher(self, name: TeacherName, device: str) -> None:
+    def _build_teacher(self, name: TeacherName, device: str) -> None:
         from bench.teachers.build import ensure_teacher
 
         dataset, slug, _ = name
@@ -127,8 +126,3 @@ class Inputs:
 
         dataset, slug, _ = name
         return load_knowledge(self._grid.teachers[name].folder, self.data((dataset, slug)))
-
-
-def teacher_of(trial: Trial) -> TeacherName | None:
-    """Which teacher a trial learns from."""
-    return None if trial.teacher is None else (trial.dataset, trial.protocol, trial.teacher)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench import layers
 from bench.errors import ConfigError
-from bench.plan import DEFAULT_VARIANT, Trial
+from bench.plan import DEFAULT_VARIANT, TrialSpec
 from bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.students.recbole import RecBoleStudent as Student
 
 
-def load_method(trial: Trial) -> type[Method]:
+def load_method(trial: TrialSpec) -> type[Method]:
     """The class of a trial's method (imports torch).
 
     Raises:
@@ -23,7 +23,7 @@ def load_method(trial: Trial) -> type[Method]:
     return METHODS.load(trial.method)
 
 
-def refuse_held_student(trial: Trial, method: Method, student: Student) -> None:
+def refuse_held_student(trial: TrialSpec, method: Method, student: Student) -> None:
     """Refuse an attached method that has become the owner of its student.
 
     A torch module adopts the modules that are assigned to it: the student's parameters would be
@@ -40,7 +40,7 @@ def refuse_held_student(trial: Trial, method: Method, student: Student) -> None:
         )
 
 
-def method_config(trial: Trial, method: type[Method]) -> MethodConfig:
+def method_config(trial: TrialSpec, method: type[Method]) -> MethodConfig:
     """The settings of a trial, with the defaults of its method's `Config` filled in.
 
     Raises:

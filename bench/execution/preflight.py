@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from bench.errors import ConfigError
 from bench.execution.fitting import unprompted, untaught
-from bench.execution.inputs import Inputs, teacher_of
+from bench.execution.inputs import Inputs
 from bench.execution.method import load_method, method_config
-from bench.plan import Trial
+from bench.plan import Trial, TrialSpec
 from bench.students import properties
 
 if TYPE_CHECKING:
     from bench.students.recbole import RecBoleStudent
 
 
-def check_settings(trials: Iterable[Trial]) -> None:
+def check_settings(trials: Iterable[TrialSpec]) -> None:
     """Students, training and method settings; needs neither data nor teachers (imports torch).
 
     Raises:
@@ -34,7 +34,7 @@ def check_settings(trials: Iterable[Trial]) -> None:
             raise ConfigError(misfit)
 
 
-def check_device(trials: Iterable[Trial], device: str) -> None:
+def check_device(trials: Iterable[TrialSpec], device: str) -> None:
     """Refuse what the torch device `device` cannot do.
 
     Raises:
@@ -64,7 +64,7 @@ def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
     """
     checked = set()
     for trial in trials:
-        name = teacher_of(trial)
+        name = trial.teacher_name
         if name is None:
             continue
         if misfit := untaught(trial, set(inputs.manifest(name).signals), inputs.workspace):
@@ -74,7 +74,7 @@ def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
             inputs.knowledge(name)
 
 
-def _build_student(trial: Trial) -> RecBoleStudent:
+def _build_student(trial: TrialSpec) -> RecBoleStudent:
     """Build the student for a catalogue of a few items: RecBole checks values only then."""
     import torch
 
@@ -97,7 +97,7 @@ def _build_student(trial: Trial) -> RecBoleStudent:
         ) from error
 
 
-def _refuse_precision(trial: Trial, student: RecBoleStudent) -> None:
+def _refuse_precision(trial: TrialSpec, student: RecBoleStudent) -> None:
     from torch import nn
 
     if trial.training.precision != "bf16":
@@ -109,7 +109,7 @@ def _refuse_precision(trial: Trial, student: RecBoleStudent) -> None:
         )
 
 
-def _refuse_training(trial: Trial) -> None:
+def _refuse_training(trial: TrialSpec) -> None:
     """Refuse ways of training that the student's encoder is not made for."""
     from bench.students import all_positions, prompted
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import progress
 from bench.config.grid import Grid
@@ -25,19 +27,22 @@ from bench.registry import METHODS
 _logger = logging.getLogger(__name__)
 
 
+POLL_SECONDS = 1.0
+
+
 @dataclass(frozen=True)
 class Task:
     """Trials that need a record, and all that a process must know to run them.
 
     Attributes:
-        trials: identified ones.
+        trials: what to run.
         grid: tells their data and teachers, which are there.
         store: where their records go.
         workspace: where data and teachers are.
         device: a torch device.
         threads: of each trial, for torch on the CPU.
-        old: failures that were there when the trials were found to need a record, by key. What
-            another process has written since then is no longer to be run.
+        previous_failures: records that were there when the trials were found to need one, by key.
+            What another process has written since then is no longer to be run.
     """
 
     trials: list[Trial]
@@ -46,77 +51,102 @@ class Task:
     workspace: Workspace
     device: str
     threads: int
-    old: dict[str, Record]
+    previous_failures: dict[str, Record]
 
-    def is_settled(self, trial: Trial) -> bool:
+    def is_complete(self, trial: Trial) -> bool:
         """Whether a trial is done, or has failed since it was found to need a record."""
         record = self.store.get(trial.key)
-        return record is not None and (record.is_done or record != self.old.get(trial.key))
+        if record is None:
+            return False
+        return record.is_done or record != self.previous_failures.get(trial.key)
+
+    def incomplete(self) -> list[Trial]:
+        return [trial for trial in self.trials if not self.is_complete(trial)]
 
 
-class Runner:
-    """Runs the trials of a task that nobody else works on."""
+def run_trials(
+    task: Task,
+    inputs: Inputs,
+    *,
+    wait: bool = True,
+    begin: Callable[[Trial], object] = lambda trial: None,
+) -> None:
+    """Run every trial that is neither complete nor claimed by another process.
 
-    def __init__(self, task: Task, inputs: Inputs) -> None:
-        """Gives torch the threads of the task."""
-        self.task = task
-        self.inputs = inputs
-        self.trial: Trial | None = None
-        set_up(task.device, task.threads)
-        self.environment = capture(task.device, task.threads)
+    Args:
+        task: what to run; torch is given its threads.
+        inputs: the data and teachers of the task.
+        wait: return when every trial has its record, those that other processes run included;
+            else when there is none left that nobody runs.
+        begin: is told each trial that this process has claimed.
 
-    def run_free(self) -> list[Trial]:
-        """Run every trial that is neither settled nor claimed by another process, in one pass.
+    Raises:
+        DeviceLost: a trial, which has its record, left a device that fails all others.
+        ConfigError: the results folder cannot be written to.
+    """
+    from bench.execution.trial import run_trial
 
-        Returns:
-            The trials that are not settled at the end of it.
+    set_up(task.device, task.threads)
+    environment = capture(task.device, task.threads)
+    waiting = False
+    while left := task.incomplete():
+        for trial in left:
+            with task.store.claim(trial.key) as granted:
+                if not granted or task.is_complete(trial):
+                    continue
+                begin(trial)
+                with _recording(trial, task, environment) as attempt:
+                    data, knowledge = inputs.data(trial.data_name), inputs.knowledge_for(trial)
+                    method = load_method(trial)
+                    attempt.outcome = run_trial(trial, data, knowledge, method, task.device)
+        if not wait:
+            return
+        # A pass takes long: meanwhile others have completed what they had claimed.
+        if left := task.incomplete():
+            if not waiting:
+                _logger.info(f"waiting for {len(left)} trials that another process runs")
+            waiting = True
+            time.sleep(POLL_SECONDS)
 
-        Raises:
-            DeviceLost: a trial, which has its record, left a device that fails all others.
-            ConfigError: the results folder cannot be written to.
-        """
-        for trial in self.task.trials:
-            if self.task.is_settled(trial):
-                continue
-            with self.task.store.claim(trial.key) as granted:
-                if granted and not self.task.is_settled(trial):
-                    self.trial = trial
-                    with progress.task(trial.label):
-                        self._run(trial)
-        # A pass takes long: meanwhile others have settled what they had claimed.
-        return [trial for trial in self.task.trials if not self.task.is_settled(trial)]
 
-    def _run(self, trial: Trial) -> None:
-        _logger.info(f"starts on {self.task.device}")
-        started = time.perf_counter()
-        outcome: Outcome | None = None
-        curve: list[Mapping[str, float]] = []
+@dataclass
+class _Attempt:
+    """A trial under way."""
+
+    outcome: Outcome | None = None
+
+
+@contextlib.contextmanager
+def _recording(trial: Trial, task: Task, environment: dict[str, Any]) -> Iterator[_Attempt]:
+    """Write the record of what happens within: the outcome that was set, or the failure raised.
+
+    Raises:
+        DeviceLost: the failure, which is recorded, left a device that fails other trials too.
+    """
+    attempt, started = _Attempt(), time.perf_counter()
+    curve: list[Mapping[str, float]] = []
+    with progress.task(trial.label):
+        _logger.info(f"starts on {task.device}")
         try:
-            outcome = self._train(trial)
-            record = finished(trial, outcome, self.environment)
+            yield attempt
+            assert attempt.outcome is not None  # noqa: S101 - set within
+            record = finished(trial, attempt.outcome, environment)
             select = trial.training.select
-            said = f"done, validation {select} {record.metrics['valid'][select]:.4f}"
+            message = f"done, validation {select} {record.metrics['valid'][select]:.4f}"
         except Exception as error:
-            outcome, curve = None, error.curve if isinstance(error, Diverged) else []
+            attempt.outcome, curve = None, error.curve if isinstance(error, Diverged) else []
             status, text = _failure(error)
-            record = failed(trial, status, text, self.environment)
-            said = f"{status}: {error}{_place(error, METHODS.get(trial.method).path)}"
-        self.task.store.write(record, outcome, curve)
-        _logger.info(f"{said}, {time.perf_counter() - started:.0f} s")
-        if not record.is_done and not still_works(self.task.device):
-            raise DeviceLost(
-                f"{trial.label}: after its error this process can no longer use the CUDA device "
-                f"{self.task.device}. The same command, given again, goes on with what is left"
-            )
-        if record.status == "out-of-memory":
-            free_memory()
-
-    def _train(self, trial: Trial) -> Outcome:
-        from bench.execution.trial import run_trial
-
-        data = self.inputs.data((trial.dataset, trial.protocol))
-        method = load_method(trial)
-        return run_trial(trial, data, self.inputs.taught(trial), method, self.task.device)
+            record = failed(trial, status, text, environment)
+            message = f"{status}: {error}{_place(error, METHODS.get(trial.method).path)}"
+        task.store.write(record, attempt.outcome, curve)
+        _logger.info(f"{message}, {time.perf_counter() - started:.0f} s")
+    if not record.is_done and not still_works(task.device):
+        raise DeviceLost(
+            f"{trial.label}: after its error this process can no longer use the CUDA device "
+            f"{task.device}. The same command, given again, goes on with what is left"
+        )
+    if record.status == "out-of-memory":
+        free_memory()
 
 
 def _place(error: Exception, method: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from bench.training.rows import DeviceRows
 if TYPE_CHECKING:
     from bench.data.examples import PreparedData
     from bench.plan import Trial
+    from bench.students.recbole import RecBoleStudent
 
 _logger = logging.getLogger(__name__)
 
@@ -39,45 +41,79 @@ def run_trial(
     data: PreparedData,
     knowledge: Knowledge | None,
     method_class: type[Method],
-    device: str,
+    device_name: str,
 ) -> Outcome:
-    """Train one student under one method, choose its epoch, and rank the test rows once.
+    """Train one student under one method, choose its epoch, and rank the test examples once.
 
     Args:
         trial: what to run.
-        data: the prepared rows of its dataset and protocol.
+        data: the prepared examples of its dataset and protocol.
         knowledge: the teacher's signals on the CPU, or None for a method that needs none.
         method_class: the method that `trial.method` names.
-        device: a torch device, such as `cpu` or `cuda:0`.
+        device_name: a torch device, such as `cpu` or `cuda:0`.
 
     Raises:
         Diverged: a loss or a score became NaN or infinite.
         OutOfMemory: the device's memory did not suffice.
     """
-    try:
-        with products("float32"), recorded() as log:
-            return _run(trial, data, knowledge, method_class, torch.device(device), log)
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(str(error)) from error
+    started, device = time.perf_counter(), torch.device(device_name)
+    with products("float32"), recorded() as log, _memory_exhausted():
+        splits = (data.train, data.valid, data.test)
+        train, valid, test = (DeviceRows.of(rows, device) for rows in splits)
+        counts = torch.from_numpy(data.target_counts()).to(device, torch.float32)
+        known = Knowledge(target_counts=counts) if knowledge is None else knowledge.to(device)
+        known = replace(known, rows=train)
+        student, method = _build(trial, data, known, method_class, device)
+        chooser = test if trial.training.selection == "oracle" else valid
+        streams = _streams(trial, device)
+        torch.manual_seed(derive_seed(trial, "dropout"))
+        result = fit(
+            student,
+            method,
+            train,
+            counts,
+            trial.training,
+            streams,
+            lambda: metrics_from_ranks(rank_targets(student, chooser)),
+        )
+        trained = time.perf_counter()
+        parameters = {"training": _count(student) + _count(method)}
+        method.eval()
+        student.eval()
+        student.fold()
+        parameters["inference"] = _count(student)
+        ranks = rank_targets(student, test)
+        return Outcome(
+            metrics={
+                # Ranked again: the curve has them of the student before folding (tests compare
+                # the two), and under the oracle rule not at all.
+                "valid": metrics_from_ranks(rank_targets(student, valid)),
+                "test": metrics_from_ranks(ranks),
+            },
+            segments=segment_metrics(ranks, data),
+            ranks=ranks,
+            curve=result.curve,
+            log=log,
+            state={name: _array(tensor) for name, tensor in student.export_state().items()},
+            best_epoch=result.best_epoch,
+            epochs=result.epochs,
+            steps=result.steps,
+            timings=_timings(result, started, trained),
+            parameters=parameters,
+            latency=request_latency(student, test),
+            settings={**method.config.model_dump(mode="json"), "derived": method.derived},
+            teacher=_coverage(known),
+        )
 
 
-def _run(
+def _build(
     trial: Trial,
     data: PreparedData,
-    knowledge: Knowledge | None,
+    known: Knowledge,
     method_class: type[Method],
     device: torch.device,
-    log: list[dict[str, Any]],
-) -> Outcome:
-    started = time.perf_counter()
-    train = DeviceRows.of(data.train, device)
-    valid = DeviceRows.of(data.valid, device)
-    test = DeviceRows.of(data.test, device)
-    chooser = test if trial.training.selection == "oracle" else valid
-    counts = torch.from_numpy(data.target_counts()).to(device, torch.float32)
-    known = Knowledge(target_counts=counts) if knowledge is None else knowledge.to(device)
-    known = replace(known, rows=train)
-
+) -> tuple[RecBoleStudent, Method]:
+    """An untrained student with its method attached, each drawn from a seed of its own."""
     config = method_config(trial, method_class)
     torch.manual_seed(derive_seed(trial, "student"))
     student = build_student(trial, data, method_class.prompt_length(config)).to(device)
@@ -88,45 +124,16 @@ def _run(
     method.to(device)
     for line in _reduced(config.model_dump(), method.derived):
         _logger.info(line)
-    streams = _streams(trial, device)
-    torch.manual_seed(derive_seed(trial, "dropout"))
-    result = fit(
-        student,
-        method,
-        train,
-        counts,
-        trial.training,
-        streams,
-        lambda: metrics_from_ranks(rank_targets(student, chooser)),
-    )
-    trained = time.perf_counter()
-    parameters = {"training": _count(student) + _count(method)}
-    method.eval()
-    student.eval()
-    student.fold()
-    parameters["inference"] = _count(student)
-    ranks = rank_targets(student, test)
-    return Outcome(
-        metrics={
-            # Ranked again: the curve has them of the student before folding (tests compare the
-            # two), and under the oracle rule not at all.
-            "valid": metrics_from_ranks(rank_targets(student, valid)),
-            "test": metrics_from_ranks(ranks),
-        },
-        segments=segment_metrics(ranks, data),
-        ranks=ranks,
-        curve=result.curve,
-        log=log,
-        state={name: _array(tensor) for name, tensor in student.export_state().items()},
-        best_epoch=result.best_epoch,
-        epochs=result.epochs,
-        steps=result.steps,
-        timings=_timings(result, started, trained),
-        parameters=parameters,
-        latency=request_latency(student, test),
-        settings={**method.config.model_dump(mode="json"), "derived": method.derived},
-        teacher=_coverage(known),
-    )
+    return student, method
+
+
+@contextlib.contextmanager
+def _memory_exhausted() -> Iterator[None]:
+    """Turn torch's error of a device without memory into a failure of the trial."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(str(error)) from error
 
 
 def _streams(trial: Trial, device: torch.device) -> Streams:
@@ -141,19 +148,19 @@ def _streams(trial: Trial, device: torch.device) -> Streams:
 
 
 def _reduced(
-    wanted: Mapping[str, Any], derived: Mapping[str, Any], path: str = "method"
+    configured: Mapping[str, Any], derived: Mapping[str, Any], path: str = "method"
 ) -> Iterator[str]:
-    """What a method asked for and had to make smaller, one line each."""
-    for name, given in derived.items():
-        asked, where = wanted.get(name), f"{path}.{name}"
-        if isinstance(given, Mapping) and isinstance(asked, Mapping):
-            yield from _reduced(asked, given, where)
-        elif isinstance(given, int) and isinstance(asked, int) and given < asked:
-            yield f"{where}={asked} is {given}: the teacher's lists or the catalogue end there"
+    """The settings that a method had to make smaller, one line each."""
+    for name, used in derived.items():
+        setting, where = configured.get(name), f"{path}.{name}"
+        if isinstance(used, Mapping) and isinstance(setting, Mapping):
+            yield from _reduced(setting, used, where)
+        elif isinstance(used, int) and isinstance(setting, int) and used < setting:
+            yield f"{where}={setting} is {used}: the teacher's lists or the catalogue end there"
 
 
 def _coverage(knowledge: Knowledge) -> dict[str, int]:
-    """Training rows, and those that the teacher says something about."""
+    """Number of training examples, and of those that the teacher covers."""
     covered = knowledge.covered
     return {} if covered is None else {"rows": len(covered), "covered": int(covered.sum())}
 

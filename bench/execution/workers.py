@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.errors import BenchError, DeviceLost
 from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
-from bench.execution.runner import Runner, Task
+from bench.execution.runner import Task, run_trials
 from bench.plan import Trial
 from bench.progress import TaskFormatter
 from bench.records.record import failed
@@ -105,13 +105,13 @@ class _Worker:
         if code == WITHOUT_DEVICE:
             why = "it can no longer use its CUDA device"
         trial, task = self.trial, self.task
-        if trial is None or task.is_settled(trial):
+        if trial is None or task.is_complete(trial):
             _logger.info(f"a worker is lost, no trial with it: {why}")
             return
         _logger.info(f"{trial.label}: lost-worker: {why}")
         with task.store.claim(trial.key) as granted:
             # Another worker may have been faster, and tries the trial again.
-            if granted and not task.is_settled(trial):
+            if granted and not task.is_complete(trial):
                 environment = capture(task.device, task.threads)
                 task.store.write(failed(trial, "lost-worker", why, environment))
 
@@ -137,8 +137,8 @@ def _work(task: Task, plugins: list[Path], pipe: Connection) -> None:
     try:
         for path in plugins:
             METHODS.add_plugin(path)
-        sender.runner = Runner(task, Inputs(task.grid, task.workspace))
-        sender.runner.run_free()
+        inputs = Inputs(task.grid, task.workspace)
+        run_trials(task, inputs, wait=False, begin=sender.begin)
     except DeviceLost:  # its trial has a record, and other processes can use the device
         sys.exit(WITHOUT_DEVICE)
     except BenchError as error:
@@ -155,11 +155,14 @@ class _Sender(logging.Handler):
         super().__init__()
         self.setFormatter(TaskFormatter())
         self.pipe = pipe
-        self.runner: Runner | None = None
+        self.trial: Trial | None = None
+
+    def begin(self, trial: Trial) -> None:
+        self.trial = trial
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.runner is not None and self.runner.trial is not None:
-            self.send(self.runner.trial, self.format(record))
+        if self.trial is not None:
+            self.send(self.trial, self.format(record))
 
     def send(self, trial: Trial | None, line: str) -> None:
         try:

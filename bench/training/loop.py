@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,53 +85,78 @@ def fit(
     result = Fit()
     step = _Step(student, method, rows, target_counts, config, streams)
     try:
-        for index, stage in enumerate(method.stages()):
-            method.on_stage_start(index)
-            _fit_stage(step, index, stage, evaluate, result)
+        for number, stage in enumerate(method.stages(), start=1):
+            method.on_stage_start(number - 1)
+            limits, best, before = _Limits.of(stage, config), _Best(step.modules), result.epochs
+            with step.trains(stage):
+                for epoch in range(1, limits.max_epochs + 1):
+                    line, value = _epoch(step, epoch, limits.max_epochs, evaluate)
+                    result.curve.append({"epoch": before + epoch, "stage": number, **line})
+                    best.offer(epoch, value, method.settled)
+                    judged = "" if stage.judge is None else f", judged {value:.4f}"
+                    _logger.info(
+                        f"epoch {before + epoch}: loss {line['loss']:.4f}, {config.select} "
+                        f"{line[config.select]:.4f}{judged} (best {best.value:.4f} at "
+                        f"{before + best.epoch}), "
+                        f"{line['train_seconds'] + line['evaluate_seconds']:.1f} s"
+                    )
+                    if epoch >= limits.min_epochs and best.waited(epoch) >= limits.patience:
+                        break
+            best.restore()
+            result.best_epoch = before + best.epoch
     except Diverged as error:
         raise Diverged(f"{error} in epoch {result.epochs + 1}", result.curve) from error
+    result.steps = step.taken
     return result
 
 
-def _fit_stage(
-    step: _Step,
-    index: int,
-    stage: Stage,
-    evaluate: Evaluate,
-    result: Fit,
-) -> None:
-    # A method may hold dropout of its own: it goes in and out of training with the student.
-    trained_together = nn.ModuleList([step.student, step.method])
-    limits = _Limits.of(stage, step.config)
-    best, before = _Best(trained_together), result.epochs
-    with step.trains(stage):
-        for epoch in range(1, limits.max_epochs + 1):
-            started, cpu_started = time.perf_counter(), time.process_time()
-            trained_together.train()
-            numbers = step.method.on_epoch_start(epoch, limits.max_epochs)
-            means, steps = _epoch(step)
-            trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
-            trained_together.eval()
-            metrics = evaluate()
-            value = metrics[step.config.select] if stage.judge is None else _judged(stage.judge)
-            finished = time.perf_counter()
-            result.steps += steps
-            result.curve.append(
-                {"epoch": result.epochs + 1, "stage": index + 1, **numbers, **means, **metrics}
-                | {"train_seconds": trained - started, "evaluate_seconds": finished - trained}
-                | {"train_cpu_seconds": cpu_seconds}
-            )
-            best.offer(epoch, value, step.method.settled)
-            judged = "" if stage.judge is None else f", judged {value:.4f}"
-            _logger.info(
-                f"epoch {result.epochs}: loss {means['loss']:.4f}, {step.config.select} "
-                f"{metrics[step.config.select]:.4f}{judged} (best {best.value:.4f} at "
-                f"{before + best.epoch}), {finished - started:.1f} s"
-            )
-            if epoch >= limits.min_epochs and best.waited(epoch) >= limits.patience:
-                break
-    best.restore()
-    result.best_epoch = before + best.epoch
+def _epoch(
+    step: _Step, number: int, max_epochs: int, evaluate: Evaluate
+) -> tuple[dict[str, float], float]:
+    """One pass over the examples of a stage, and its evaluation.
+
+    Args:
+        step: takes the steps.
+        number: of the epoch in its stage, from 1.
+        max_epochs: of the stage.
+        evaluate: see `fit`.
+
+    Returns:
+        Means of the loss terms, metrics and seconds, by name; the value that the epoch is
+        judged by, larger is better.
+    """
+    started, cpu_started = time.perf_counter(), time.process_time()
+    step.modules.train()
+    numbers = step.method.on_epoch_start(number, max_epochs)
+    sums: dict[str, Tensor] = {}
+    before, take = step.taken, step.of_an_epoch()
+    for portion in step.batches():
+        for name, value in take(portion).items():
+            # Summed on the device: the host waits once an epoch, not once a step.
+            sums[name] = sums.get(name, 0) + value
+        step.taken += 1
+    means = _means(sums, step.taken - before)
+    trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
+    step.modules.eval()
+    metrics = evaluate()
+    judge = step.stage.judge
+    judged_by = metrics[step.config.select] if judge is None else _judged(judge)
+    seconds = {
+        "train_seconds": trained - started,
+        "evaluate_seconds": time.perf_counter() - trained,
+        "train_cpu_seconds": cpu_seconds,
+    }
+    return {**numbers, **means, **metrics, **seconds}, judged_by
+
+
+def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:
+    if steps == 0:
+        raise ConfigError("a stage of the method has no rows to train on (see its `stages`)")
+    means = {name: float(total) / steps for name, total in sums.items()}
+    broken = [name for name, mean in means.items() if not math.isfinite(mean)]
+    if broken:
+        raise Diverged(f"loss term '{broken[-1]}' became {means[broken[-1]]}")
+    return means
 
 
 @dataclass(frozen=True)
@@ -166,6 +191,9 @@ class _Step:
     ) -> None:
         self.student, self.method, self.rows = student, method, rows
         self.config, self.streams = config, streams
+        # A method may hold dropout of its own: it goes in and out of training with the student.
+        self.modules = nn.ModuleList([student, method])
+        self.taken = 0
         self.objective = make_objective(config, target_counts)
         self.buffers = BlockBuffers()
         self.stage = Stage()
@@ -212,22 +240,23 @@ class _Step:
 
     def __call__(self, portion: Portion) -> Terms:
         with products(self.config.precision):
-            return self._step(portion)
-
-    def _step(self, portion: Portion) -> Terms:
-        batch = self._batch(portion.row_id)
-        self.student.begin_step()
-        with encoding(self.config.precision, self.device):
-            hidden = self._encoded(portion, batch).float()
-        output = StepOutput(
-            hidden, self.student, self.buffers, batch.target, self.config.dros_temperature
-        )
-        terms = self._terms(batch, output)
-        loss = sum(terms.values(), torch.zeros((), device=hidden.device))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        return {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}
+            batch = self._batch(portion.row_id)
+            self.student.begin_step()
+            with encoding(self.config.precision, self.device):
+                hidden = self._encoded(portion, batch).float()
+            output = StepOutput(
+                hidden, self.student, self.buffers, batch.target, self.config.dros_temperature
+            )
+            sources = [self._base] if self.stage.base else []
+            sources.insert(0 if self.config.objective in ROBUST else len(sources), self.method.loss)
+            terms: dict[str, Tensor] = {}
+            for source in sources:
+                terms |= self._checked(source(batch, output), terms)
+            loss = sum(terms.values(), torch.zeros((), device=hidden.device))
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimiser.step()
+            return {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}
 
     def _encoded(self, portion: Portion, batch: Batch) -> Tensor:
         if portion.window is None or portion.place is None:
@@ -236,31 +265,30 @@ class _Step:
             return encode(batch.history, batch.length, batch.user)
         return self.student.encode_at(self.rows.history[portion.window], portion.place)
 
-    def _terms(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
-        sources = [self._base] if self.stage.base else []
-        sources.insert(0 if self.config.objective in ROBUST else len(sources), self.method.loss)
-        terms: dict[str, Tensor] = {}
-        for source in sources:
-            found = source(batch, output)
-            if not isinstance(found, dict):
+    def _checked(self, found: object, others: Collection[str]) -> dict[str, Tensor]:
+        """The terms that a loss returned.
+
+        Raises:
+            ConfigError: they are not scalars by name, or a name is among `others`.
+        """
+        loss = f"{type(self.method).__name__}.loss"
+        if not isinstance(found, dict):
+            raise ConfigError(
+                f"{loss} must return a dict of terms by name, and returned a {type(found).__name__}"
+            )
+        if taken := found.keys() & {*others, "loss"}:
+            raise ConfigError(
+                f"{loss} has a term '{sorted(taken)[0]}', and so has the suite: give it another "
+                "name"
+            )
+        for name, term in found.items():
+            if not isinstance(term, Tensor) or term.dim() > 0:
+                kind = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
                 raise ConfigError(
-                    f"{type(self.method).__name__}.loss must return a dict of terms by name, and "
-                    f"returned a {type(found).__name__}"
+                    f"{loss}: term '{name}' must be a tensor of one number, such as "
+                    f"`(...).mean()`, and is {kind}"
                 )
-            if taken := found.keys() & (terms.keys() | {"loss"}):
-                raise ConfigError(
-                    f"{type(self.method).__name__}.loss has a term '{sorted(taken)[0]}', and so "
-                    "has the suite: give it another name"
-                )
-            for name, term in found.items():
-                if not isinstance(term, Tensor) or term.dim() > 0:
-                    kind = tuple(term.shape) if isinstance(term, Tensor) else type(term).__name__
-                    raise ConfigError(
-                        f"{type(self.method).__name__}.loss: term '{name}' must be a tensor of one "
-                        f"number, such as `(...).mean()`, and is {kind}"
-                    )
-            terms |= found
-        return terms
+        return found
 
     def _base(self, batch: Batch, output: StepOutput) -> dict[str, Tensor]:
         penalty = self.student.penalty()
@@ -282,25 +310,6 @@ def _passes(positions: str, rows: DeviceRows, chosen: Tensor | None) -> RowByRow
         return RowByRow(rows, chosen)
     size = rows.history.shape[1]
     return Windows(rows, chosen, {"half": (size + 1) // 2, "all": size}[positions])
-
-
-def _epoch(step: _Step) -> tuple[dict[str, float], int]:
-    """One pass over the rows: mean of every term, and the number of steps."""
-    sums: dict[str, Tensor] = {}
-    steps = 0
-    take = step.of_an_epoch()
-    for portion in step.batches():
-        for name, value in take(portion).items():
-            # Summed on the device: the host waits once an epoch, not once a step.
-            sums[name] = sums.get(name, 0) + value
-        steps += 1
-    if steps == 0:
-        raise ConfigError("a stage of the method has no rows to train on (see its `stages`)")
-    means = {name: float(total) / steps for name, total in sums.items()}
-    broken = [name for name, mean in means.items() if not math.isfinite(mean)]
-    if broken:
-        raise Diverged(f"loss term '{broken[-1]}' became {means[broken[-1]]}")
-    return means, steps
 
 
 def _judged(judge: Callable[[], float]) -> float:

@@ -15,7 +15,7 @@ from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.data.examples import PreparedData
 from bench.errors import ArtifactError
-from bench.execution.grid import run_grid
+from bench.execution.run import run_grid
 from bench.paths import Workspace
 from bench.records.store import ResultStore
 from bench.teachers.builder import KINDS, Product

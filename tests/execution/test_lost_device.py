@@ -8,7 +8,7 @@ from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
 from bench.errors import DeviceLost
 from bench.execution import runner
-from bench.execution.grid import run_grid
+from bench.execution.run import run_grid
 from bench.paths import Workspace
 from bench.records.record import Record
 from bench.records.store import ResultStore

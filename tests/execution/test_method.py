@@ -9,7 +9,7 @@ from bench.config.selection import Selection
 from bench.errors import ConfigError
 from bench.execution.method import load_method, method_config
 from bench.paths import Workspace
-from bench.plan import Trial
+from bench.plan import TrialSpec
 from bench.registry import METHODS
 
 BROKEN = """
@@ -22,7 +22,7 @@ import no_such_module
 """
 
 
-def trial_of(tiny: Workspace, method: str, *overrides: str) -> Trial:
+def trial_of(tiny: Workspace, method: str, *overrides: str) -> TrialSpec:
     axes = {"methods": [method], "datasets": ["tiny"], "students": ["tiny"]}
     (trial,) = resolve(Selection.model_validate({**axes, "set": overrides}), tiny).trials
     return trial

@@ -19,10 +19,9 @@ from bench.data.sources import importing
 from bench.errors import ArtifactError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
-from bench.execution import grid as execution
-from bench.execution import reference_rows
-from bench.execution.grid import run_grid
+from bench.execution import preflight, reference_rows, runner
 from bench.execution.inputs import identify
+from bench.execution.run import run_grid
 from bench.paths import Workspace
 from bench.plan import Reference, references
 from bench.records.record import Outcome, Record, failed, finished
@@ -50,7 +49,8 @@ def run(grid: Grid, tiny: Workspace, **options: bool) -> list[Record]:
 
 
 def reference(tiny: Workspace, grid: Grid, name: str) -> Reference:
-    return next(row for row in references(identify(grid, tiny)) if row.name == name)
+    trials = [trial for trial in identify(grid, tiny) if trial is not None]
+    return next(row for row in references(trials) if row.name == name)
 
 
 def counted(tiny: Workspace, name: str) -> tuple[Reference, ResultStore, PreparedData]:
@@ -185,7 +185,7 @@ def test_records_do_not_depend_on_what_else_ran(tiny: Workspace, tiny_teacher: P
 def test_what_another_process_runs_is_waited_for(
     tiny: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
     grid = grid_of(tiny, "none", seeds="0-1")
     first, second = run(grid, tiny)
     # The other process: it holds the claim of a trial whose record is not there yet.
@@ -205,15 +205,15 @@ def test_what_another_process_runs_is_waited_for(
     found: list[Record] = []
     with store.claim(first.key) as granted:
         assert granted
-        runner = threading.Thread(target=lambda: found.extend(ours()))
-        runner.start()
+        thread = threading.Thread(target=lambda: found.extend(ours()))
+        thread.start()
         assert waits.wait(60)
         assert first.trial is not None
         ranks = ResultStore(tiny.results).ranks(first.key)
         outcome = Outcome(metrics=first.metrics, segments={}, ranks=ranks)
         theirs = finished(first.trial, outcome, {"by": "the other"})
         store.write(theirs, outcome)
-    runner.join(60)
+    thread.join(60)
     assert [record.key for record in found] == [first.key, second.key]
     assert found[0].environment == {"by": "the other"}
     assert sum("starts on" in line for line in lines) == 1
@@ -242,7 +242,7 @@ def test_what_another_process_writes_before_the_trials_start_is_not_run(
     def hear(line: str) -> None:
         assert "starts on" not in line
 
-    monkeypatch.setattr(execution.preflight, "check_teachers", write_theirs)
+    monkeypatch.setattr(preflight, "check_teachers", write_theirs)
     options = {"device": "cpu", "threads": 1, "retry_failed": again}
     with listening(hear):
         (found,) = run_grid(grid, store, tiny, **options)
@@ -297,7 +297,7 @@ def test_users_that_are_not_there_are_stored_though_all_has_run(
 ) -> None:
     grid = grid_of(tiny, "none")
     (record,) = run(grid, tiny)
-    assert record.trial is not None and record.trial.data_fingerprint is not None
+    assert record.trial is not None
     fingerprint = record.trial.data_fingerprint
     path = tiny.results / "users" / f"{fingerprint}.npy"
     whole = path.read_bytes()
@@ -319,12 +319,12 @@ def test_a_reference_that_another_process_writes_is_waited_for(tiny: Workspace) 
     found: list[Record] = []
     with store.claim(row.key) as granted:
         assert granted
-        runner = threading.Thread(target=lambda: found.extend(run(grid, tiny)))
-        runner.start()
-        runner.join(0.5)
-        assert runner.is_alive()
+        thread = threading.Thread(target=lambda: found.extend(run(grid, tiny)))
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
         store.write(finished(row, outcome, {"by": "the other"}), outcome)
-    runner.join(60)
+    thread.join(60)
     assert found == [record]
     kept = store.get(row.key)
     assert kept is not None and kept.environment == {"by": "the other"}

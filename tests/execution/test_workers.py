@@ -16,8 +16,8 @@ from bench.cli.main import main
 from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
 from bench.errors import BenchError
-from bench.execution import grid as execution
-from bench.execution.grid import run_grid
+from bench.execution import runner
+from bench.execution.run import run_grid
 from bench.paths import SHIPPED, Workspace
 from bench.records.record import Outcome, Record, finished
 from bench.records.store import ResultStore
@@ -164,7 +164,7 @@ def test_a_full_disk_stops_all_workers_with_a_clear_message(
 def test_workers_end_while_the_run_waits_for_another_one(
     tiny: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
     grid, store = grid_of(tiny, "none", seeds="0-2"), ResultStore(tiny.results)
     waits = threading.Event()
     alive: list[int] = []
@@ -190,14 +190,14 @@ def test_workers_end_while_the_run_waits_for_another_one(
     )[0]
     with store.claim(first.key) as granted:
         assert granted
-        runner = threading.Thread(target=run, args=(store,))
-        runner.start()
+        thread = threading.Thread(target=run, args=(store,))
+        thread.start()
         assert waits.wait(240)
         assert alive == [0]
         assert first.trial is not None
         outcome = Outcome(metrics=first.metrics, segments={}, ranks=elsewhere.ranks(first.key))
         store.write(finished(first.trial, outcome, {"by": "the other"}), outcome)
-    runner.join(60)
+    thread.join(60)
     assert [record.is_done for record in found] == [True] * 3
     assert found[0].environment == {"by": "the other"}
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import plan
-from bench.plan import Reference, Trial, derive_seed, digest
+from bench.plan import Reference, Trial, TrialSpec, derive_seed, digest
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 
@@ -102,11 +102,9 @@ def test_a_key_survives_the_file() -> None:
 
 
 @pytest.mark.parametrize("unknown", ["data_fingerprint", "teacher_fingerprint"])
-def test_without_data_or_teacher_there_is_no_key(unknown: str) -> None:
-    trial = make(**{unknown: None})
-    assert not trial.is_identified
-    with pytest.raises(ValueError, match="not known yet"):
-        _ = trial.key
+def test_without_data_or_teacher_there_is_no_trial(unknown: str) -> None:
+    with pytest.raises(ValueError, match=unknown):
+        make(**{unknown: None})
 
 
 values = st.recursive(
@@ -131,7 +129,7 @@ def test_a_digest_refuses_what_json_has_not() -> None:
         digest({"a": float("nan")})
 
 
-def test_all_methods_of_a_cell_share_their_seeds() -> None:
+def test_all_methods_of_a_setting_share_their_seeds() -> None:
     trial = make()
     others = [
         make(method="none", teacher=None, teacher_fingerprint=None, method_settings={}),
@@ -155,7 +153,7 @@ def test_all_methods_of_a_cell_share_their_seeds() -> None:
     ],
     ids=lambda change: "-".join(change),
 )
-def test_every_cell_has_seeds_of_its_own(change: dict[str, Any]) -> None:
+def test_every_setting_has_seeds_of_its_own(change: dict[str, Any]) -> None:
     assert derive_seed(make(**change), "student") != derive_seed(make(), "student")
 
 
@@ -169,21 +167,21 @@ def test_every_purpose_has_a_seed_of_its_own() -> None:
 GOLDEN_SEED = 1_778_824_791_229_184_061
 
 
-def test_identify_fills_in_what_is_known() -> None:
-    trials = [
-        make(data_fingerprint=None, teacher_fingerprint=None),
-        make(data_fingerprint=None, teacher=None, teacher_fingerprint=None),
-    ]
-    data = {("game", "temporal-10"): "d"}
-    taught, plain = plan.identify(trials, data, {})
-    assert not taught.is_identified
-    assert plain.is_identified
-    taught, plain = plan.identify(trials, data, {("game", "temporal-10", "text"): "t"})
-    assert (taught.data_fingerprint, taught.teacher_fingerprint) == ("d", "t")
-    assert plain.teacher_fingerprint is None
+def spec_of(trial: Trial) -> TrialSpec:
+    return TrialSpec.model_validate(trial.model_dump(include=set(TrialSpec.model_fields)))
 
 
-def test_references_are_counts_and_the_teachers_of_each_cell() -> None:
+def test_a_trial_is_known_by_its_data_and_its_teacher() -> None:
+    taught, plain = make(), make(teacher=None, teacher_fingerprint=None)
+    specs = [spec_of(taught), spec_of(plain)]
+    data, teachers = ("game", "temporal-10"), ("game", "temporal-10", "text")
+    assert plan.identify(specs, {}, {}) == [None, None]
+    assert plan.identify(specs, {data: "data"}, {}) == [None, plain]
+    assert plan.identify(specs, {data: "data"}, {teachers: "teacher"}) == [taught, plain]
+    assert plan.identify(specs, {data: None}, {teachers: "teacher"}) == [None, None]
+
+
+def test_references_are_counts_and_the_teachers_of_each_setting() -> None:
     trials = [make(seed=seed, student=student) for seed in (0, 1) for student in ("a", "b")]
     trials += [make(dataset="other", teacher=None, teacher_fingerprint=None)]
     found = plan.references(trials)
