@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from bench import locks
 from bench.files import writing_to
 
 _logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ _logger = logging.getLogger(__name__)
 _SCRATCH = ".building-"
 _NEW, _OLD = "new", "old"
 
+POLL_SECONDS = 0.05
 PATIENCE = 1.0
 """Seconds to wait for a lock before saying so: most processes hold one for less."""
 
@@ -26,8 +28,7 @@ PATIENCE = 1.0
 def locked(folder: Path, lock_file: Path | None = None) -> Iterator[None]:
     """Be the only process that makes `folder`; one that is at it is waited for.
 
-    The lock dies with its holder; its file stays. What a holder was killed at is put right first
-    (see `replaced`).
+    The lock dies with its holder. What a holder was killed at is put right first (see `replaced`).
 
     Args:
         folder: what is made; folders above it are made if missing.
@@ -39,52 +40,53 @@ def locked(folder: Path, lock_file: Path | None = None) -> Iterator[None]:
     """
     made = None if lock_file else folder.name
     lock_file = lock_file or folder.with_name(f".{folder.name}.lock")
-    lock = FileLock(lock_file)
-    with writing_to(folder):
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-        free = _acquire(lock, PATIENCE)
-    if not free:
-        _logger.info(f"another process is working on {folder}; waiting for it")
-        lock.acquire()
-    try:
-        with writing_to(folder):
-            _sweep(lock_file.parent, made)
-        yield
-    finally:
-        lock.release()
-
-
-def _acquire(lock: FileLock, timeout: float) -> bool:
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        return False
-    return True
+    patient_until = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.ExitStack() as stack:
+            with writing_to(folder):
+                lock_file.parent.mkdir(parents=True, exist_ok=True)
+                granted = stack.enter_context(locks.attempted(lock_file))
+                if granted:
+                    sweep(lock_file.parent, made)
+            if granted:
+                yield
+                return
+        if time.monotonic() >= patient_until:
+            _logger.info(f"another process is working on {folder}; waiting for it")
+            patient_until = math.inf
+        time.sleep(POLL_SECONDS)
 
 
 @contextlib.contextmanager
-def scratch(path: Path) -> Iterator[Path]:
+def scratch(path: Path, known_as: str = "") -> Iterator[Path]:
     """An empty folder beside `path`, removed at the end; call it under a lock on `path`.
 
     What killed processes left of theirs is removed as well.
+
+    Args:
+        path: what is made; folders above it are made if missing.
+        known_as: what messages call the place; by default its path.
 
     Raises:
         ConfigError: the place cannot be written to.
     """
     temporary = path.with_name(f".{path.name}{_SCRATCH}{uuid.uuid4().hex[:8]}")
-    with writing_to(path):
+    with writing_to(known_as or path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path.parent, path.name)
+        sweep(path.parent, path.name)
         temporary.mkdir()
     try:
         yield temporary
     finally:
-        with writing_to(path):
+        with writing_to(known_as or path):
             _remove(temporary)
 
 
-def _sweep(place: Path, made: str | None) -> None:
-    """Remove the scratch folders in `place` that are of something called `made`; None: all."""
+def sweep(place: Path, made: str | None) -> None:
+    """Remove the scratch folders in `place` that are of something called `made`; None: all.
+
+    Call it under a lock on what is made. What was being replaced is replaced.
+    """
     for leftover in place.glob(f".*{_SCRATCH}*"):
         if made in (None, _made_in(leftover).name):
             _remove(leftover)
@@ -108,7 +110,7 @@ def _made_in(temporary: Path) -> Path:
 def created(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which becomes `folder` if all went well.
 
-    Call it under a lock on `folder`, and do nothing but write: an OSError is told as one of that.
+    Call it under a lock on `folder`, and do nothing but write: an OSError is raised as ConfigError.
 
     Raises:
         ConfigError: the place cannot be written to, or something is in `folder` by then.
@@ -119,18 +121,22 @@ def created(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
+def replaced(folder: Path, known_as: str = "") -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `folder` if all went well.
 
     No folder can take another's place in one step. Who is killed between the two leaves both
     versions in the scratch folder; the next to lock `folder` finishes.
 
-    Call it under a lock on `folder`, and do nothing but write: an OSError is told as one of that.
+    Args:
+        folder: what is made.
+        known_as: what messages call the place; by default its path.
+
+    Call it under a lock on `folder`, and do nothing but write: an OSError is raised as ConfigError.
 
     Raises:
         ConfigError: the place cannot be written to.
     """
-    with scratch(folder) as temporary, writing_to(folder):
+    with scratch(folder, known_as) as temporary, writing_to(known_as or folder):
         new = temporary / _NEW
         new.mkdir()
         yield new

@@ -11,9 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
-from bench import folders
+from bench import folders, locks
 from bench.errors import ConfigError
 from bench.folders import created, locked, replaced, scratch
 
@@ -213,13 +212,8 @@ def test_the_files_of_locks(folder: Path) -> None:
 
 
 def _is_held(lock_file: Path) -> bool:
-    lock = FileLock(lock_file)
-    try:
-        lock.acquire(blocking=False)
-    except TimeoutError:
-        return True
-    lock.release()
-    return False
+    with locks.attempted(lock_file) as granted:
+        return not granted
 
 
 def test_a_lock_in_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import functools
 import json
 import logging
-import os
 import re
 import shutil
 import uuid
@@ -23,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from bench import locks
 from bench.data.examples import Ids
 from bench.errors import ConfigError, DataError
 from bench.files import write_whole, writing_to
+from bench.folders import replaced, sweep
 from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
 from bench.records.record import Outcome, Record, without_nan
 
@@ -163,18 +163,15 @@ class ResultStore:
         Raises:
             ConfigError: the folder cannot be written to; the disk may be full.
         """
-        temporary = self.folder / f".{record.key}.{uuid.uuid4().hex[:8]}"
-        try:
-            with self._writing():
-                temporary.mkdir(parents=True)
-                if outcome is not None:
-                    _write_outcome(temporary, outcome)
-                _write_curve(temporary, curve if outcome is None else outcome.curve)
-                text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
-                (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
-                self._publish(temporary, record.key)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        existing = self.get(record.key)
+        if existing is not None and existing.is_done:
+            return
+        with self._writing() as place, replaced(self.folder / record.key, place) as folder:
+            if outcome is not None:
+                _write_outcome(folder, outcome)
+            _write_curve(folder, curve if outcome is None else outcome.curve)
+            text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
+            (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
     @contextlib.contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -187,28 +184,13 @@ class ResultStore:
             ConfigError: the folder cannot be written to.
         """
         path = self.folder / ".claims" / key
-        with self._writing():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            # A holder removes the file when it is done: a lock on a removed file protects nothing.
-            if not _is_same_file(handle, path):
-                yield False
-                return
-            try:
-                for leftover in self.folder.glob(f".{key}.*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
-                yield True
-            finally:
-                with contextlib.suppress(OSError):  # it may be gone, with its folder
-                    path.unlink()
-        finally:
-            os.close(handle)
+        with contextlib.ExitStack() as stack:
+            with self._writing():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                granted = stack.enter_context(locks.attempted(path))
+                if granted:
+                    sweep(self.folder, key)
+            yield granted
 
     def check_writable(self) -> None:
         """Try to write; called before hours of training rather than after.
@@ -225,31 +207,16 @@ class ResultStore:
             shutil.rmtree(probe, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[str]:
+        """Raise what goes wrong within as errors about the results folder; yields its name."""
         if self.folder.suffix == SUFFIX and self.folder.is_file():
             raise ConfigError(
                 f"{self.folder} is an archive of records, which is read-only: unzip it into a "
                 "folder, or name another"
             )
-        with writing_to(f"results folder {self.folder}"):
-            yield
-
-    def _publish(self, temporary: Path, key: str) -> None:
-        target = self.folder / key
-        while True:
-            try:
-                temporary.rename(target)
-                return
-            except OSError:
-                if not target.exists():
-                    raise
-            existing = self.get(key)
-            if existing is not None and existing.is_done:
-                return
-            aside = self.folder / f".{key}.{uuid.uuid4().hex[:8]}"
-            with contextlib.suppress(FileNotFoundError):
-                target.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+        place = f"results folder {self.folder}"
+        with writing_to(place):
+            yield place
 
     def _report(self, place: Place, problem: str) -> None:
         if place.name not in self._reported:
@@ -283,13 +250,6 @@ def _load(path: Place) -> Ids:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     with path.open("rb") as stream:
         return np.load(stream, allow_pickle=False)
-
-
-def _is_same_file(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _write_outcome(folder: Path, outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -9,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filelock import FileLock
 
-from bench import folders
+from bench import folders, locks
 from bench.data import store
 from bench.data.config import (
     DATASET_FILE,
@@ -122,13 +122,13 @@ def test_who_waits_for_another_process_is_told_so(workspace, monkeypatch):
     monkeypatch.setattr(folders, "PATIENCE", 0.0)
     home = workspace.datasets / "movielens"
     home.mkdir(parents=True)
-    lock = FileLock(home / ".lock", thread_local=False)  # as every version of the suite holds it
-    lock.acquire()
+    holder = contextlib.ExitStack()
+    assert holder.enter_context(locks.attempted(home / ".lock"))
     lines: list[str] = []
 
     def hear(line: str) -> None:
         lines.append(line)
-        lock.release()
+        holder.close()
 
     with listening(hear):
         assert prepare(workspace).n_users == 943

@@ -276,7 +276,7 @@ def test_killed_while_writing_leaves_whole_records_only(store: ResultStore) -> N
 
 def test_what_a_killed_writer_left_is_swept_by_the_next(store: ResultStore) -> None:
     key = make_trial().key
-    leftover = store.folder / f".{key}.0123abcd"
+    leftover = store.folder / f".{key}.building-0123abcd"
     leftover.mkdir(parents=True)
     (leftover / "ranks.npy").write_bytes(b"half")
     with store.claim(key) as granted:
