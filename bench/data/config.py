@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from bench import layers
-from bench.data.sources.download_config import FAMILY_KEYS, Tables, over_family
+from bench.data.sources.download_config import FAMILY_KEYS, PlaceConfig, over_family
 from bench.data.sources.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
@@ -143,7 +143,7 @@ class DatasetConfig(BaseModel):
     source: Literal["movielens-100k", "download", "synthetic", "import"] = Field(
         "import", description="what makes the interactions; `import` waits for `bench data import`"
     )
-    tables: list[Tables] = Field(
+    tables: list[PlaceConfig] = Field(
         default_factory=list,
         description="download: places that hold the same interactions, the first one preferred",
     )

@@ -146,14 +146,12 @@ def test_an_index_that_parquet_keeps_is_columns_if_it_has_a_name(tmp_path):
         frame.set_index(["user", "item"]),
         frame.set_index("user", append=True),
         frame.set_index(pd.Index([7, 7, 7])),
+        frame.set_index("user", drop=False),
     ):
         indexed.to_parquet(path)
         found = read_table(path)
         assert {name: found[name].tolist() for name in found.columns} == plain
-        assert found.index.tolist() == [0, 1, 2]
-    frame.set_index("user", drop=False).to_parquet(path)
-    with pytest.raises(DataError, match="column 'user' stands twice"):
-        read_table(path)
+        assert found.index.tolist() == [1, 2, 3], "the numbers of the rows"
 
 
 def test_columns_can_be_named(tmp_path):
@@ -222,7 +220,7 @@ def test_a_truncated_zst_is_refused(tmp_path):
     folder = write(tmp_path / "shop")
     (folder / "interactions.tsv").unlink()
     (folder / "interactions.tsv.zst").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"interactions\.tsv\.zst: cannot be read: Truncated"):
+    with pytest.raises(DataError, match=r"interactions\.tsv\.zst: damaged or cut off \(Truncated"):
         read(folder)
 
 
@@ -290,8 +288,8 @@ def test_the_report_says_what_was_read_dropped_and_why(tmp_path):
     items = ITEMS + "\tno id\nq\tnever bought\n"
     assert read(write(tmp_path / "shop", log, items)).report == [
         "read 17 rows of interactions.tsv",
-        "columns not used: colour",
         "dropped 1 rows without user or item",
+        "columns not used: colour",
         "read 5 rows of items.tsv",
         "dropped 1 items without id",
         "dropped 1 interactions that repeat another one exactly",

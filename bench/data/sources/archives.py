@@ -1,7 +1,8 @@
-"""Tables inside downloaded files, read as a stream: nothing is ever unpacked onto the disk."""
+"""Lines of files, packed or plain, read as a stream: nothing is ever unpacked onto the disk."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fnmatch
 import gzip
@@ -29,8 +30,8 @@ _BUFFER = 1 << 20
 
 
 @contextlib.contextmanager
-def lines_of(path: Path, member: str | None = None) -> Iterator[Iterator[bytes]]:
-    """The lines of a plain or gzipped file, or of one member of a zip or tar archive.
+def lines_of(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
+    """The lines of a plain, gzipped or Zstandard file, or of one member of a zip or tar archive.
 
     Args:
         path: the file.
@@ -38,13 +39,46 @@ def lines_of(path: Path, member: str | None = None) -> Iterator[Iterator[bytes]]
 
     Raises:
         DataError: damaged or cut off, not exactly one such member, a member that would lie outside
-            the archive's folder, a line without end, or far more than its packed size suggests.
+            the archive's folder, a line without end, far more than its packed size suggests, or
+            `.zst` without the package that reads it.
     """
     try:
         with _opened(path, member) as stream:
-            yield _lines(stream, path)
+            yield stream
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: cannot be read: no such file") from error
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise DataError(f"{path}: damaged or cut off ({error}); remove it") from error
+        raise DataError(f"{path}: damaged or cut off ({error})") from error
+
+
+@contextlib.contextmanager
+def text_of(path: Path, member: str | None = None, encoding: str = "utf-8") -> Iterator[IO[str]]:
+    """The same lines as text, without a byte order mark; their ends stay.
+
+    Raises:
+        DataError: as `lines_of`, or bytes that are not of the encoding.
+    """
+    with lines_of(path, member) as lines:
+        beginning = lines.peek(4)[:4]  # type: ignore[attr-defined]
+        if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise DataError(f"{path}: cannot be read: it is in UTF-16; save it in UTF-8")
+        if beginning.startswith(codecs.BOM_UTF8):
+            encoding = "utf-8-sig"
+        try:
+            yield io.TextIOWrapper(lines, encoding, newline="\n")
+        except UnicodeDecodeError as error:
+            line = _first_that_is_not(encoding, path, member)
+            raise DataError(f"{path}: line {line} cannot be read as {encoding}: {error}") from error
+
+
+def _first_that_is_not(encoding: str, path: Path, member: str | None) -> int:
+    with lines_of(path, member) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError:
+                return number
+    return 0
 
 
 def refuse_unsafe_members(path: Path) -> None:
@@ -74,14 +108,24 @@ def _opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
             refuse_unsafe_members(path)
             name = _the_one(path, [m.name for m in tar if m.isfile()], member)
             stream = tar.extractfile(name)
+        elif path.suffix.lower() == ".zst":
+            stream = _zstandard(path)
         else:
-            stream = gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb")
+            stream = gzip.GzipFile(path) if path.suffix.lower() == ".gz" else path.open("rb")
         counted = _Counted(stack.enter_context(stream), path, packed)
         yield stack.enter_context(io.BufferedReader(counted, _BUFFER))
 
 
+def _zstandard(path: Path) -> Any:
+    try:
+        import pyarrow  # and not zstandard, which takes a file that is cut off for a whole one
+    except ImportError as error:
+        raise DataError(f"{path}: reading .zst needs the package pyarrow") from error
+    return pyarrow.input_stream(str(path), compression="zstd")
+
+
 class _Counted(io.RawIOBase):
-    """A stream that ends with an error where it unpacks to far more than it can hold in good faith.
+    """A stream that ends with an error where it, or a line, is longer than in good faith.
 
     Args:
         stream: what is unpacked.
@@ -90,7 +134,8 @@ class _Counted(io.RawIOBase):
     """
 
     def __init__(self, stream: IO[bytes], path: Path, packed: int) -> None:
-        self._stream, self._path, self._count = stream, path, 0
+        self._stream, self._path = stream, path
+        self._count = self._line = 0
         self._most = max(FREE, MAX_RATIO * packed)
 
     def readable(self) -> bool:
@@ -101,15 +146,11 @@ class _Counted(io.RawIOBase):
         self._count += len(block)
         if self._count > self._most:
             raise DataError(f"{self._path}: unpacks to more than {self._most:,} bytes; refused")
+        self._line = self._line + len(block) if b"\n" not in block else 0
+        if self._line > MAX_LINE:
+            raise DataError(f"{self._path}: has a line of more than {MAX_LINE:,} bytes")
         buffer[: len(block)] = block
         return len(block)
-
-
-def _lines(stream: IO[bytes], path: Path) -> Iterator[bytes]:
-    while line := stream.readline(MAX_LINE):
-        if len(line) == MAX_LINE:
-            raise DataError(f"{path}: has a line of more than {MAX_LINE:,} bytes")
-        yield line
 
 
 def _safe(path: Path, names: list[str]) -> list[str]:

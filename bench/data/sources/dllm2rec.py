@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from bench.data.prepare.events import Events, from_sequences
+from bench.data.sources.archives import text_of
 from bench.data.sources.pickled import read_pickled
-from bench.data.sources.tables import open_text, read_table, reading
+from bench.data.sources.tables import read_table
 from bench.data.sources.text import clean_text
 from bench.errors import DataError
 
@@ -148,8 +149,8 @@ def _titles(folder: Path, names: list[str]) -> tuple[dict[str, str], list[str]]:
     path = folder / TITLES
     if not path.exists():
         return texts, [f"no {TITLES}: items have no text"]
-    with reading(path), open_text(path) as stream:
-        lines = [line.rstrip("\r\n").rpartition("\t") for line in stream if line.strip()]
+    with text_of(path) as stream:
+        lines = [line.strip().rpartition("\t") for line in stream if line.strip()]
     for title, _, number in lines:
         item = _integer(number)
         if item is None or not 0 <= item < len(names):

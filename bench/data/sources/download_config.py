@@ -7,27 +7,17 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench import layers
+from bench.data.sources.tables import ENDINGS, Format, ending
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 
-Format = Literal["json", "python", "csv", "tsv", "dat", "lists"]
-
-ENDINGS: dict[str, Format] = {
-    ".json": "json",
-    ".jsonl": "json",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "tsv",
-    ".inter": "tsv",
-    ".item": "tsv",
-    ".dat": "dat",
-}
-"""Format of a table by the ending of its name, `.gz` aside."""
+OPTIONAL = ("title", "year", "genres")
+"""Columns of items that an object may lack."""
 
 CATEGORY = "{category}"
 """In the texts of a family: the category of the dataset."""
@@ -60,7 +50,7 @@ class Download(BaseModel):
         return self
 
 
-class Table(Download):
+class TableConfig(Download):
     """A table in a downloaded file, or in an archive, and where its columns are."""
 
     member: str | None = Field(None, description="file in the archive; * stands for anything")
@@ -77,7 +67,15 @@ class Table(Download):
         "header may have, the first one preferred",
     )
     encoding: str = Field("utf-8", description="of texts that are not JSON")
-    time_format: str | None = Field(None, description="strptime's; else times are numbers")
+    time_format: str | None = Field(
+        None, description="strptime's; else times are numbers or ISO 8601"
+    )
+    tolerance: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="share of rows that are skipped where they cannot be read; more are an error",
+    )
 
     @property
     def form(self) -> Format:
@@ -88,14 +86,14 @@ class Table(Download):
         """
         if self.format is not None:
             return self.format
-        name = PurePosixPath(self.member or self.file_name)
-        ending = (name.with_suffix("") if name.suffix == ".gz" else name).suffix
-        if ending not in ENDINGS:
+        name = self.member or self.file_name
+        found = ENDINGS.get(ending(PurePosixPath(name)))
+        if found is None:
             raise ValueError(f"'{name}' does not tell its format; give 'format'")
-        return ENDINGS[ending]
+        return found
 
     @model_validator(mode="after")
-    def _columns_can_be_found(self) -> Table:
+    def _columns_can_be_found(self) -> TableConfig:
         objects = self.form in ("json", "python")
         kinds = {type(column) for column in self.columns.values()}
         if objects and kinds - {str}:
@@ -105,17 +103,17 @@ class Table(Download):
         return self
 
 
-class Tables(BaseModel):
-    """The tables of a public source."""
+class PlaceConfig(BaseModel):
+    """A place that has the tables of a public source."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    interactions: Table
-    items: Table | None = None
+    interactions: TableConfig
+    items: TableConfig | None = None
     unrated: bool = Field(False, description="the catalogue has items without interactions too")
 
     @model_validator(mode="after")
-    def _roles_are_known(self) -> Tables:
+    def _roles_are_known(self) -> PlaceConfig:
         given = set(self.interactions.columns)
         if self.interactions.form != "lists":
             if not {"user", "item"} <= given <= {"user", "item", "time", "position", "rating"}:

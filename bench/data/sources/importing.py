@@ -6,10 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bench.data.config import (
     DATASET_FILE,
@@ -21,39 +17,21 @@ from bench.data.config import (
 from bench.data.files import dataset_locked, read_json, write_json
 from bench.data.prepare import filters, interactions
 from bench.data.prepare.events import Events
-from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions
+from bench.data.prepare.interactions import Interactions
 from bench.data.prepare.protocols import targets_of
+from bench.data.sources.columns import COLUMNS, find_column, first_column, need_column
 from bench.data.sources.dllm2rec import is_dllm2rec, read_dllm2rec
+from bench.data.sources.log import read_log
 from bench.data.sources.sequences import read_sequences
-from bench.data.sources.tables import (
-    COLUMNS,
-    FORMATS,
-    find_column,
-    first_column,
-    need_column,
-    parse_numbers,
-    parse_times,
-    read_table,
-    table_format,
-)
+from bench.data.sources.tables import FORMATS, open_table, read_table, table_format
 from bench.data.sources.text import clean_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.folders import replaced
 from bench.paths import Workspace
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+IDS = ("user", "item")
 INTERACTION_FILES = ("interactions", "ratings", "reviews", "events", "inter")
 ITEM_FILES = ("items", "movies", "products", "metadata", "meta", "item")
-
-LABELS = {
-    **dict.fromkeys(("train", "training"), 0),
-    **dict.fromkeys(("valid", "validation", "val", "dev"), 1),
-    **dict.fromkeys(("test", "testing"), 2),
-    **dict.fromkeys(("history", "context", ""), HISTORY),
-}
-"""Split labels, case aside; `history` and an empty label mark context that is never a target."""
 
 
 @dataclass(frozen=True)
@@ -181,37 +159,23 @@ def read(tables: Tables) -> Interactions:
 
 def _read_table(tables: Tables) -> Events:
     path, given = tables.interactions, tables.columns
-    frame = read_table(path)
-    report = [f"read {len(frame):,} rows of {path.name}"]
-    user = need_column(frame, "user", given.get("user"), path)
-    item = need_column(frame, "item", given.get("item"), path)
-    time, position, rating, split = (
-        find_column(frame, role, given.get(role), path)
-        for role in ("time", "position", "rating", "split")
-    )
-    if tables.file_order and position is not None:
-        raise DataError(f"{path}: --file-order, but column '{position}' gives positions")
-    if time is None and position is None and not tables.file_order:
-        need_column(frame, "time", None, path)
-    unused = [c for c in frame.columns if c not in (user, item, time, position, rating, split)]
+    with open_table(path) as table:
+        names = table.names
+        columns = {role: need_column(names, role, given.get(role), path) for role in IDS}
+        for role in ("time", "position", "rating", "split"):
+            found = find_column(names, role, given.get(role), path)
+            columns |= {} if found is None else {role: found}
+        if tables.file_order and "position" in columns:
+            raise DataError(
+                f"{path}: --file-order, but column '{columns['position']}' gives positions"
+            )
+        if not tables.file_order and not columns.keys() & {"time", "position"}:
+            need_column(names, "time", None, path)
+        events = read_log(table, columns, anonymous=True, file_order=tables.file_order)
+    unused = [name for name in names if name not in columns.values()]
     if unused:
-        report.append(f"columns not used: {', '.join(unused)}")
-    complete = (frame[user] != "") & (frame[item] != "")
-    if not complete.all():
-        report.append(f"dropped {(~complete).sum():,} rows without user or item")
-        frame = frame[complete]
-    times, time_scale = parse_times(frame[time], path) if time else (None, 1)
-    positions, _ = parse_times(frame[position], path) if position else (None, 1)
-    return Events(
-        user=frame[user],
-        item=frame[item],
-        time=times,
-        time_scale=time_scale,
-        position=np.arange(len(frame)) if tables.file_order else positions,
-        rating=parse_numbers(frame[rating], path).astype(np.float32) if rating else None,
-        split=_parse_split(frame[split], path) if split else None,
-        report=report,
-    )
+        events.report.append(f"columns not used: {', '.join(unused)}")
+    return events
 
 
 LAYOUTS: Mapping[str, Callable[[Tables], Events]] = {
@@ -315,14 +279,15 @@ def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
                 raise DataError(f"--column {role} was given, but there is no table of items")
         return {}, ["no table of items: items have no text"]
     frame = read_table(path)
+    names = list(frame.columns)
     # The item column is called the same in both tables, or has a common name in this one.
     name = tables.columns.get("item")
-    shared = name if name in frame.columns else None
-    item = find_column(frame, "item", shared, path) or first_column(frame, ("id",))
+    shared = name if name in names else None
+    item = find_column(names, "item", shared, path) or first_column(names, ("id",))
     if item is None:
-        item = need_column(frame, "item", None, path)
-    title = need_column(frame, "title", tables.columns.get("title"), path)
-    extra = [find_column(frame, "title", column, path) for column in tables.texts]
+        item = need_column(names, "item", None, path)
+    title = need_column(names, "title", tables.columns.get("title"), path)
+    extra = [find_column(names, "title", column, path) for column in tables.texts]
     report = [f"read {len(frame):,} rows of {path.name}"]
     named = frame[item] != ""
     if not named.all():
@@ -340,15 +305,3 @@ def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
         for token, *parts in zip(frame[item], *columns, strict=True)
     }
     return texts, report
-
-
-def _parse_split(values: pd.Series, path: Path) -> NDArray[np.int8]:
-    labels = values.str.strip().str.lower().map(LABELS)
-    unknown = labels.isna()
-    if unknown.any():
-        names = ", ".join(repr(label) for label in sorted(set(values[unknown]))[:5])
-        raise DataError(
-            f"{path}: column '{values.name}' has unknown split labels: {names} "
-            f"({unknown.sum():,} rows). Allowed: {', '.join((*SPLITS, 'history'))}"
-        )
-    return labels.to_numpy(dtype=np.int8)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import math
-from array import array
-from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from bench.data.config import DatasetConfig
-from bench.data.prepare.interactions import Interactions, canonical
-from bench.data.prepare.times import whole_times
-from bench.data.sources.archives import lines_of
+from bench.data.prepare.interactions import Interactions
 from bench.data.sources.download import Unavailable, fetch
-from bench.data.sources.download_config import Table, Tables
+from bench.data.sources.download_config import OPTIONAL, PlaceConfig, TableConfig
+from bench.data.sources.log import read_log
 from bench.data.sources.movielens import movie_text
-from bench.data.sources.records import records
+from bench.data.sources.tables import Table, open_table
 from bench.data.sources.text import clean_text
 from bench.errors import DataError
 from bench.progress import task
@@ -48,14 +41,14 @@ def read_public(name: str, config: DatasetConfig, folder: Path) -> Interactions:
             or damaged.
     """
     failures: list[str] = []
-    for tables in config.tables:
+    for place in config.tables:
         with task(name):
             try:
-                paths = [fetch(table, folder) for table in _both(tables)]
+                paths = [fetch(table, folder) for table in _both(place)]
             except Unavailable as error:
                 failures += error.failures
             else:
-                return _read(tables, paths)
+                return _read(place, paths)
     tried = "".join(f"\n    {failure}" for failure in failures)
     by_hand = " and ".join(dict.fromkeys(table.file_name for table in _both(config.tables[0])))
     raise DataError(
@@ -75,154 +68,69 @@ def _offer(stand_in: str | None) -> str:
     )
 
 
-def _both(tables: Tables) -> list[Table]:
-    return [tables.interactions] if tables.items is None else [tables.interactions, tables.items]
+def _both(place: PlaceConfig) -> list[TableConfig]:
+    return [place.interactions] if place.items is None else [place.interactions, place.items]
 
 
-def _read(tables: Tables, paths: list[Path]) -> Interactions:
-    columns = Columns()
-    where = _where(paths[0], tables.interactions)
-    _logger.info(f"reading {where}")
-    with lines_of(paths[0], tables.interactions.member) as lines:
-        columns.extend(*records(lines, tables.interactions, where), tables.interactions, where)
-    report = [f"read {len(columns):,} interactions of {where}"]
-    texts = {}
-    if tables.items is not None:
-        rated = None if tables.unrated else dict.fromkeys(columns.item.index, "")
-        where = _where(paths[1], tables.items)
-        _logger.info(f"reading {where}")
-        with lines_of(paths[1], tables.items.member) as lines:
-            texts = item_texts(*records(lines, tables.items, where), rated)
+def _read(place: PlaceConfig, paths: list[Path]) -> Interactions:
+    with _opened(paths[0], place.interactions) as (table, columns):
+        events = read_log(table, columns, time_format=place.interactions.time_format)
+    texts: dict[str, str] = {}
+    report: list[str] = []
+    if place.items is not None:
+        rated = None if place.unrated else dict.fromkeys(events.item.categories, "")
+        with _opened(paths[1], place.items) as (table, columns):
+            texts = item_texts(table.chunks(columns, OPTIONAL), rated)
         silent = sum(1 for text in texts.values() if not text)
-        report.append(f"{silent:,} of {len(texts):,} items lack a title")
-    time, time_scale = columns.whole("time")
-    position, _ = columns.whole("position")
-    return canonical(
-        columns.user.column(),
-        columns.item.column(),
-        item_texts=texts,
-        time=time,
-        time_scale=time_scale,
-        position=position,
-        rating=columns.rating(),
-        origin=f"download of {tables.interactions.urls[0]}",
-        report=report,
-    )
+        report = [*table.faults.report(), f"{silent:,} of {len(texts):,} items lack a title"]
+    return events.canonical(texts, f"download of {place.interactions.urls[0]}", report)
 
 
-def _where(path: Path, table: Table) -> str:
-    return path.name if table.member is None else f"{path.name} ({table.member})"
+@contextlib.contextmanager
+def _opened(path: Path, config: TableConfig) -> Iterator[tuple[Table, dict[str, str | int]]]:
+    """A table, and its columns by role as it spells them."""
+    _logger.info(f"reading {path.name}")
+    numbered = any(isinstance(column, int) for column in config.columns.values())
+    with open_table(
+        path,
+        config.form,
+        member=config.member,
+        encoding=config.encoding,
+        header=not numbered,
+        tolerance=config.tolerance,
+    ) as table:
+        columns = config.columns or {name: name for name in table.names}
+        yield table, {role: _spelt(column, table) for role, column in columns.items()}
 
 
-class Tokens:
-    """Texts in as little room as they need: a number for each, and each distinct one once."""
-
-    def __init__(self) -> None:
-        self.codes = array("i")
-        self.index: dict[str, int] = {}
-
-    def append(self, value: object) -> None:
-        """Take the next text.
-
-        Raises:
-            ValueError: it is empty.
-        """
-        if value is None or value == "":
-            raise ValueError("an empty id")
-        token = value if type(value) is str else str(value)
-        self.codes.append(self.index.setdefault(token, len(self.index)))
-
-    def column(self) -> pd.Categorical:
-        """The texts, as many as were taken."""
-        import pandas as pd
-
-        codes = np.frombuffer(self.codes, dtype=np.int32)
-        return pd.Categorical.from_codes(codes, categories=pd.Index(list(self.index), dtype=object))
+def _spelt(column: str | int | list[str], table: Table) -> str | int:
+    """The column as the header has it, where there is one."""
+    wanted = column if isinstance(column, list) else [column]
+    if not table.names:
+        return wanted[0]
+    for name in wanted:
+        if name in table.names:
+            return name
+    listed = " or ".join(map(str, wanted))
+    there = ", ".join(table.names)
+    raise DataError(f"{table.faults.where}: no column {listed}. Columns: {there}")
 
 
-class Columns:
-    """The columns of M interactions, collected one by one: 28 bytes each, and the distinct ids."""
-
-    def __init__(self) -> None:
-        self.user, self.item = Tokens(), Tokens()
-        self.numbers = {"time": array("d"), "position": array("d"), "rating": array("f")}
-
-    def __len__(self) -> int:
-        return len(self.item.codes)
-
-    def extend(
-        self, roles: list[str], rows: Iterable[tuple[Any, ...]], table: Table, where: str
-    ) -> None:
-        """Take the records of a table.
-
-        Raises:
-            DataError: a value that is no id, number or time, by the number of its record.
-        """
-        take = [self._taker(role, table) for role in roles]
-        number = 0
-        try:
-            for number, row in enumerate(rows, start=1):  # noqa: B007 - for the message
-                for append, value in zip(take, row, strict=True):
-                    append(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"{where}: record {number}: cannot be read: {error}") from error
-
-    def whole(self, role: str) -> tuple[NDArray[np.int64] | None, int]:
-        """Times or positions as `whole_times` has them; None and 1 where the table has none."""
-        if not self.numbers[role]:
-            return None, 1
-        return whole_times(np.frombuffer(self.numbers[role], dtype=np.float64))
-
-    def rating(self) -> NDArray[np.float32] | None:
-        """float32 [M], or None where the table has no ratings."""
-        ratings = self.numbers["rating"]
-        return np.frombuffer(ratings, dtype=np.float32) if ratings else None
-
-    def _taker(self, role: str, table: Table) -> Callable[[Any], None]:
-        if role in ("user", "item"):
-            tokens: Tokens = getattr(self, role)
-            return tokens.append
-        append = self.numbers[role].append
-        if role == "time" and table.time_format is not None:
-            seconds = _clock(table.time_format)
-            return lambda value: append(seconds(value))
-        return lambda value: append(_finite(value))
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is no number")
-    return number
-
-
-def _clock(form: str) -> Callable[[str], float]:
-    """Seconds since 1970 of a text; one without a zone is UTC. Days repeat, so they are kept."""
-
-    @lru_cache(maxsize=100_000)
-    def seconds(text: str) -> float:
-        time = datetime.strptime(text, form)
-        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
-
-    return seconds
-
-
-def item_texts(
-    roles: list[str], rows: Iterable[tuple[Any, ...]], rated: dict[str, str] | None
-) -> dict[str, str]:
+def item_texts(chunks: Iterable[pd.DataFrame], rated: dict[str, str] | None) -> dict[str, str]:
     """The text of each item; of an item that stands several times, the first that has one.
 
     Args:
-        roles: what the values of a row are: item, and any of title, year and genres.
-        rows: values in that order.
+        chunks: with a column item, and any of title, year and genres.
         rated: the items that count, with empty texts; None if all do.
     """
     texts = {} if rated is None else rated
-    for row in rows:
-        values = dict(zip(roles, row, strict=True))
-        token = str(values.pop("item"))
-        if (rated is None or token in texts) and not texts.get(token):
-            texts[token] = _text(**values)
+    for chunk in chunks:
+        roles = [str(role) for role in chunk.columns if role != "item"]
+        parts = zip(*(chunk[role] for role in roles), strict=True)
+        for item, values in zip(chunk["item"], parts, strict=True):
+            token = str(item).strip()
+            if (rated is None or token in texts) and not texts.get(token):
+                texts[token] = _text(**dict(zip(roles, values, strict=True)))
     return texts
 
 

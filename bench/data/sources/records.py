@@ -1,75 +1,107 @@
-"""Records of the tables in downloaded files, one after another: only wanted columns, no table."""
+"""Lines to rows: how each text format divides them, and where its quotes are none."""
 
 from __future__ import annotations
 
 import ast
 import csv
-from collections.abc import Callable, Iterator
-from operator import itemgetter
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
-from bench.data.sources.download_config import Table
 from bench.errors import DataError
 
-Record = tuple[Any, ...]
+Splitter = Callable[[Iterator[str], str], Iterator[list[str]]]
+"""Rows of fields, from lines and what their table is called in messages."""
 
-OPTIONAL = ("title", "year", "genres")
-"""Columns that a JSON object may lack."""
+Parser = Callable[[bytes], Any]
+"""The object that a line is."""
 
-LISTS = ("user", "item", "position")
-"""What `lists` yields: the number of the line, the item, and its place in the line."""
+JOINED = 100
+"""Lines that one quoted field of tab-separated text may have."""
+
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"(?=\t|$)')
 
 
-def records(lines: Iterator[bytes], table: Table, where: str) -> tuple[list[str], Iterator[Record]]:
-    """What the columns of a table are, and their values record by record.
+def separated_by(separator: str) -> Splitter:
+    """Of text whose fields are in quotes where they hold the separator, a quote or a line end."""
 
-    Args:
-        lines: of the table.
-        table: its format and columns.
-        where: what the table is called in messages.
+    def split(lines: Iterator[str], where: str) -> Iterator[list[str]]:
+        return csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
 
-    Returns:
-        The roles (keys of `table.columns`), and tuples in their order. Values are as the format
-        has them: texts, or whatever JSON holds, None for what it lacks.
+    return split
 
-    Raises:
-        DataError: (while iterating) a line that cannot be understood, by its number.
+
+def _tabs(lines: Iterator[str], where: str) -> Iterator[list[str]]:
+    """Fields between tabs, in quotes as spreadsheet programs write them.
+
+    Other quotes are frequent in titles: a field counts as quoted if it is so on both sides and
+    holds quotes in pairs only. It may go on in the next lines if these can be no rows of their own.
     """
-    if table.form == "lists":
-        return list(LISTS), _lists(lines, where)
-    roles = list(table.columns)
-    if table.form in _PARSE:
-        return roles, _objects(lines, table, _PARSE[table.form], where)
-    return roles, _fields(lines, table, _SPLIT[table.form], where)
+    ahead: deque[str] = deque()
+    width = 0
+    while (line := ahead.popleft() if ahead else next(lines, None)) is not None:
+        row = line.rstrip("\r\n").split("\t")
+        if '"' in line:
+            row = _several(line, ahead, lines, width) or [_unquoted(field) for field in row]
+        width = width or len(row)
+        yield row
 
 
-def _objects(
-    lines: Iterator[bytes], table: Table, parse: Callable[[bytes], Any], where: str
-) -> Iterator[Record]:
-    pick = _picker(table)
-    number = 0
-    try:
-        for number, line in enumerate(lines, start=1):  # noqa: B007 - for the message
-            yield pick(parse(line))
-    except KeyError as error:
-        raise DataError(f"{where}: line {number}: no {error}") from error
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise DataError(f"{where}: line {number}: no record: {error}") from error
+def _several(line: str, ahead: deque[str], lines: Iterator[str], width: int) -> list[str] | None:
+    """The fields of a row whose quoted fields hold tabs or line ends; None if it is none."""
+    whole, taken = line, 0
+    while (row := _fields(whole)) is None and taken < JOINED:
+        if taken == len(ahead):
+            if (more := next(lines, None)) is None:
+                return None
+            ahead.append(more)
+        whole += ahead[taken]
+        taken += 1
+    parts = [ahead[index] for index in range(taken)]
+    rows = all(part.count("\t") + 1 == width for part in parts)
+    if row is None or (taken and (rows or len(row) != width)):
+        return None
+    for _ in parts:
+        ahead.popleft()
+    return row
 
 
-def _picker(table: Table) -> Callable[[Any], Record]:
-    needed = itemgetter(*(name for role, name in table.columns.items() if role not in OPTIONAL))
-    if not set(OPTIONAL) & set(table.columns):
-        return needed
-    names = list(table.columns.values())
+def _fields(text: str) -> list[str] | None:
+    """The fields of a line; None where a quoted one does not end in it."""
+    text = text.rstrip("\r\n")
+    fields, start = [], 0
+    while start <= len(text):
+        quoted = _QUOTED.match(text, start)
+        end = quoted.end() if quoted else text.find("\t", start)
+        end = len(text) if end < 0 else end
+        if not quoted and text.startswith('"', start) and text.count('"', start) % 2:
+            return None
+        fields.append(_unquoted(text[start:end]))
+        start = end + 1
+    return fields
 
-    def pick(record: Any) -> Record:
-        needed(record)
-        return tuple(record.get(name) for name in names)
 
-    return pick
+def _unquoted(field: str) -> str:
+    whole = _QUOTED.fullmatch(field)
+    return whole[1].replace('""', '"') if whole else field
+
+
+def _colons(lines: Iterator[str], where: str) -> Iterator[list[str]]:
+    return (line.rstrip("\r\n").split("::") for line in lines)
+
+
+def _lists(lines: Iterator[str], where: str) -> Iterator[list[str]]:
+    """Number of the line, item and its place in the line, of lines that begin with their length."""
+    yield ["user", "item", "position"]
+    for number, line in enumerate(lines):
+        count, *items = line.split() or ["0"]
+        if count != str(len(items)):
+            raise DataError(f"{where}: line {number + 1}: does not begin with its number of items")
+        for position, item in enumerate(items):
+            yield [str(number), item, str(position)]
 
 
 def _literal(line: bytes) -> Any:
@@ -77,53 +109,13 @@ def _literal(line: bytes) -> Any:
     return ast.literal_eval(line.decode("utf-8"))
 
 
-def _fields(
-    lines: Iterator[bytes], table: Table, split: Callable[[Iterator[str]], Any], where: str
-) -> Iterator[Record]:
-    number = 0
-    try:
-        rows = split(line.decode(table.encoding) for line in lines)
-        pick = itemgetter(*_places(table, rows, where))
-        for number, row in enumerate(rows, start=1):  # noqa: B007 - for the message
-            yield pick(row)
-    except IndexError as error:
-        raise DataError(f"{where}: record {number}: has too few fields") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{where}: after record {number}: {error}") from error
-
-
-def _places(table: Table, rows: Iterator[list[str]], where: str) -> list[int]:
-    """Where the columns stand; names are looked up in the header, which is read for that."""
-    wanted = list(table.columns.values())
-    numbers = [column for column in wanted if isinstance(column, int)]
-    if numbers:
-        return numbers
-    header = [name.strip().partition(":")[0].lstrip("\ufeff") for name in next(rows, [])]
-    return [_place(header, column, where) for column in wanted if not isinstance(column, int)]
-
-
-def _place(header: list[str], column: str | list[str], where: str) -> int:
-    names = column if isinstance(column, list) else [column]
-    for name in names:
-        if name in header:
-            return header.index(name)
-    there = ", ".join(header) or "nothing"
-    raise DataError(f"{where}: no column {' or '.join(names)}. Columns: {there}")
-
-
-def _lists(lines: Iterator[bytes], where: str) -> Iterator[Record]:
-    for number, line in enumerate(lines):
-        count, *items = line.split() or [b"0"]
-        if count != b"%d" % len(items):
-            raise DataError(f"{where}: line {number + 1}: does not begin with its number of items")
-        for position, item in enumerate(items):
-            yield number, item.decode("ascii", "replace"), position
-
-
-_PARSE: dict[str, Callable[[bytes], Any]] = {"json": orjson.loads, "python": _literal}
-
-_SPLIT: dict[str, Callable[[Iterator[str]], Any]] = {
-    "csv": csv.reader,
-    "tsv": lambda lines: (line.rstrip("\r\n").split("\t") for line in lines),
-    "dat": lambda lines: (line.rstrip("\r\n").split("::") for line in lines),
+SPLITTERS: Mapping[str, Splitter] = {
+    "csv": separated_by(","),
+    "tsv": _tabs,
+    "dat": _colons,
+    "lists": _lists,
 }
+"""How text is divided into fields, by format."""
+
+PARSERS: Mapping[str, Parser] = {"json": orjson.loads, "python": _literal}
+"""What lines are that hold an object each, by format."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data.prepare.events import Events, from_sequences
-from bench.data.sources.tables import open_text, reading
+from bench.data.sources.archives import text_of
 from bench.errors import DataError
 
 
@@ -22,7 +22,7 @@ def read_sequences(path: Path, *, named: bool) -> Events:
     Raises:
         DataError: unreadable, empty, or a user on two lines.
     """
-    with reading(path), open_text(path) as stream:
+    with text_of(path) as stream:
         lines = [line.replace(",", " ").split() for line in stream]
     filled = {number: tokens for number, tokens in enumerate(lines) if tokens}
     width = len(str(max(len(lines) - 1, 0)))

@@ -1,244 +1,329 @@
-"""Tables that users bring: files of several formats, columns under several names, all as text."""
+"""The one reader of tables: of downloads, of imports and of teachers' lists, in chunks of rows.
+
+Every format becomes the same: data frames of the wanted columns, with the values as the format has
+them (text, or what JSON holds) and the number of each row in the index. Rows are counted from 1
+beneath the header. pandas does not split the text: its parser takes a field that is quoted badly,
+and a row that is too long, for something else without a word.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
+import csv
 import re
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain, islice
+from operator import itemgetter
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.data.prepare.times import MICRO, whole_times
+from bench.data.sources.archives import lines_of, text_of
+from bench.data.sources.faults import Faults
+from bench.data.sources.records import PARSERS, SPLITTERS, Parser, Splitter, separated_by
 from bench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SEPARATORS = {"tsv": "\t", "txt": "\t", "inter": "\t", "item": "\t", "csv": ","}
-FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz or .zst), .parquet"
-COMPRESSIONS = ("gz", "zst")
+Format = Literal["csv", "tsv", "dat", "json", "python", "lists", "parquet"]
 
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "user": ("user_id", "user", "userid", "uid", "reviewerid", "session_id"),
-    "item": ("item_id", "item", "itemid", "iid", "asin", "parent_asin", "movie_id", "movieid"),
-    "time": ("timestamp", "time", "unixreviewtime", "datetime", "date", "ts"),
-    "position": ("position", "order", "ordinal"),
-    "rating": ("rating", "overall", "score", "stars"),
-    "split": ("split", "subset"),
-    "title": ("title", "name", "movie_title", "item_name", "item_title", "text"),
+ENDINGS: Mapping[str, Format] = {
+    "csv": "csv",
+    "tsv": "tsv",
+    "txt": "tsv",
+    "inter": "tsv",
+    "item": "tsv",
+    "dat": "dat",
+    "json": "json",
+    "jsonl": "json",
+    "parquet": "parquet",
 }
-"""Names under which a column is found, the first the strongest; case does not matter."""
+"""Format of a table by the ending of its name, compression aside."""
+
+COMPRESSIONS = ("gz", "zst")
+BROUGHT = ("tsv", "csv", "txt", "inter", "item", "parquet")
+"""Endings of tables that people bring; the other formats are those of publishers."""
+
+FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz or .zst), .parquet"
+
+CHUNK = 1 << 14
+"""Rows of a chunk."""
+
+_RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
-def table_format(path: Path) -> str | None:
-    """`tsv`, `csv`, `parquet`, ...: the extension without `.gz`, or None if it is not one."""
+def ending(path: PurePath) -> str:
+    """The lower-case ending of a file's name without its dot, that of a compression aside."""
     suffixes = [suffix.lower().lstrip(".") for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
-    found = suffixes[-1] if suffixes else ""
-    return found if found in SEPARATORS or found == "parquet" else None
+    return suffixes[-1] if suffixes else ""
 
 
-def open_text(path: Path) -> TextIO:
-    """Open a text file to be read, plain, gzipped or in Zstandard, which its ending tells.
+def table_format(path: PurePath) -> str | None:
+    """`tsv`, `csv`, `parquet`, ...: the ending of a table that people bring, else None."""
+    return found if (found := ending(path)) in BROUGHT else None
 
-    Call it and read under `reading`.
 
-    Raises:
-        DataError: `.zst` without the package that reads it.
+class Table(ABC):
+    """A table that is being read.
+
+    Attributes:
+        names: of the columns that have one; empty where rows are objects, or have no header.
+        faults: where rows that cannot be used are noted.
     """
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    if path.suffix.lower() == ".zst":
-        try:
-            import pyarrow  # and not zstandard, which takes a file that is cut off for a whole one
-        except ImportError as error:
-            raise DataError(f"{path}: reading .zst needs the package pyarrow") from error
-        stream = pyarrow.input_stream(str(path), compression="zstd")
-        return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+
+    def __init__(self, names: Sequence[str], faults: Faults) -> None:
+        self.names, self.faults = list(names), faults
+        twice = [name for name in self.names if self.names.count(name) > 1]
+        if twice:
+            raise DataError(f"{faults.where}: column '{twice[0]}' stands twice")
+
+    def chunks(
+        self, columns: Mapping[str, str | int], optional: Sequence[str] = ()
+    ) -> Iterator[pd.DataFrame]:
+        """The rows, some at a time; columns are called after the keys of `columns`.
+
+        Args:
+            columns: name, or place from 0 on, of each column.
+            optional: keys whose columns an object may lack.
+
+        Raises:
+            DataError: (while iterating) rows that cannot be read.
+        """
+        import pandas as pd
+
+        needed = [column for key, column in columns.items() if key not in optional]
+        for numbers, values in self._blocks(list(columns.values()), needed):
+            yield pd.DataFrame(
+                dict(zip(columns, values, strict=True)),
+                index=pd.Index(numbers, name="row"),
+                dtype=object,
+            )
+
+    @abstractmethod
+    def _blocks(
+        self, columns: Sequence[Any], needed: Sequence[Any]
+    ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
+        """Numbers of rows, and the values of each column."""
 
 
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what reading a file can raise into a DataError that names the file."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: damaged or cut off: {error}") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+def open_table(
+    path: Path,
+    form: Format | None = None,
+    *,
+    member: str | None = None,
+    encoding: str = "utf-8",
+    header: bool = True,
+    tolerance: float = 0.0,
+) -> Iterator[Table]:
+    """Read a table.
+
+    Args:
+        path: the file.
+        form: its format; None: by the ending of its name.
+        member: which file of an archive.
+        encoding: of texts that are not JSON.
+        header: whether rows of fields have names above them.
+        tolerance: share of the rows that may be unreadable and are skipped.
+
+    Raises:
+        DataError: unknown format, unreadable, damaged, empty, or a column that stands twice.
+    """
+    where = f"{path} ({member})" if member else str(path)
+    faults = Faults(where, tolerance)
+    form = form or ENDINGS.get(ending(path))
+    if form is None:
+        raise DataError(f"{path}: unknown kind of table; known are {FORMATS}")
+    if form == "parquet":
+        yield _Parquet(path, faults)
+    elif form in PARSERS:
+        with lines_of(path, member) as lines:
+            yield _Objects(lines, PARSERS[form], faults)
+    else:
+        with text_of(path, member, encoding) as text:
+            yield _Fields(text, SPLITTERS[form], header, faults)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """All columns as text, missing values as empty text; RecBole's `:type` suffixes removed.
+    """All named columns of a whole table as text without outer blanks; what is missing is empty.
 
     Raises:
-        DataError: unknown format, unreadable, damaged or without rows.
+        DataError: as `open_table`; rows that are longer or shorter than the header; no rows.
     """
-    kind = table_format(path)
-    if kind is None:
-        raise DataError(f"{path}: unknown kind of table; known are {FORMATS}")
-    with reading(path):
-        frame = _read_parquet(path) if kind == "parquet" else _read_text(path, SEPARATORS[kind])
-    frame.columns = [str(name).partition(":")[0].strip() for name in frame.columns]
-    if not frame.columns.is_unique:
-        twice = sorted(frame.columns[frame.columns.duplicated()])
-        raise DataError(f"{path}: column '{twice[0]}' stands twice")
-    if frame.empty:
+    import pandas as pd
+
+    with open_table(path) as table:
+        frames = [frame.astype("str") for frame in table.chunks({n: n for n in table.names})]
+    if not frames:
         raise DataError(f"{path}: has a header but no rows")
-    return frame
+    return pd.concat(frames).apply(lambda column: column.str.strip())
 
 
-def find_column(frame: pd.DataFrame, role: str, given: str | None, path: Path) -> str | None:
-    """The column of a role: the one that was given, else one with a common name, else None.
+class _Fields(Table):
+    """Rows of fields, under a header or not."""
 
-    Raises:
-        DataError: the given column does not exist.
-    """
-    if given is not None:
-        if given not in frame.columns:
-            raise DataError(f"{path}: no column '{given}'. Columns: {', '.join(frame.columns)}")
-        return given
-    return first_column(frame, COLUMNS[role])
+    def __init__(self, lines: Iterator[str], split: Splitter, header: bool, faults: Faults) -> None:
+        first = list(islice(lines, 2)) if header else []
+        separator = re.fullmatch(r"sep=(.)\s*", first[0]) if first else None
+        if separator:  # as spreadsheet programs say which separator a file has
+            split, first = separated_by(separator[1]), [*first[1:], *islice(lines, 1)]
+        self._split = self._rows = split(chain(first, lines), faults.where)
+        self._where, self._width = faults.where, 0
+        names = []
+        if header:
+            if not (named := self._take(1)):
+                raise DataError(f"{faults.where}: is empty")
+            names = [_RECBOLE_TYPE.sub("", name.strip()) for name in named[0]]
+            row = self._take(1)
+            self._rows = chain(row, self._rows)
+            quoted = all(line.startswith('"') for line in first)
+            if row and quoted and len(row[0]) == len(names) + 1:
+                names = ["", *names]  # R names rows, not their column, and quotes all names
+            self._width = len(names)
+        self._places = {name: place for place, name in enumerate(names) if name}
+        super().__init__([name for name in names if name], faults)
 
+    def _take(self, count: int) -> list[list[str]]:
+        try:
+            return list(islice(self._rows, count))
+        except csv.Error as error:
+            line = getattr(self._split, "line_num", 0)
+            raise DataError(f"{self._where}: line {line}: {error}") from error
 
-def first_column(frame: pd.DataFrame, names: Iterable[str]) -> str | None:
-    """The column with the first of some lower-case names that one has, case aside, else None."""
-    by_name = {str(column).lower(): str(column) for column in reversed(list(frame.columns))}
-    return next((by_name[name] for name in names if name in by_name), None)
+    def _blocks(
+        self, columns: Sequence[Any], needed: Sequence[Any]
+    ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
+        places = [self._places.get(column, column) for column in columns]
+        least = self._width or max(places) + 1
+        start = 1
+        while block := self._take(CHUNK):
+            numbers: Sequence[int] = range(start, start + len(block))
+            start += len(block)
+            if {*map(len, block)} != {least}:
+                numbers, block = self._whole(numbers, block, least)
+            self.faults.check(start - 1 - self.faults.rows)
+            if block:
+                values = list(zip(*block, strict=False))
+                yield numbers, [values[place] for place in places]
 
+    def _whole(
+        self, numbers: Sequence[int], block: list[list[str]], least: int
+    ) -> tuple[list[int], list[list[str]]]:
+        """The rows that have as many fields as the header; empty lines are none."""
+        kept, whole = [], []
+        for number, row in zip(numbers, block, strict=True):
+            if row in ([], [""]):
+                continue
+            if len(row) < least or (self._width and any(row[least:])):
+                self.faults.add(number, self._unlike(len(row), least))
+                continue
+            kept.append(number)
+            whole.append(row[:least])
+        return kept, whole
 
-def need_column(frame: pd.DataFrame, role: str, given: str | None, path: Path) -> str:
-    """As `find_column`, for a role that must be there.
-
-    Raises:
-        DataError: there is no such column.
-    """
-    name = find_column(frame, role, given, path)
-    if name is None:
-        raise DataError(
-            f"{path}: no column for the {role}: none is called {', '.join(COLUMNS[role])}. "
-            f"Name one with --column {role}=NAME. Columns: {', '.join(frame.columns)}"
-            f"{_hint(role)}"
-        )
-    return name
-
-
-def _hint(role: str) -> str:
-    """What may stand behind a column that is missing."""
-    if role == "time":
-        return ". Do the rows of a user stand in the order of time? Then give --file-order"
-    if role in ("user", "item"):
-        return ". Does a line hold a user and all of their items? Then give --layout user-sequences"
-    return ""
-
-
-def parse_numbers(values: pd.Series, path: Path) -> NDArray[np.float64] | NDArray[np.int64]:
-    """Finite numbers, int64 where all are integers.
-
-    Raises:
-        DataError: names the first value that is no number.
-    """
-    import pandas as pd
-
-    numbers = pd.to_numeric(values, errors="coerce")
-    bad = ~np.isfinite(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
-    if bad.any():
-        raise _unreadable(values, bad, "a number", path)
-    array = numbers.to_numpy()
-    if array.dtype.kind == "f" and (array == np.round(array)).all() and abs(array).max() < 2**53:
-        array = array.astype(np.int64)
-    return array
-
-
-def parse_times(values: pd.Series, path: Path) -> tuple[NDArray[np.int64], int]:
-    """Integers that order as the times do, and how many of them are one unit of the column.
-
-    Accepts numbers (of any unit and epoch, as `times.whole_times` has them) or ISO 8601 dates,
-    whose unit is the second since 1970; a date without a zone is UTC.
-
-    Raises:
-        DataError: names the first value that is no time.
-    """
-    import pandas as pd
-
-    dates = values.str.contains(r"\d[-/T:]\d", regex=True).to_numpy(dtype=bool)
-    if not dates.any():
-        return whole_times(parse_numbers(values, path))
-    if not dates.all():
-        # Of two kinds the rarer one is the mistake.
-        rare = dates if dates.mean() < 1 / 2 else ~dates
-        raise _unreadable(values, rare, "a time like those of the other rows", path)
-    times = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601")
-    bad = times.isna().to_numpy()
-    if bad.any():
-        raise _unreadable(values, bad, "an ISO 8601 time", path)
-    return times.dt.as_unit("us").astype("int64").to_numpy(), MICRO
+    def _unlike(self, count: int, least: int) -> str:
+        if not self._width:
+            return f"{{row}}: has too few fields: {count} where {least} are needed"
+        few = "too few" if count < least else "too many"
+        names = ", ".join(self.names)
+        hint = "" if count < least else "; a field that holds the separator needs quotes"
+        return f"{{row}}: has {few} fields: {count} under a header of {least} ({names}){hint}"
 
 
-def _unreadable(values: pd.Series, bad: NDArray[np.bool_], kind: str, path: Path) -> DataError:
-    row = int(np.flatnonzero(bad)[0])
-    return DataError(
-        f"{path}: column '{values.name}', row {row + 1}: {str(values.iloc[row])!r} is not {kind} "
-        f"({bad.sum():,} such rows)"
-    )
+class _Objects(Table):
+    """An object a line."""
+
+    def __init__(self, lines: Iterator[bytes], parse: Parser, faults: Faults) -> None:
+        super().__init__([], faults)
+        self._lines, self._parse = lines, parse
+
+    def _blocks(
+        self, columns: Sequence[Any], needed: Sequence[Any]
+    ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
+        pick = itemgetter(*needed) if len(needed) > 1 else lambda record: (record[needed[0]],)
+        if len(needed) < len(columns):
+            pick = partial(_pick, columns, pick)
+        start = 1
+        while block := list(islice(self._lines, CHUNK)):
+            numbers: Sequence[int] = range(start, start + len(block))
+            start += len(block)
+            try:
+                rows = [pick(self._parse(line)) for line in block]
+            except _NO_RECORD:
+                numbers, rows = self._those_that_are(numbers, block, pick)
+            self.faults.check(len(block))
+            if rows:
+                yield numbers, list(zip(*rows, strict=True))
+
+    def _those_that_are(
+        self, numbers: Sequence[int], block: list[bytes], pick: Callable[[Any], tuple[Any, ...]]
+    ) -> tuple[list[int], list[tuple[Any, ...]]]:
+        rows = {}
+        for number, line in zip(numbers, block, strict=True):
+            try:
+                rows[number] = pick(self._parse(line))
+            except KeyError as error:
+                self.faults.add(number, f"{{row}}: no {error}")
+            except _NO_RECORD as error:
+                self.faults.add(number, f"{{row}}: no record: {error}")
+        return list(rows), list(rows.values())
 
 
-def _read_text(path: Path, separator: str) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        with open_text(path) as stream:
-            frame = pd.read_csv(
-                stream,
-                sep=separator,
-                dtype=str,
-                keep_default_na=False,
-                na_filter=False,
-                index_col=False,
-                quoting=3 if separator == "\t" else 0,
-            ).fillna("")
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path}: is empty") from error
-    return frame.apply(_unquote) if separator == "\t" else frame
+_NO_RECORD = (KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
-def _unquote(column: pd.Series) -> pd.Series:
-    """Undo the quotes that spreadsheet programs write around a field of tab-separated text.
-
-    Stray quotes, frequent in titles, are no quoting: a field must be quoted on both sides, and
-    hold quotes in pairs only.
-    """
-    quoted = column.str.startswith('"') & column.str.endswith('"')
-    if not quoted.any():
-        return column
-    return column.where(~quoted, column.map(_unquoted))
+def _pick(columns: Sequence[str], needed: Callable[[Any], object], record: Any) -> tuple[Any, ...]:
+    """The values of columns of which an object may lack those that are not needed."""
+    needed(record)
+    return tuple(record.get(name) for name in columns)
 
 
-def _unquoted(text: str) -> str:
-    whole = re.fullmatch(r'"((?:[^"]|"")*)"', text)
-    return whole[1].replace('""', '"') if whole else text
+class _Parquet(Table):
+    """Columns of a Parquet file as text; an index that pandas kept counts if it has a name."""
 
+    def __init__(self, path: Path, faults: Faults) -> None:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError as error:
+            raise DataError(f"{path}: reading parquet needs the package pyarrow") from error
+        self._errors = (OSError, pyarrow.ArrowException)
+        try:
+            self._file = parquet.ParquetFile(path)
+        except self._errors as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+        found = [n for n in self._file.schema_arrow.names if not n.startswith("__index_level_")]
+        self._columns = {_RECBOLE_TYPE.sub("", name.strip()): name for name in found}
+        super().__init__([_RECBOLE_TYPE.sub("", name.strip()) for name in found], faults)
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pandas as pd
+    def _blocks(
+        self, columns: Sequence[Any], needed: Sequence[Any]
+    ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
+        start = 1
+        names = [self._columns[name] for name in columns]
+        try:
+            for batch in self._file.iter_batches(CHUNK, columns=names):
+                yield (
+                    range(start, start + len(batch)),
+                    [self._texts(batch, name) for name in names],
+                )
+                start += len(batch)
+        except self._errors as error:
+            raise DataError(f"{self.faults.where}: cannot be read: {error}") from error
 
-    try:
-        frame = pd.read_parquet(path)
-    except ImportError as error:
-        raise DataError(f"{path}: reading parquet needs the package pyarrow") from error
-    frame = _without_index(frame)
-    return frame.convert_dtypes().astype("string").fillna("").astype(str)
+    def _texts(self, batch: Any, name: str) -> list[str]:
+        import pyarrow
 
-
-def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows by position: named levels of an index, which Parquet keeps, are columns like others."""
-    named = [name for name in frame.index.names if name is not None]
-    return frame.reset_index(level=named, allow_duplicates=True).reset_index(drop=True)
+        try:
+            texts = batch.column(name).cast(pyarrow.large_string()).to_pylist()
+        except pyarrow.ArrowException as error:
+            kind = batch.schema.field(name).type
+            raise DataError(
+                f"{self.faults.where}: column '{name}' holds {kind}; each cell must be one text, "
+                "number or time (a list of items needs a row for each item)"
+            ) from error
+        return ["" if text is None else text for text in texts]

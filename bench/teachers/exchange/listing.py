@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.examples import Examples, PreparedData
-from bench.data.sources.tables import COLUMNS, first_column, parse_numbers, read_table
+from bench.data.sources.columns import COLUMNS, first_column, parse_numbers
+from bench.data.sources.tables import read_table
 from bench.errors import ConfigError, DataError
 from bench.teachers.exchange.naming import Key, clean, find_base, ids_by_name, integers
 from bench.teachers.rows import preference
@@ -95,6 +96,8 @@ def read_listing(
             for any training row.
         ConfigError: something that only the user can tell.
     """
+    import pandas as pd
+
     frame = read_table(path)
     columns = _columns(frame, path)
     listing = Listing(report=[f"read {len(frame):,} lines of {path.name}"])
@@ -104,11 +107,11 @@ def read_listing(
     table = _rows_of(frame, columns, data, path, listing.report)
     if kind is not None:
         numbers = parse_numbers(frame[columns[_value_column(columns)]], path)
-        table["value"] = np.asarray(numbers, dtype=np.float64)[table.index]
+        table["value"] = pd.Series(numbers, frame.index, dtype=np.float64)
         if kind == "score":
             table["value"] = -table["value"]
     if "rank" in columns:
-        table["rank"] = parse_numbers(frame[columns["rank"]], path)[table.index]
+        table["rank"] = pd.Series(parse_numbers(frame[columns["rank"]], path), frame.index)
     table = _with_items(table, names, data, key, id_base, path, listing.report)
     table = _in_order(table, data, listing.report)
     for split in SPLITS:
@@ -180,7 +183,7 @@ def _columns(frame: pd.DataFrame, path: Path) -> dict[str, str]:
     found = {
         role: column
         for role, names in NAMES.items()
-        if (column := first_column(frame, names)) is not None
+        if (column := first_column(frame.columns, names)) is not None
     }
     missing = [role for role in ("user", "item") if role not in found]
     if "ordinal" not in found and "target" not in found:
@@ -290,7 +293,7 @@ def _with_items(
     report: list[str],
 ) -> pd.DataFrame:
     """The table with `item`, an id 1..N; a title of several items has a line for each of them."""
-    used = names[table.index]
+    used = names.loc[table.index]
     if key == "id":
         numbers = parse_numbers(used, path).astype(np.int64)
         base, why = find_base(numbers, data.n_items, id_base, f"the lists of {path.name}")

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.examples import PreparedData
-from bench.data.sources.tables import COLUMNS, first_column, read_table, table_format
+from bench.data.sources.columns import COLUMNS, first_column
+from bench.data.sources.tables import read_table, table_format
 from bench.data.sources.text import clean_text
 from bench.errors import ConfigError, DataError
 from bench.teachers.rows import preference
@@ -160,7 +161,7 @@ def _names(path: Path, key: Key) -> list[str]:
     if len(frame.columns) == 1:
         return frame.iloc[:, 0].tolist()
     wanted = (*COLUMNS["item"], "token") if key == "token" else COLUMNS["title"]
-    found = first_column(frame, wanted)
+    found = first_column(frame.columns, wanted)
     if found is None:
         raise DataError(
             f"{path}: no column of {key}s: none is called {', '.join(wanted)}. "
