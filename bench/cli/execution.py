@@ -64,17 +64,10 @@ def finish(records: list[Record], store: ResultStore, started: str) -> None:
 
 def show_trials(grid: Grid, store: ResultStore, workspace: Workspace, device: str) -> None:
     """Print the table of a dry run; what a run would reject is rejected."""
-    from bench.execution.devices import resolve_device
     from bench.execution.inputs import identify
-    from bench.execution.preflight import check_device, check_settings
-    from bench.execution.run import missing_trials, runnable
+    from bench.execution.run import runnable
 
-    grid = runnable(grid, store, workspace)
-    missing = missing_trials(grid, store, workspace)
-    if missing:
-        check_settings(missing)
-        check_device(missing, resolve_device(device))
-
+    grid = runnable(grid, store, workspace, device=device)
     header = ["key", "state", "dataset", "protocol", "student", "objective", "method", "teacher"]
     lines = [[*header, "seed", "overrides"]]
     for spec, trial in zip(grid.trials, identify(grid, workspace), strict=True):

@@ -33,7 +33,6 @@ from bench.teachers.config import (
     CONTROLS,
     LANGUAGE_MODELS,
     SIGNALS,
-    SYNTHETIC_ONLY,
     TeacherConfig,
     read_teacher,
     teacher_kinds,
@@ -279,11 +278,6 @@ class _Resolver:
         chosen = self.chosen or [choice.file.teacher]
         for teacher in chosen:
             self.teacher(teacher, source)
-        if len(chosen) > 1:
-            # Of several teachers a method learns from those that can teach it; where none can,
-            # the reason is told before training (`execution.preflight`).
-            able = [name for name in chosen if needs <= self.signals(name, source, needs)]
-            chosen = able or chosen
         return [
             (teacher, control) for teacher in chosen for control in (None, *self.controls(needs))
         ]
@@ -313,15 +307,6 @@ class _Resolver:
             self.selection.teachers,
             [name for name, kind in kinds.items() if kind not in LANGUAGE_MODELS],
         )
-
-    def signals(self, teacher: str, source: DataSource, unknown: frozenset[str]) -> set[str]:
-        """What a teacher offers, or will when it is built; `unknown` where nobody can tell yet."""
-        known = self.teachers[source.name, source.protocol.slug, teacher]
-        kind = known.config.kind if known.config else None
-        if kind in SYNTHETIC_ONLY and not is_synthetic(source.name) and not known.is_there:
-            return set()
-        signals = known.signals()
-        return set(unknown) if signals is None else signals
 
     def refuse_unknown(self, source: DataSource) -> None:
         """Refuse teachers that do not exist, even where no method asks for them."""

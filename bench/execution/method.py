@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING
 from bench import layers
 from bench.errors import ConfigError
 from bench.plan import DEFAULT_VARIANT, TrialSpec
-from bench.registry import METHODS
 
 if TYPE_CHECKING:
     from bench.distillation import Method, MethodConfig
     from bench.students.recbole import RecBoleStudent as Student
-
-
-def load_method(trial: TrialSpec) -> type[Method]:
-    """The class of a trial's method (imports torch).
-
-    Raises:
-        ConfigError: its file cannot be imported, or its class is no `bench.distillation.Method`.
-    """
-    return METHODS.load(trial.method)
 
 
 def refuse_held_student(trial: TrialSpec, method: Method, student: Student) -> None:

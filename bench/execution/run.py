@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from bench.config.grid import Grid
-from bench.execution import preflight, reference_rows
-from bench.execution.devices import Jobs, divide, set_up
-from bench.execution.fitting import without_misfits
+from bench.execution import reference_rows
+from bench.execution.compatibility import check_teachers, drop_incompatible
+from bench.execution.devices import Jobs, divide, resolve_device, set_up
 from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Task, run_trials
 from bench.execution.workers import run_in_workers
 from bench.paths import Workspace
-from bench.plan import Trial, TrialSpec, references
+from bench.plan import TrialSpec, references
 from bench.records.record import Record
 from bench.records.store import ResultStore
 
@@ -50,28 +50,29 @@ def run_grid(
         BenchError: something is wrong with the request, its data or its teachers, and no trial
             ran; or the results folder cannot be written to any more.
     """
-    grid = runnable(grid, store, workspace, retry_failed=retry_failed)
-    inputs = Inputs(grid, workspace)
-
     # What a trial would fail of is raised before data and teachers are made, which may take hours.
-    missing = missing_trials(grid, store, workspace, retry_failed=retry_failed)
-    device = _validated(missing, store, device, threads)
+    grid = runnable(grid, store, workspace, device=device, retry_failed=retry_failed)
+    inputs = Inputs(grid, workspace)
+    if missing_trials(grid, store, workspace, retry_failed=retry_failed):
+        store.check_writable()
+
     inputs.prepare_data()
 
     # Data of another source or configuration than before make other trials.
     missing = missing_trials(grid, store, workspace, retry_failed=retry_failed)
-    device = _validated(missing, store, device, threads)
     # A teacher that exists but was built with other options is rejected even if all trials are
     # done: their records do not answer the question.
     overridden = [spec for spec in grid.trials if grid.is_overridden(spec.teacher_name)]
-    inputs.build_teachers([spec.teacher_name for spec in [*missing, *overridden]], device)
+    if missing or overridden:
+        device, _ = set_up(device, threads)
+        inputs.build_teachers([spec.teacher_name for spec in [*missing, *overridden]], device)
 
     trials = [trial for trial in identify(grid, workspace) if trial is not None]
     found = {trial.key: store.get(trial.key) for trial in trials}
     left = [trial for trial in trials if _is_missing(found[trial.key], retry_failed)]
-    device = _validated(left, store, device, threads)
-    preflight.check_teachers(left, inputs)
+    check_teachers(left, inputs)
     reference_rows.write_missing(references(trials), store, inputs)
+
     if left:
         at_once, share = divide(jobs, threads)
         failures = {key: record for key, record in found.items() if record and not record.is_done}
@@ -88,20 +89,22 @@ def runnable(
     store: ResultStore,
     workspace: Workspace,
     *,
+    device: str = "auto",
     retry_failed: bool = False,
 ) -> Grid:
     """The grid without what cannot be; a finished grid as it is (which needs no torch).
 
-    What is left out, and what the selection does not do, is told.
+    What is left out, and what the selection does not do, is logged.
 
     Raises:
-        ConfigError: nothing of it can be.
+        ConfigError: nothing of it can be, a setting is wrong, or there is no such device.
     """
     for note in grid.notes:
         _logger.info(note)
-    if missing_trials(grid, store, workspace, retry_failed=retry_failed):
-        return without_misfits(grid, workspace)
-    return grid
+    missing = missing_trials(grid, store, workspace, retry_failed=retry_failed)
+    if not missing:
+        return grid
+    return drop_incompatible(grid, missing, resolve_device(device), workspace)
 
 
 def missing_trials(
@@ -118,20 +121,3 @@ def missing_trials(
 
 def _is_missing(record: Record | None, retry_failed: bool) -> bool:
     return record is None or (retry_failed and not record.is_done)
-
-
-def _validated(
-    missing: list[Trial] | list[TrialSpec], store: ResultStore, device: str, threads: int | None
-) -> str:
-    """The torch device to use, set up, if anything is missing (imports torch only then).
-
-    Raises:
-        ConfigError: the missing trials cannot run, or their records cannot be written.
-    """
-    if not missing:
-        return device
-    store.check_writable()
-    preflight.check_settings(missing)
-    device, _ = set_up(device, threads)
-    preflight.check_device(missing, device)
-    return device

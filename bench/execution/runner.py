@@ -17,7 +17,6 @@ from bench.errors import DeviceLost, Diverged, TrialFailure
 from bench.execution.devices import free_memory, set_up, still_works
 from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
-from bench.execution.method import load_method
 from bench.paths import Workspace
 from bench.plan import Trial
 from bench.records.record import Outcome, Record, failed, finished
@@ -97,7 +96,7 @@ def run_trials(
                 begin(trial)
                 with _recording(trial, task, environment) as attempt:
                     data, knowledge = inputs.data(trial.data_name), inputs.knowledge_for(trial)
-                    method = load_method(trial)
+                    method = METHODS.load(trial.method)
                     attempt.outcome = run_trial(trial, data, knowledge, method, task.device)
         if not wait:
             return

@@ -231,8 +231,8 @@ def test_of_several_methods_those_that_cannot_be_are_left_out(
     asked = [*TINY, "-s", "narrow", *TAUGHT, "-m", "ranking-only"]
     asked += ["-m", "embedding-only", "-m", "delrec-reverse"]
     left_out = [
-        "left out: tiny ranking-only: teacher 'published' does not offer confidence, rankings",
-        "left out: method 'delrec-reverse' puts prompts before histories; student model NARM",
+        "left out: tiny ranking-only: teacher 'published' does not offer rankings (it offers emb",
+        "left out: tiny delrec-reverse: teacher 'published' does not offer rankings",
     ]
     for options in (["--dry-run"], []):
         done = bench(*asked, *options)

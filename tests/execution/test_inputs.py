@@ -10,8 +10,8 @@ import pytest
 from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
 from bench.execution import inputs as module
+from bench.execution.compatibility import check_teachers
 from bench.execution.inputs import Inputs, identify
-from bench.execution.preflight import check_teachers
 from bench.paths import Workspace
 from bench.teachers.manifest import TeacherManifest, read_manifest
 

@@ -7,7 +7,7 @@ import pytest
 from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.errors import ConfigError
-from bench.execution.method import load_method, method_config
+from bench.execution.method import method_config
 from bench.paths import Workspace
 from bench.plan import TrialSpec
 from bench.registry import METHODS
@@ -30,7 +30,7 @@ def trial_of(tiny: Workspace, method: str, *overrides: str) -> TrialSpec:
 
 def test_the_defaults_of_the_class_are_filled_in(tiny: Workspace) -> None:
     trial = trial_of(tiny, "ranking-only", "method.weight=0.25")
-    method = load_method(trial)
+    method = METHODS.load(trial.method)
     config = method_config(trial, method)
     assert isinstance(config, method.Config)
     assert config.model_dump()["weight"] == 0.25
@@ -40,7 +40,7 @@ def test_the_defaults_of_the_class_are_filled_in(tiny: Workspace) -> None:
 def test_a_wrong_setting_is_told_with_method_and_variant(tiny: Workspace) -> None:
     trial = trial_of(tiny, "ranking-only:paper", "method.weight=-1")
     with pytest.raises(ConfigError, match=r"^settings of method ranking-only:paper: 'weight'"):
-        method_config(trial, load_method(trial))
+        method_config(trial, METHODS.load(trial.method))
 
 
 def test_a_file_that_cannot_be_imported_is_named_every_time(
@@ -53,4 +53,4 @@ def test_a_file_that_cannot_be_imported_is_named_every_time(
     trial = trial_of(tiny, "broken-import")
     for _ in range(2):
         with pytest.raises(ConfigError, match=f"from {path}: ModuleNotFoundError: .*no_such"):
-            load_method(trial)
+            METHODS.load(trial.method)

@@ -19,7 +19,8 @@ from bench.data.sources import importing
 from bench.errors import ArtifactError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.references import popularity_ranks
-from bench.execution import preflight, reference_rows, runner
+from bench.execution import reference_rows, runner
+from bench.execution import run as execution
 from bench.execution.inputs import identify
 from bench.execution.run import run_grid
 from bench.paths import Workspace
@@ -242,7 +243,7 @@ def test_what_another_process_writes_before_the_trials_start_is_not_run(
     def hear(line: str) -> None:
         assert "starts on" not in line
 
-    monkeypatch.setattr(preflight, "check_teachers", write_theirs)
+    monkeypatch.setattr(execution, "check_teachers", write_theirs)
     options = {"device": "cpu", "threads": 1, "retry_failed": again}
     with listening(hear):
         (found,) = run_grid(grid, store, tiny, **options)

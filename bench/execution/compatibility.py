@@ -1,0 +1,232 @@
+"""Checks that teacher, student and device provide what the settings of a trial require."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Collection, Iterable, Iterator, Set
+from functools import lru_cache
+from pathlib import Path
+
+from bench.config.grid import Grid, TeacherSource
+from bench.data.sources.synthetic_config import is_synthetic
+from bench.errors import ArtifactError, ConfigError
+from bench.execution.inputs import Inputs
+from bench.execution.method import method_config
+from bench.paths import Workspace
+from bench.plan import TeacherName, Trial, TrialSpec
+from bench.registry import METHODS
+from bench.students.config import Objective, StudentConfig
+from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY, teacher_kinds
+from bench.teachers.manifest import read_manifest, teachers_in
+from bench.training.config import TrainingConfig
+
+_logger = logging.getLogger(__name__)
+
+Signals = Set[str]
+
+
+def drop_incompatible(
+    grid: Grid, missing: Collection[TrialSpec], device: str, workspace: Workspace
+) -> Grid:
+    """A grid without those of its missing trials that cannot be, which are logged.
+
+    Args:
+        grid: what is planned.
+        missing: what has no record yet; a trial that has one was compatible.
+        device: the torch device to train on.
+        workspace: where data and teachers are.
+
+    Raises:
+        ConfigError: no trial is left; or a setting of a student or method is wrong.
+    """
+    offered: dict[TeacherName | None, Signals | None] = {None: None}
+    offered |= {name: _offered(name, source) for name, source in grid.teachers.items()}
+    incompatible: set[int] = set()
+    reasons: dict[str, TrialSpec] = {}
+    for spec in missing:
+        if found := problems(spec, offered[spec.teacher_name], device):
+            incompatible.add(id(spec))
+            reasons.setdefault(found[0], spec)
+    left = [spec for spec in grid.trials if id(spec) not in incompatible]
+    if reasons and not left:
+        reason, spec = next(iter(reasons.items()))
+        require_signals(spec, offered[spec.teacher_name], workspace)
+        raise ConfigError(reason)
+    for reason in reasons:
+        _logger.info(f"left out: {reason}")
+    return dataclasses.replace(grid, trials=left)
+
+
+def problems(spec: TrialSpec, offered: Signals | None, device: str) -> list[str]:
+    """What a trial requires and does not get; empty if it can be.
+
+    Imports torch only where names alone do not tell.
+
+    Args:
+        spec: what is planned.
+        offered: signals of its teacher; None without one, or where nobody can tell yet.
+        device: the torch device to train on.
+
+    Raises:
+        ConfigError: a setting of the student or the method is wrong.
+    """
+    if offered is not None:
+        # What a method always needs is known without importing it.
+        always = METHODS.get(spec.method).needs - offered
+        if missing := always or missing_signals(spec, offered):
+            return [_not_offered(spec, missing, offered)]
+    method = METHODS.load(spec.method)
+    prompts = method.prompt_length(method_config(spec, method))
+    return [*_device_problems(spec.training, device), *_student_problems(spec, prompts)]
+
+
+def missing_signals(spec: TrialSpec, offered: Signals | None) -> Signals:
+    """Signals that a trial requires and its teacher does not offer (imports torch)."""
+    if offered is None:
+        return set()
+    method = METHODS.load(spec.method)
+    return method.signals(method_config(spec, method)) - offered
+
+
+def require_signals(spec: TrialSpec, offered: Signals | None, workspace: Workspace) -> None:
+    """Reject a teacher without the signals that a trial requires.
+
+    Raises:
+        ConfigError: one is missing; names the teachers that offer all of them.
+    """
+    missing = missing_signals(spec, offered)
+    if offered is not None and missing:
+        known = dict(_configured_teachers(workspace))
+        known |= dict(_built_teachers(workspace.tocf / spec.dataset))
+        able = sorted(name for name, signals in known.items() if missing <= signals)
+        raise ConfigError(
+            f"{_not_offered(spec, missing, offered)}. Teachers that do: {', '.join(able) or 'none'}"
+        )
+
+
+def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
+    """Check teachers that are built: each is whole and offers what its methods require.
+
+    Raises:
+        ConfigError: a signal is missing.
+        ArtifactError: the knowledge breaks the contract.
+    """
+    checked = set()
+    for trial in trials:
+        name = trial.teacher_name
+        if name is None:
+            continue
+        require_signals(trial, set(inputs.manifest(name).signals), inputs.workspace)
+        if name not in checked:
+            checked.add(name)
+            inputs.knowledge(name)
+
+
+def _not_offered(spec: TrialSpec, missing: Signals, offered: Signals) -> str:
+    return (
+        f"{spec.dataset} {spec.method_name}: teacher '{spec.teacher}' does not offer "
+        f"{', '.join(sorted(missing))} (it offers {', '.join(sorted(offered)) or 'nothing'})"
+    )
+
+
+def _offered(name: TeacherName, teacher: TeacherSource) -> Signals | None:
+    dataset, _, _ = name
+    kind = teacher.config.kind if teacher.config else None
+    if kind in SYNTHETIC_ONLY and not is_synthetic(dataset) and not teacher.is_there:
+        return set()
+    # One that is broken is rejected when it is opened, with all that is wrong with it.
+    with contextlib.suppress(ArtifactError):
+        return teacher.signals()
+    return None
+
+
+def _configured_teachers(workspace: Workspace) -> Iterator[tuple[str, Signals]]:
+    """Those whose kind tells its signals, but for what is made for synthetic data alone."""
+    for name, kind in teacher_kinds(workspace).items():
+        if kind in SIGNALS and kind not in SYNTHETIC_ONLY:
+            yield name, set(SIGNALS[kind])
+
+
+def _built_teachers(folder: Path) -> Iterator[tuple[str, Signals]]:
+    for name in teachers_in(folder):
+        with contextlib.suppress(ArtifactError):
+            yield name, set(read_manifest(folder / name).signals)
+
+
+def _device_problems(training: TrainingConfig, device: str) -> list[str]:
+    """Training settings that are for CUDA devices alone, on another one."""
+    if device.startswith("cuda"):
+        return []
+    found = []
+    if training.precision == "tf32":
+        found.append(
+            f"training.precision=tf32: needs a CUDA device, not {device}. Allowed on {device}: "
+            "float32, bf16"
+        )
+    if training.cuda_graphs:
+        found.append(
+            f"training.cuda_graphs=true: needs a CUDA device, not {device}. Allowed on {device}: "
+            "false"
+        )
+    return found
+
+
+def _student_problems(spec: TrialSpec, prompts: int) -> list[str]:
+    """What a student cannot do of what its training and the method's prompts require."""
+    from bench.students import all_positions, prompted
+
+    model, training = spec.student_config.model, spec.training
+    if prompts and model not in prompted.READERS:
+        return [
+            f"method '{spec.method}' puts prompts before histories; student model {model} takes "
+            f"none, {', '.join(prompted.READERS)} do"
+        ]
+    if training.positions != "last":
+        all_positions.encoder(model)
+    if training.checkpointing and model not in prompted.READERS:
+        return [
+            f"training.checkpointing: student model {model} reads items alone; "
+            f"{', '.join(prompted.READERS)} read vectors, which are looked up once and then "
+            "encoded part by part"
+        ]
+    objective = training.objective
+    recurrent = _built(spec.student, spec.student_config.model_dump_json(), objective)
+    if training.precision == "bf16" and recurrent:
+        return [
+            f"training.precision=bf16: student model {model} has recurrent layers, which autocast "
+            "computes in float16 on a CUDA device. Allowed: float32, tf32"
+        ]
+    return []
+
+
+@lru_cache
+def _built(name: str, config_json: str, objective: Objective) -> bool:
+    """Build a student for a catalogue of a few items, since RecBole checks values only then.
+
+    Returns:
+        Whether it has recurrent layers.
+
+    Raises:
+        ConfigError: it cannot be built.
+    """
+    import torch
+    from torch import nn
+
+    from bench.students import properties
+    from bench.students.recbole import RecBoleStudent
+
+    config = StudentConfig.model_validate_json(config_json)
+    properties.check(config)
+    users = torch.ones(1, dtype=torch.bool)
+    try:
+        student = RecBoleStudent(
+            config, n_items=4, history=10, known_users=users, objective=objective
+        )
+    except Exception as error:
+        raise ConfigError(
+            f"student '{name}' cannot be built with {config.parameters}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return any(isinstance(module, nn.RNNBase) for module in student.modules())
