@@ -27,6 +27,10 @@ TAUGHT = [entry.name for entry in METHODS if entry.needs]
 TEACHING = {
     # Prompts of k d frozen numbers hold nothing of a row, so its lists teach the student itself.
     "delrec-reverse": {"weight": 1.0},
+    # At this step size a start as small as the student's own is forgotten within an epoch.
+    "init": {"scale": 0.5},
+    # Dot products of what a fresh adapter makes are small, and grow late.
+    "whiten": {"temperature": 0.1},
 }
 
 
