@@ -112,6 +112,88 @@ def test_teacher_scores_have_no_unit(
     torch.testing.assert_close(other, scores, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("standardise", ["teacher", "none", "both"])
+def test_scores_are_standardised_as_asked(knowledge: Knowledge, standardise: str) -> None:
+    method, batch, out = attached(knowledge, standardise=standardise), make_batch(), output()
+    divergence = method.divergence(batch, out).detach()
+    for b, r in enumerate(batch.row_id.tolist()):
+        distances = knowledge.distances[r].tolist()
+        z = [-d for d in distances] if standardise == "none" else standardised(distances)
+        items = knowledge.rankings[r]
+        s = (out.hidden[b].detach().double() @ out.table[items].detach().double().T).tolist()
+        if standardise == "both":
+            s = standardised([-v for v in s])
+        q, p = softmax(z), softmax(s)
+        expected = sum(w * math.log(w / v) for w, v in zip(q, p, strict=True))
+        assert float(divergence[b]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"standardise": "both"}, {"distance": "correlation"}])
+def test_the_students_scale_is_free_where_both_sides_are_standardised(
+    knowledge: Knowledge, settings: dict[str, str]
+) -> None:
+    method, batch = attached(knowledge, **settings), make_batch()
+    lists = knowledge.rankings[batch.row_id]
+    scores = standardised_scores(knowledge.distances[batch.row_id])
+    for factor in (0.5, 20.0):
+        out = saying(factor * scores - 3, lists)
+        loss = method.loss(batch, out)["soft_label"]
+        loss.backward()
+        assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
+        torch.testing.assert_close(out.hidden.grad, torch.zeros_like(out.hidden), atol=1e-5, rtol=0)
+    equal = saying(torch.ones_like(scores), lists)
+    method.loss(batch, equal)["soft_label"].backward()
+    assert torch.isfinite(equal.hidden.grad).all()
+
+
+def test_correlation_equals_numpy(knowledge: Knowledge) -> None:
+    method, batch, out = attached(knowledge, distance="correlation"), make_batch(), output()
+    found = method.divergence(batch, out).detach()
+    scores = (out.hidden @ out.table.T).detach().numpy()
+    for b, r in enumerate(batch.row_id.tolist()):
+        said = scores[b, knowledge.rankings[r]]
+        rho = np.corrcoef(said, -knowledge.distances[r].numpy())[0, 1]
+        assert float(found[b]) == pytest.approx(1 - rho, rel=1e-4)
+
+
+def test_a_confident_label_is_half_the_target(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), output()
+    target = batch.target.clone()
+    target[::2] = knowledge.rankings[batch.row_id[::2], 3]  # half of the targets are listed
+    batch = dataclasses.replace(batch, target=target)
+    method = attached(knowledge, confident=True, temperature=3.0)
+    found = method.divergence(batch, out).detach()
+    for b, r in enumerate(batch.row_id.tolist()):
+        z = standardised(knowledge.distances[r].tolist())
+        label = dict(zip(knowledge.rankings[r].tolist(), softmax([v / 3 for v in z]), strict=True))
+        label = {item: q / 2 for item, q in label.items()}
+        y = int(batch.target[b])
+        label[y] = label.get(y, 0.0) + 0.5
+        s = (out.hidden[b].detach().double() @ out.table.detach().double().T).tolist()
+        p = dict(zip(label, softmax([s[item] for item in label]), strict=True))
+        expected = sum(t * math.log(t / p[item]) for item, t in label.items())
+        assert float(found[b]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"distance": "correlation"}, {"standardise": "both"}])
+def test_a_target_is_mixed_into_probabilities_alone(settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="confident needs"):
+        SoftLabel.Config(confident=True, **settings)
+
+
+def test_the_weight_falls_to_zero_and_stopping_waits_for_it(knowledge: Knowledge) -> None:
+    method, batch, out = attached(knowledge, anneal=4), make_batch(), output()
+    whole = method.loss(batch, out)["soft_label"]
+    shares, settled = [], []
+    for epoch in range(1, 7):
+        shares.append(method.on_epoch_start(epoch, 100)["share"])
+        settled.append(method.settled)
+        torch.testing.assert_close(method.loss(batch, out)["soft_label"], shares[-1] * whole)
+    assert shares == [1, 0.75, 0.5, 0.25, 0, 0]
+    assert settled == [False] * 4 + [True] * 2
+    assert attached(knowledge).on_epoch_start(3, 100) == {}
+
+
 def test_equal_distances_want_equal_scores(knowledge: Knowledge) -> None:
     flat = dataclasses.replace(knowledge, distances=torch.full_like(knowledge.distances, 31.0))
     batch = make_batch()
