@@ -130,8 +130,19 @@ def test_a_malicious_pickle_is_refused_and_not_run(
 def test_what_is_no_table_is_refused(tmp_path, content):
     path = tmp_path / "table.df"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"table\.df: (damaged, or no table|names '.*Series')"):
+    with pytest.raises(
+        DataError, match=r"table\.df: (damaged, or no table|names '.*(Series|array)')"
+    ):
         read_pickled(path)
+
+
+def test_classes_of_this_process_stay_as_they_are(tmp_path):
+    push = b"\x80\x04cpandas\nDataFrame\n"
+    path = tmp_path / "table.df"
+    path.write_bytes(push + b"N}\x8c\x05emptyI01\ns\x86b.")
+    with pytest.raises(DataError, match=r"names 'attributes of <class 'pandas.DataFrame'>'"):
+        read_pickled(path)
+    assert pd.DataFrame({"x": [1]}).empty is False
 
 
 def test_every_cut_is_noticed(tmp_path):
