@@ -19,7 +19,7 @@ from bench.data.fingerprints import catalogue_fingerprint, data_fingerprint, spl
 from bench.data.prepare import filters, interactions
 from bench.data.prepare.interactions import SOURCE_FILE, SPLITS, Interactions
 from bench.data.prepare.protocols import targets_of
-from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.prepare.windows import examples_at, ordinals
 from bench.data.sources import fetch as sources
 from bench.errors import DataError
 from bench.folders import replaced
@@ -158,7 +158,7 @@ def _write(
     data = filters.apply(data, config.filters_under(protocol))
     ordinal, _ = ordinals(data.user)
     tables = [
-        rows_at(targets, data.user, data.item, ordinal, protocol.history)
+        examples_at(targets, data.user, data.item, ordinal, protocol.history)
         for targets in targets_of(data, protocol)
     ]
     for split, rows in zip(SPLITS, tables, strict=True):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bench.data.examples import Examples, PreparedData
-from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.prepare.windows import examples_at, ordinals
 from bench.distillation import Knowledge, Method
 from bench.execution.trial import run_trial
 from bench.plan import Trial
@@ -78,7 +78,7 @@ def sequences(data: PreparedData) -> PreparedData:
     user = np.repeat(np.arange(USERS, dtype=np.int32), ITEMS_OF_USER)
     item = random.integers(0, N_ITEMS, len(user)).astype(np.int32)
     ordinal, _ = ordinals(user)
-    train = rows_at(random.permutation(np.flatnonzero(ordinal)), user, item, ordinal, HISTORY)
+    train = examples_at(random.permutation(np.flatnonzero(ordinal)), user, item, ordinal, HISTORY)
     assert len(train) == len(data.train)
     return dataclasses.replace(data, train=train)
 

@@ -17,7 +17,7 @@ import torch
 from bench.data.config import ProtocolConfig
 from bench.data.prepare.interactions import Interactions, canonical
 from bench.data.prepare.protocols import targets_of
-from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.prepare.windows import examples_at, ordinals
 from bench.data.sources.movielens import read_movielens
 from bench.data.sources.tables import read_table
 
@@ -94,7 +94,7 @@ def test_leave_one_out_has_recboles_rows(build, folder):
     targets = targets_of(ours, ProtocolConfig(name="leave-one-out"))
     assert [len(part) for part in parts] == [97_171, 943, 943]
     for theirs, indices in zip(parts, targets, strict=True):
-        rows = rows_at(indices, ours.user, ours.item, ordinal, 10)
+        rows = examples_at(indices, ours.user, ours.item, ordinal, 10)
         expected = table(
             user[theirs["user_id"].numpy()],
             theirs["item_length"].numpy(),

@@ -15,7 +15,7 @@ from bench.data.fingerprints import split_fingerprint
 from bench.data.prepare import filters
 from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions, canonical
 from bench.data.prepare.protocols import targets_of
-from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.prepare.windows import examples_at, ordinals
 from bench.errors import DataError
 
 events = st.lists(
@@ -39,7 +39,7 @@ def build(table: list[tuple[str, str, int]], **columns: object) -> Interactions:
 def rows_of(data: Interactions, protocol: ProtocolConfig) -> list[Examples]:
     ordinal, _ = ordinals(data.user)
     targets = targets_of(data, protocol)
-    return [rows_at(t, data.user, data.item, ordinal, protocol.history) for t in targets]
+    return [examples_at(t, data.user, data.item, ordinal, protocol.history) for t in targets]
 
 
 def drawn(user: int, item: int, n_items: int) -> int:
@@ -152,7 +152,7 @@ def test_no_row_shows_anything_later_than_its_target(table):
     data = build(table)
     ordinal, size = ordinals(data.user)
     targets = np.flatnonzero(ordinal > 0)
-    rows = rows_at(targets, data.user, data.item, ordinal, 4)
+    rows = examples_at(targets, data.user, data.item, ordinal, 4)
     assert data.time is not None
     for target, length in zip(targets, rows.length, strict=True):
         window = slice(target - length, target)

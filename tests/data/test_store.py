@@ -20,7 +20,7 @@ from bench.data.config import (
     ProtocolConfig,
     dataset_config,
 )
-from bench.data.sources.movielens import movie_text
+from bench.data.sources.texts import movie_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
 

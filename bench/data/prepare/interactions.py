@@ -182,7 +182,7 @@ def canonical(
         origin=origin,
         report=report,
     )
-    _refuse_backward_labels(result)
+    _reject_backward_labels(result)
     return result
 
 
@@ -217,7 +217,7 @@ def _sorted_codes(tokens: Any) -> tuple[NDArray[Any], list[str]]:
     return place[tokens.codes], [names[index] for index in order]
 
 
-def _refuse_backward_labels(data: Interactions) -> None:
+def _reject_backward_labels(data: Interactions) -> None:
     """A train target after a test target would show the test target in its history."""
     if data.split is None:
         return

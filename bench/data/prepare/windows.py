@@ -24,7 +24,7 @@ def ordinals(user: Ids) -> tuple[Index, Index]:
     return np.arange(len(user)) - np.repeat(starts, sizes), np.repeat(sizes, sizes)
 
 
-def rows_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: int) -> Examples:
+def examples_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: int) -> Examples:
     """The row of each target: its user's items before it, at most the last `history`.
 
     Args:

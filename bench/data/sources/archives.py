@@ -81,7 +81,7 @@ def _first_that_is_not(encoding: str, path: Path, member: str | None) -> int:
     return 0
 
 
-def refuse_unsafe_members(path: Path) -> None:
+def reject_unsafe_members(path: Path) -> None:
     """Refuse an archive whose members would lie outside the folder it is unpacked into.
 
     Raises:
@@ -105,7 +105,7 @@ def _opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
             stream: Any = archive.open(name)
         elif path.name.endswith(_TAR):
             tar = stack.enter_context(tarfile.open(path))
-            refuse_unsafe_members(path)
+            reject_unsafe_members(path)
             name = _the_one(path, [m.name for m in tar if m.isfile()], member)
             stream = tar.extractfile(name)
         elif path.suffix.lower() == ".zst":

@@ -22,7 +22,7 @@ from bench.data.prepare.events import Events, from_sequences
 from bench.data.sources.archives import text_of
 from bench.data.sources.pickled import read_pickled
 from bench.data.sources.tables import read_table
-from bench.data.sources.text import clean_text
+from bench.data.sources.texts import clean_text
 from bench.errors import DataError
 
 FILES = {"train": "train_data", "valid": "val_data", "test": "test_data"}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from bench.data.sources.archives import refuse_unsafe_members
+from bench.data.sources.archives import reject_unsafe_members
 from bench.data.sources.download_config import Download
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
@@ -100,7 +100,7 @@ def verify(path: Path) -> None:
     """
     try:
         with path.open("rb") as stream:
-            _refuse_other_kind(path.name, stream.read(BLOCK))
+            _reject_other_kind(path.name, stream.read(BLOCK))
         if path.suffix == ".gz":
             with gzip.open(path) as unpacked:
                 while unpacked.read(BLOCK):
@@ -110,7 +110,7 @@ def verify(path: Path) -> None:
                 damaged = archive.testzip()
             if damaged is not None:
                 raise DataError(f"{path}: damaged or cut off (member '{damaged}')")
-        refuse_unsafe_members(path)
+        reject_unsafe_members(path)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: damaged or cut off ({error})") from error
 
@@ -199,7 +199,7 @@ class _Resuming:
         # As it is sent: a server that calls a gzip file "encoded" must not have it unpacked here.
         for block in response.raw.stream(BLOCK, decode_content=False):
             if done == 0:
-                _refuse_other_kind(name, block)
+                _reject_other_kind(name, block)
             stream.write(block)
             done += len(block)
             if time.monotonic() - said > REPORT:
@@ -230,7 +230,7 @@ def _validator(response: requests.Response) -> str:
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def _refuse_other_kind(name: str, beginning: bytes) -> None:
+def _reject_other_kind(name: str, beginning: bytes) -> None:
     expected = _BEGINNINGS.get(Path(name).suffix, b"")
     if _WEB_PAGE.match(beginning):
         raise DataError(f"{name}: a web page in place of the file")

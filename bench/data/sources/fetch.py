@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.data.config import DatasetConfig
@@ -32,20 +32,41 @@ def fetch(name: str, config: DatasetConfig, workspace: Workspace) -> Interaction
     Raises:
         DataError: they cannot be had; the message says what to do instead.
     """
-    if config.source == "movielens-100k":
-        from bench.data.sources.movielens import read_movielens
+    return SOURCES[config.source](name, config, workspace)
 
-        return read_movielens()
-    if config.source == "download":
-        from bench.data.sources.public import read_public
 
-        return read_public(name, config, workspace.datasets / name / "downloads")
-    if config.synthetic is not None:
-        from bench.data.sources.synthetic import read_synthetic
+def _movielens(name: str, config: DatasetConfig, workspace: Workspace) -> Interactions:
+    from bench.data.sources.movielens import read_movielens
 
-        _logger.info(f"{name}: drawing {config.synthetic.interactions:,} interactions")
-        return read_synthetic(config.synthetic)
+    return read_movielens()
+
+
+def _download(name: str, config: DatasetConfig, workspace: Workspace) -> Interactions:
+    from bench.data.sources.public import read_public
+
+    return read_public(name, config, workspace.datasets / name / "downloads")
+
+
+def _synthetic(name: str, config: DatasetConfig, workspace: Workspace) -> Interactions:
+    from bench.data.sources.synthetic import read_synthetic
+
+    if config.synthetic is None:
+        raise ValueError(f"{name}: a synthetic dataset without settings")
+    _logger.info(f"{name}: drawing {config.synthetic.interactions:,} interactions")
+    return read_synthetic(config.synthetic)
+
+
+def _import(name: str, config: DatasetConfig, workspace: Workspace) -> Interactions:
     raise DataError(
         f"dataset '{name}' has no interactions yet, or in an older order: "
         f"run 'bench data import {name} PATH'"
     )
+
+
+SOURCES: Mapping[str, Callable[[str, DatasetConfig, Workspace], Interactions]] = {
+    "movielens-100k": _movielens,
+    "download": _download,
+    "synthetic": _synthetic,
+    "import": _import,
+}
+"""What makes the interactions of a dataset, by the `source` of its configuration."""

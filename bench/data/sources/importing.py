@@ -24,7 +24,7 @@ from bench.data.sources.dllm2rec import is_dllm2rec, read_dllm2rec
 from bench.data.sources.log import read_log
 from bench.data.sources.sequences import read_sequences
 from bench.data.sources.tables import FORMATS, open_table, read_table, table_format
-from bench.data.sources.text import clean_text
+from bench.data.sources.texts import clean_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.folders import replaced
 from bench.paths import Workspace
@@ -220,14 +220,14 @@ def store(
     targets_of(filters.apply(data, config.filters_under(config.protocol)), config.protocol)
     home = workspace.datasets / name
     with dataset_locked(home):
-        _refuse_to_replace(name, data, home / "source", force)
+        _reject_to_replace(name, data, home / "source", force)
         with replaced(home / "source") as folder:
             interactions.save(data, folder)
             if not configured:
                 write_json(folder / DATASET_FILE, config.model_dump())
 
 
-def _refuse_to_replace(name: str, data: Interactions, source: Path, force: bool) -> None:
+def _reject_to_replace(name: str, data: Interactions, source: Path, force: bool) -> None:
     about = source / interactions.SOURCE_FILE
     if force or not about.is_file():
         return

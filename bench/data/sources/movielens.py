@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
-from bench.data.prepare.interactions import Interactions, canonical
+from bench.data.prepare.interactions import Interactions
+from bench.data.sources.log import read_log
+from bench.data.sources.tables import open_table, read_table
+from bench.data.sources.texts import movie_text
 from bench.errors import DataError
+
+COLUMNS = {"user": "user_id", "item": "item_id", "time": "timestamp", "rating": "rating"}
 
 
 def read_movielens() -> Interactions:
@@ -19,37 +20,16 @@ def read_movielens() -> Interactions:
     Raises:
         DataError: RecBole is not installed, or without its example data.
     """
-    import pandas as pd
-
     folder = _folder()
-
-    def table(name: str) -> pd.DataFrame:
-        return pd.read_csv(folder / name, sep="\t", dtype=str, keep_default_na=False, quoting=3)
-
-    ratings, movies = table("ml-100k.inter"), table("ml-100k.item")
-    columns = ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq")
+    with open_table(folder / "ml-100k.inter") as table:
+        events = read_log(table, COLUMNS)
+    movies = read_table(folder / "ml-100k.item")
+    columns = (movies[name] for name in ("item_id", "movie_title", "release_year", "class"))
     texts = {
         token: movie_text(title, year, genres.split())
-        for token, title, year, genres in zip(*(movies[name] for name in columns), strict=True)
+        for token, title, year, genres in zip(*columns, strict=True)
     }
-    return canonical(
-        ratings["user_id:token"],
-        ratings["item_id:token"],
-        item_texts=texts,
-        time=ratings["timestamp:float"].astype(np.int64).to_numpy(),
-        rating=ratings["rating:float"].astype(np.float32).to_numpy(),
-        origin="MovieLens-100K as RecBole ships it",
-        report=[f"read {len(ratings):,} ratings of {len(movies):,} movies"],
-    )
-
-
-def movie_text(title: str, year: str, genres: Iterable[str]) -> str:
-    """'Net, The', '1995', ['Sci-Fi', 'Thriller'] -> 'The Net (1995). Genres: Sci-Fi, Thriller'."""
-    text = re.sub(r"^(.+), (The|A|An)(?= \(|$)", r"\2 \1", title.strip())
-    if year.strip():
-        text += f" ({year.strip()})"
-    kinds = [genre for genre in genres if genre and genre != "unknown"]
-    return f"{text}. Genres: {', '.join(kinds)}" if kinds else text
+    return events.canonical(texts, "MovieLens-100K as RecBole ships it", [])
 
 
 def _folder() -> Path:

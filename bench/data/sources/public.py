@@ -13,9 +13,8 @@ from bench.data.prepare.interactions import Interactions
 from bench.data.sources.download import Unavailable, fetch
 from bench.data.sources.download_config import OPTIONAL, PlaceConfig, TableConfig
 from bench.data.sources.log import read_log
-from bench.data.sources.movielens import movie_text
 from bench.data.sources.tables import Table, open_table
-from bench.data.sources.text import clean_text
+from bench.data.sources.texts import clean_text, movie_text
 from bench.errors import DataError
 from bench.progress import task
 

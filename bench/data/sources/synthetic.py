@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 
 from bench.data.prepare.interactions import Interactions
 from bench.data.sources.synthetic_config import SyntheticConfig
-from bench.data.sources.titles import ADJECTIVES, KINDS, NOUNS
 
 Floats = NDArray[np.float64]
 
@@ -247,3 +246,27 @@ def _choose(logits: Floats, random: np.random.Generator) -> NDArray[np.int64]:
 def _log_normalised(logits: Floats) -> Floats:
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+ADJECTIVES = (
+    "Amber Ancient Arctic Bitter Blazing Broken Burning Clever Cosmic Crimson Crystal Curious "
+    "Daring Distant Eternal Fallen Fearless Final Forgotten Frozen Gentle Ghostly Gilded Golden "
+    "Hidden Hollow Humble Iron Jade Lonely Lost Lucky Mighty Misty Noble Painted Phantom Quiet "
+    "Rapid Restless Royal Rusty Sacred Savage Secret Shattered Silent Silver Sleepy Stolen Stormy "
+    "Sunken Swift Tangled Tiny Twisted Velvet Wandering Wicked Wild"
+)
+
+NOUNS = (
+    "Anchor Arena Bastion Beacon Bridge Canyon Caravan Carnival Castle Cavern Circuit Citadel "
+    "Comet Compass Convoy Crown Desert Dragon Dynasty Empire Engine Expedition Falcon Fjord Forest "
+    "Fortress Galaxy Garden Glacier Harbor Harvest Horizon Island Jungle Kingdom Labyrinth Lagoon "
+    "Lantern Legacy Lighthouse Market Meadow Mirror Monastery Mountain Oasis Observatory Orchard "
+    "Orchestra Palace Pirate Planet Railway Reef River Stadium Temple Throne Tower Valley"
+)
+
+KINDS = (
+    "Adventure Arcade Baking Battle Builder Cards Chess Climbing Cooking Dance Detective Farming "
+    "Fishing Flight Football Golf Hockey Karaoke Logic Management Mystery Pinball Platform Puzzle "
+    "Quiz Racing Rally Rhythm Sailing Shooter Simulation Skating Stealth Strategy Survival Tactics "
+    "Tennis Trading Trivia Wrestling"
+)

@@ -89,11 +89,11 @@ class Times(Column):
             digits -= 1
         times = whole * 10**digits + fraction // 10 ** (FINEST - digits)
         if digits < needed:
-            _refuse_merged(whole, fraction, times, where)
+            _reject_merged(whole, fraction, times, where)
         return times, 10**digits
 
 
-def _refuse_merged(whole: Int64, fraction: Int64, times: Int64, where: str) -> None:
+def _reject_merged(whole: Int64, fraction: Int64, times: Int64, where: str) -> None:
     order = np.lexsort([fraction, whole])
     whole, fraction, times = whole[order], fraction[order], times[order]
     merged = (times[1:] == times[:-1]) & (fraction[1:] != fraction[:-1])

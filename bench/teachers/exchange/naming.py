@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.data.examples import PreparedData
 from bench.data.sources.columns import COLUMNS, first_column
 from bench.data.sources.tables import read_table, table_format
-from bench.data.sources.text import clean_text
+from bench.data.sources.texts import clean_text
 from bench.errors import ConfigError, DataError
 from bench.teachers.rows import preference
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.data.examples import Examples
 from bench.data.prepare.interactions import canonical
-from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.prepare.windows import examples_at, ordinals
 from bench.teachers.recommenders.counting import (
     ItemKNN,
     MarkovChain,
@@ -119,6 +119,6 @@ def test_the_pairs_to_be_counted_are_told_in_advance() -> None:
     )
     ordinal, _ = ordinals(data.user)
     targets = np.flatnonzero(ordinal > 0)
-    rows = rows_at(targets, data.user, data.item, ordinal, history=10)
+    rows = examples_at(targets, data.user, data.item, ordinal, history=10)
     counted = sum((5 + user) ** 2 for user in range(4))
     assert counted <= most_pairs(rows) <= 4 * counted
