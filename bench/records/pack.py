@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
+from bench.errors import DataError
 from bench.files import write_whole, writing_to
 from bench.records.archive import SUFFIX, Place
 from bench.records.record import Record
@@ -29,13 +30,15 @@ def pack(store: ResultStore) -> list[Path]:
 
     Raises:
         ConfigError: the folder cannot be written to.
-        DataError: an archive that is there cannot be read.
+        DataError: an archive that is there cannot be read; a record is of a dataset whose name
+            would lead out of the folder.
     """
-    store.check_writable()
     store.check_writable()
     written = []
     records = sorted(store.records(), key=_dataset)  # stable: by key within a dataset
     for dataset, group in groupby(records, _dataset):
+        if Path(dataset).name != dataset:
+            raise DataError(f"{store.folder}: dataset '{dataset}' is no name of a file")
         members = list(_members(store, list(group)))
         path = store.folder / f"{dataset}{SUFFIX}"
         with writing_to(f"results folder {store.folder}"):

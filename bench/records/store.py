@@ -68,9 +68,13 @@ class ResultStore:
     def place(self, *names: str) -> Place | None:
         """Where the folder or file with this path is, such as `KEY` or `KEY, RANKS`; or None.
 
+        What a record names is not trusted: nothing outside the results folder is found.
+
         Raises:
             DataError: an archive cannot be read.
         """
+        if any(name in ("", ".", "..") or Path(name).name != name for name in names):
+            return None
         places = (root.joinpath(*names) for root in self._roots)
         return next((place for place in places if place.exists()), None)
 

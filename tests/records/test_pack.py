@@ -252,6 +252,25 @@ def test_names_that_lead_elsewhere_lead_nowhere(packed: ResultStore, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["../out", "/out", "a/b"])
+def test_a_record_cannot_have_files_read_or_written_elsewhere(
+    loose: ResultStore, tmp_path: Path, name: str
+) -> None:
+    np.save(tmp_path / "out.npy", np.arange(3))
+    stranger = Reference(dataset="d", protocol="p", name="x", data_fingerprint=f"../{name}")
+    record = finished(stranger, make_outcome())
+    loose.write(record, make_outcome())
+    pack(loose)
+    assert loose.users(f"../{name}") is None
+    with zipfile.ZipFile(loose.folder / ARCHIVE) as packed:
+        assert not [name for name in packed.namelist() if ".." in name]
+    loose.write(reference(name), make_outcome())
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match="no name of a file"):
+        pack(loose)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_what_is_packed_does_not_run_again(tiny: Workspace) -> None:
     command = ["run", "--dataset", "tiny", "--student", "tiny", "--method", "none", "-m", "none"]
 
