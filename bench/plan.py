@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from bench.data.config import Seen
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 
@@ -42,6 +43,7 @@ class TrialSpec(BaseModel):
 
     dataset: str
     protocol: str = Field(description="slug of the protocol, such as `temporal-10`")
+    seen: Seen = Field("rank", description="whether items that the user had before are ranked")
     student: str
     student_config: StudentConfig
     training: TrainingConfig
@@ -100,7 +102,9 @@ class Trial(TrialSpec):
     @property
     def key(self) -> str:
         """SHA-256 of all that can change the result, 64 hex digits."""
-        content = self.model_dump(mode="json", exclude={"overrides"})
+        # Trials of before there was a choice ranked all items: their keys say nothing of it.
+        unsaid = {"overrides", "seen"} if self.seen == "rank" else {"overrides"}
+        content = self.model_dump(mode="json", exclude=unsaid)
         return digest({"results_version": RESULTS_VERSION, **content})
 
 

@@ -222,6 +222,7 @@ class _Resolver:
                 yield TrialSpec(
                     dataset=source.name,
                     protocol=source.protocol.slug,
+                    seen=source.protocol.seen,
                     student=student,
                     student_config=config,
                     training=training,

@@ -69,6 +69,9 @@ class Filters(BaseModel):
         return "".join(f"-{name}{value}" for name, value in parts.items() if value is not None)
 
 
+Seen = Literal["rank", "mask"]
+
+
 class ProtocolConfig(BaseModel):
     """How interactions become prediction rows, and rows become splits (docs/protocol.md)."""
 
@@ -85,6 +88,11 @@ class ProtocolConfig(BaseModel):
     test_share: float = Field(SHARE, gt=0, lt=1, description="of temporal and timepoint")
     cold_targets: Literal["keep", "drop"] = Field(
         "keep", description="valid and test rows whose target is never a target of train"
+    )
+    seen: Seen = Field(
+        "rank",
+        description="whether items that the user had before are ranked, or left out (mask), where "
+        "epochs are chosen and in what a board shows first; records have both",
     )
     filters: Filters = Field(
         default_factory=Filters, description="what is given here replaces the dataset's own"

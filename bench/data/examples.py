@@ -39,6 +39,25 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Sequences:
+    """What every user had, in order: interactions that are no target and beyond every history too.
+
+    Attributes:
+        item: int32 [M], items 1..N of all interactions, user after user, oldest first.
+        start: int64 [U + 1], where each user's begin, and M.
+    """
+
+    item: Ids
+    start: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, user: Ids, item: Ids, n_users: int) -> Sequences:
+        """Those of interactions int32 [M] in order of (user, time), items counted from 0."""
+        start = np.searchsorted(user, np.arange(n_users + 1))
+        return cls(np.asarray(item + 1, dtype=np.int32), start.astype(np.int64))
+
+
+@dataclass(frozen=True)
 class PreparedData:
     """One dataset under one protocol: three tables of rows and the catalogue they rank.
 
@@ -51,6 +70,7 @@ class PreparedData:
         catalogue_fingerprint: hash of the ordered item tokens.
         split_fingerprint: hash of the row keys and targets of the three tables.
         fingerprint: hash of the two and of the histories; identity of the data in a trial's key.
+        sequences: what each user had before an example's target; None where nobody knows.
     """
 
     dataset: str
@@ -64,6 +84,7 @@ class PreparedData:
     catalogue_fingerprint: str
     split_fingerprint: str
     fingerprint: str
+    sequences: Sequences | None = None
 
     @property
     def n_items(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.config import DatasetConfig, ProtocolConfig
-from bench.data.examples import Examples, PreparedData
+from bench.data.examples import Examples, PreparedData, Sequences
 from bench.data.files import dataset_locked, read_json, write_json
 from bench.data.fingerprints import catalogue_fingerprint, data_fingerprint, split_fingerprint
 from bench.data.prepare import filters, interactions
@@ -28,10 +28,11 @@ from bench.paths import Workspace
 _logger = logging.getLogger(__name__)
 
 DATA_FILE = "data.json"
-LAYOUT = 1
+LAYOUT = 2
 """Version of the files below a protocol's folder; another one is made anew."""
 
 _TABLE = ("history", "length", "target", "user", "ordinal")
+_SEQUENCES = ("item", "start")
 
 
 def prepare(
@@ -55,7 +56,7 @@ def prepare(
             "layout": LAYOUT,
             "source": _identity(home / "source" / SOURCE_FILE),
             "filters": config.filters.model_dump(),
-            "protocol": protocol.model_dump(),
+            "protocol": protocol.model_dump(exclude={"seen"}),
         }
         folder = home / protocol.slug
         if (_current(folder) or {}).get("made_from") != made_from:
@@ -104,6 +105,9 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
         catalogue_fingerprint=found["catalogue_fingerprint"],
         split_fingerprint=found["split_fingerprint"],
         fingerprint=found["fingerprint"],
+        sequences=Sequences(
+            *(interactions.load_array(folder / f"sequences.{a}.npy") for a in _SEQUENCES)
+        ),
     )
 
 
@@ -164,6 +168,9 @@ def _write(
     for split, rows in zip(SPLITS, tables, strict=True):
         for array in _TABLE:
             np.save(folder / f"{split}.{array}.npy", getattr(rows, array))
+    sequences = Sequences.of(data.user, data.item, len(data.user_tokens))
+    for array in _SEQUENCES:
+        np.save(folder / f"sequences.{array}.npy", getattr(sequences, array))
     write_json(folder / "users.json", data.user_tokens)
     write_json(folder / "items.json", {"tokens": data.item_tokens, "texts": data.item_texts})
     catalogue = catalogue_fingerprint(data.item_tokens)

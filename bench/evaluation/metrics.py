@@ -16,15 +16,45 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.data.config import Seen
 from bench.errors import ConfigError, UnknownNameError
 
 CUTOFFS = (1, 5, 10, 20)
+
+MASKED = "masked"
+"""Marks the metrics of a split whose users' earlier items are left out: `test-masked`."""
 
 _GAIN: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "hr": np.ones_like,
     "ndcg": lambda rank: 1.0 / np.log2(rank + 1.0),
     "mrr": lambda rank: 1.0 / rank,
 }
+
+
+@dataclass(frozen=True)
+class TargetRanks:
+    """Ranks of the targets of R examples, int32 [R] each, 1-based, ties against the target.
+
+    Attributes:
+        ranked: among all N items.
+        masked: among the target and the items that the user did not have before; None where what
+            users had is not known.
+    """
+
+    ranked: NDArray[np.int32]
+    masked: NDArray[np.int32] | None = None
+
+    def under(self, seen: Seen) -> NDArray[np.int32]:
+        """Those under a protocol's rule for items that were seen before.
+
+        Raises:
+            ConfigError: they are to be left out, and nobody knows which they are.
+        """
+        if seen == "rank":
+            return self.ranked
+        if self.masked is None:
+            raise ConfigError("protocol.seen=mask: these data do not tell what users had before")
+        return self.masked
 
 
 @dataclass(frozen=True)
@@ -103,6 +133,20 @@ def metrics_from_ranks(ranks: ArrayLike, cutoffs: Iterable[int] = CUTOFFS) -> di
     """
     rank = checked_ranks(ranks)
     return {name: float(parse_metric(name).per_row(rank).mean()) for name in metric_names(cutoffs)}
+
+
+def split_metrics(**ranks: TargetRanks) -> dict[str, dict[str, float]]:
+    """Metrics of splits by name, such as `test`, and `test-masked` without the items seen before.
+
+    Args:
+        ranks: of the targets of each split.
+    """
+    found = {}
+    for split, both in ranks.items():
+        found[split] = metrics_from_ranks(both.ranked)
+        if both.masked is not None:
+            found[f"{split}-{MASKED}"] = metrics_from_ranks(both.masked)
+    return found
 
 
 def checked_ranks(ranks: ArrayLike) -> NDArray[np.float64]:

@@ -131,7 +131,7 @@ def _recording(trial: Trial, task: Task, environment: dict[str, Any]) -> Iterato
             assert attempt.outcome is not None  # noqa: S101 - set within
             record = finished(trial, attempt.outcome, environment)
             select = trial.training.select
-            message = f"done, validation {select} {record.metrics['valid'][select]:.4f}"
+            message = f"done, validation {select} {record.metrics_of('valid')[select]:.4f}"
         except Exception as error:
             attempt.outcome, curve = None, error.curve if isinstance(error, Diverged) else []
             status, text = _failure(error)

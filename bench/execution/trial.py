@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from bench.distillation import Knowledge, Method
 from bench.errors import OutOfMemory
 from bench.evaluation.latency import request_latency
-from bench.evaluation.metrics import metrics_from_ranks
-from bench.evaluation.ranking import rank_targets
+from bench.evaluation.metrics import metrics_from_ranks, split_metrics
+from bench.evaluation.ranking import SeenItems, all_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.execution.finished import build_student
 from bench.execution.method import method_config, refuse_held_student
@@ -65,6 +65,8 @@ def run_trial(
         known = replace(known, rows=train)
         student, method = _build(trial, data, known, method_class, device)
         chooser = test if trial.training.selection == "oracle" else valid
+        seen = SeenItems.of(data.sequences, device)
+        watched = seen if trial.seen == "mask" else None
         streams = _streams(trial, device)
         torch.manual_seed(derive_seed(trial, "dropout"))
         result = fit(
@@ -74,7 +76,7 @@ def run_trial(
             counts,
             trial.training,
             streams,
-            lambda: metrics_from_ranks(rank_targets(student, chooser)),
+            lambda: metrics_from_ranks(all_ranks(student, chooser, watched).under(trial.seen)),
         )
         trained = time.perf_counter()
         parameters = {"training": _count(student) + _count(method)}
@@ -82,16 +84,14 @@ def run_trial(
         student.eval()
         student.fold()
         parameters["inference"] = _count(student)
-        ranks = rank_targets(student, test)
+        ranks = all_ranks(student, test, seen)
         return Outcome(
-            metrics={
-                # Ranked again: the curve has them of the student before folding (tests compare
-                # the two), and under the oracle rule not at all.
-                "valid": metrics_from_ranks(rank_targets(student, valid)),
-                "test": metrics_from_ranks(ranks),
-            },
-            segments=segment_metrics(ranks, data),
-            ranks=ranks,
+            # Validation is ranked again: the curve has the student before folding (tests compare
+            # the two), and under the oracle rule not at all.
+            metrics=split_metrics(valid=all_ranks(student, valid, seen), test=ranks),
+            segments=segment_metrics(ranks.under(trial.seen), data),
+            ranks=ranks.ranked,
+            masked_ranks=ranks.masked,
             curve=result.curve,
             log=log,
             state={name: _array(tensor) for name, tensor in student.export_state().items()},

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from bench import plan
 from bench.data.examples import Ids
 from bench.errors import Diverged
+from bench.evaluation.metrics import MASKED
 from bench.plan import Reference, Trial
 
 Status = Literal["done", "diverged", "out-of-memory", "lost-worker", "error"]
@@ -24,10 +25,13 @@ class Outcome:
     """What a finished trial hands back.
 
     Attributes:
-        metrics: value by metric name (`ndcg@20`), by split (`valid`, `test`).
+        metrics: value by metric name (`ndcg@20`), by split (`valid`, `test`; `valid-masked` and
+            `test-masked` with the items left out that users had before).
         segments: of the test examples, by name: their number, `rows`, and metrics.
         ranks: int32 [R_test], 1-based rank of each target over the full catalogue, ties against
             the target.
+        masked_ranks: the same with the items left out that the user had before; None where they
+            are not known.
         curve: one mapping per epoch: losses and validation metrics.
         log: events of the run, one mapping each.
         state: the folded student's tensors, by RecBole's names.
@@ -45,6 +49,7 @@ class Outcome:
     metrics: dict[str, dict[str, float]]
     segments: dict[str, dict[str, float]]
     ranks: Ids
+    masked_ranks: Ids | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     state: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -112,6 +117,11 @@ class Record(BaseModel):
     @property
     def _held(self) -> Trial | Reference | None:
         return self.trial if self.kind == "trial" else self.reference
+
+    def metrics_of(self, split: str) -> dict[str, float]:
+        """Metrics of `valid` or `test` under the protocol's rule for items seen before."""
+        masked = self.trial is not None and self.trial.seen == "mask"
+        return self.metrics[f"{split}-{MASKED}" if masked else split]
 
     @property
     def is_done(self) -> bool:

@@ -30,7 +30,7 @@ from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
 from bench.records.record import Outcome, Record, without_nan
 
 RECORD = "record.json"
-RANKS = "ranks.npy"
+RANKS, MASKED_RANKS = "ranks.npy", "masked_ranks.npy"
 CURVE = "curve.csv"
 STUDENT = "student.safetensors"
 LOG = "log.jsonl"
@@ -258,6 +258,8 @@ def _load(path: Place) -> Ids:
 
 def _write_outcome(folder: Path, outcome: Outcome) -> None:
     np.save(folder / RANKS, np.asarray(outcome.ranks, dtype=np.int32))
+    if outcome.masked_ranks is not None:
+        np.save(folder / MASKED_RANKS, np.asarray(outcome.masked_ranks, dtype=np.int32))
     if outcome.log:
         lines = (json.dumps(without_nan(line), allow_nan=False) for line in outcome.log)
         (folder / LOG).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ class Tried:
         """The validation metric that chose the epoch, by seed, of every seed that has a result."""
         select = self.trial.training.select
         return {
-            record.trial.seed: record.metrics["valid"][select]
+            record.trial.seed: record.metrics_of("valid")[select]
             for record in self.records
             if record.is_done and record.trial
         }

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.errors import Diverged
-from bench.evaluation.ranking import rank_targets, target_ranks
+from bench.data.examples import Sequences
+from bench.data.prepare.windows import ordinals, rows_at
+from bench.errors import ConfigError, Diverged
+from bench.evaluation.ranking import SeenItems, all_ranks, rank_targets, target_ranks
 from bench.students.config import StudentConfig
 from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
@@ -66,3 +68,47 @@ def test_blocks_of_rows_do_not_change_ranks(
     np.testing.assert_array_equal(rank_targets(student, rows), whole)
     assert whole.min() >= 1
     assert whole.max() <= 50
+
+
+@pytest.fixture
+def student() -> RecBoleStudent:
+    torch.manual_seed(0)
+    return RecBoleStudent(
+        StudentConfig(model="GRU4Rec"),
+        n_items=30,
+        history=4,
+        known_users=torch.ones(6, dtype=torch.bool),
+        objective="ce",
+    ).eval()
+
+
+@given(st.integers(0, 2**31))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
+    student: RecBoleStudent, seed: int
+) -> None:
+    """Against a ranking item by item; a target that was seen before stays, repeats count once."""
+    random = np.random.default_rng(seed)
+    user = np.sort(random.integers(0, 6, 80)).astype(np.int32)
+    item = random.integers(0, 30, 80).astype(np.int32)
+    ordinal, _ = ordinals(user)
+    table = rows_at(np.flatnonzero(ordinal), user, item, ordinal, history=4)
+    rows, device = DeviceRows.of(table, torch.device("cpu")), torch.device("cpu")
+    seen = SeenItems.of(Sequences.of(user, item, 6), device)
+    found = all_ranks(student, rows, seen)
+    np.testing.assert_array_equal(found.ranked, rank_targets(student, rows))
+    scores = student.logits(student.encode(rows.history, rows.length, rows.user)).detach()
+    assert found.masked is not None
+    for row, target in enumerate(table.target):
+        before = item[user == table.user[row]][: table.ordinal[row]] + 1
+        left = set(range(1, 31)) - set(before.tolist()) | {int(target)}
+        beaten_by = sum(bool(scores[row, i] >= scores[row, target]) for i in left if i != target)
+        assert found.masked[row] == 1 + beaten_by
+
+
+def test_who_asks_to_mask_what_nobody_knows_is_told(student: RecBoleStudent) -> None:
+    rows = DeviceRows(*(torch.ones(2, 4).long(), *[torch.ones(2).long()] * 4))
+    ranks = all_ranks(student, rows, None)
+    assert ranks.under("rank") is ranks.ranked
+    with pytest.raises(ConfigError, match="seen=mask"):
+        ranks.under("mask")
