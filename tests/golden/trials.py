@@ -141,6 +141,7 @@ def outcomes(results: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         metrics = {
             split: {name: value for name, value in values.items() if name.endswith("@20")}
             for split, values in record["metrics"].items()
+            if split in ("valid", "test")
         }
         hashed = hashlib.sha256(ranks.tobytes()).hexdigest()
         yield named(record), {"ranks": hashed, "metrics": metrics}
