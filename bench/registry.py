@@ -23,13 +23,11 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from bench import layers
 from bench.errors import BenchError, ConfigError, UnknownNameError
 from bench.paths import PACKAGE, SHIPPED, shipped
+from bench.signals import SIGNALS
 from bench.source import code_digest, decorated_classes
 
 if TYPE_CHECKING:
     from bench.distillation import Method
-
-SIGNALS = ("embeddings", "rankings", "confidence", "truth-distance", "trajectories")
-"""What a teacher can offer and a method need."""
 
 _logger = logging.getLogger(__name__)
 

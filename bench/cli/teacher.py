@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from bench.cli import options
 from bench.cli.facts import listed
 from bench.cli.printing import show
-from bench.errors import ArtifactError, ConfigError
+from bench.errors import ConfigError
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
@@ -170,9 +170,7 @@ def check(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
         _refuse_beside(path, "teacher")
         folder, rows = path, _made_for(asked, read_manifest(path), path).rows()
     data = rows.data()
-    checked = check_folder(folder, data)
-    if checked.problems:
-        raise ArtifactError(str(folder), checked.problems)
+    checked = check_folder(folder, data).or_raise(folder)
     show(summarise(checked, data), form, listed)
 
 

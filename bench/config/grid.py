@@ -27,10 +27,10 @@ from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 from bench.plan import DEFAULT_VARIANT, DataName, TeacherName, TrialSpec
 from bench.registry import METHODS, MethodEntry
+from bench.signals import CONTROLS
 from bench.students import properties
 from bench.students.config import StudentConfig, StudentFile, StudentLayer, read_student
 from bench.teachers.config import (
-    CONTROLS,
     LANGUAGE_MODELS,
     SIGNALS,
     TeacherConfig,

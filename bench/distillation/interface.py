@@ -17,6 +17,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from bench.signals import Signals
+
 
 class MethodConfig(BaseModel):
     """Base of every method's settings: frozen, and an unknown key is an error."""
@@ -40,34 +42,20 @@ class TrainingRows(Protocol):
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """What is known beside the batch: the teacher's signals and the training split.
+class Knowledge(Signals[Tensor]):
+    """What is known beside the batch: the arrays of a teacher, and the training split.
 
-    A signal that the teacher does not offer is None; a method only reads those it `needs`.
+    `Signals` says what each array holds. One that the teacher does not offer is None; a method only
+    reads those it `needs`.
 
     Attributes:
         target_counts: float32 [N + 1], how often each item is a training target; entry 0 is 0.
         rows: the training rows.
-        embeddings: float32 [N + 1, D], the teacher's item embeddings; row 0 is zero.
-        rankings: int64 [R, K_T], the teacher's list for every training row, best first, ids 1..N.
-        distances: float32 [R, K_T], non-decreasing along a row; smaller is surer.
-        covered: bool [R], False where the teacher said nothing about a row (its list is filler).
-        truth_distance: float32 [R], distance between what the teacher generated for a row and
-            the row's true target.
-        trajectories: int32 [M, C, R, K_T], lists of M models at C states of their training, the
-            last one converged; best first, ids 1..N. Memory-mapped where the device is the CPU:
-            gather rows, never copy the whole.
-        trajectory_names: names of the M models.
+        trajectory_names: names of the M models of the trajectories.
     """
 
     target_counts: Tensor
     rows: TrainingRows | None = None
-    embeddings: Tensor | None = None
-    rankings: Tensor | None = None
-    distances: Tensor | None = None
-    covered: Tensor | None = None
-    truth_distance: Tensor | None = None
-    trajectories: Tensor | None = None
     trajectory_names: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Knowledge:
@@ -295,11 +283,7 @@ class Method(nn.Module):
 
     @classmethod
     def signals(cls, config: Any) -> frozenset[str]:
-        """Teacher signals that the method needs under `config`.
-
-        Some of `embeddings`, `rankings`, `confidence` (distances of the listed items),
-        `truth-distance` and `trajectories`.
-        """
+        """Teacher signals that the method needs under `config`: some of `bench.signals.SIGNALS`."""
         return cls.needs
 
     @classmethod

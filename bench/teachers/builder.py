@@ -14,38 +14,28 @@ from bench import layers
 from bench.data.examples import PreparedData
 from bench.paths import Workspace
 from bench.registry import Entry, Registry
+from bench.signals import Signals
 from bench.teachers.config import TeacherConfig
 
 
-@dataclass(frozen=True)
-class Product:
-    """What a builder makes.
+@dataclass(frozen=True, kw_only=True)
+class Product(Signals[NDArray[Any]]):
+    """What a builder makes: the arrays that `Signals` describes, and what is known of them.
+
+    Embeddings may be float16, ids are int32. Without a mask every example is covered.
 
     Attributes:
         metrics: the teacher's own metrics under the students' protocol, by split.
         test_ranks: int32 [R_test], rank of every test target over the catalogue, or None.
         recipe: how it was made: the resolved options and what became of them.
-        embeddings: float32 or float16 [N, D], row i - 1 is item i.
-        rankings: int32 [R, K_T], ids 1..N, best first, one row per training row.
-        distances: float32 [R, K_T], non-decreasing along a row.
-        truth_distance: float32 [R], distance to the row's own target.
-        covered: bool [R], False where the rows above are filler; None covers every row.
-        trajectories: int32 [M, C, R, K_T], ids 1..N, best first, of M models at C states of their
-            training.
-        generated: what a language model wrote for each of the R rows; None where it is silent.
-        members: names of the M models.
+        generated: what a language model wrote for each of the R examples; None where nothing.
+        members: names of the M models of the trajectories.
         notes: what a reader of a leaderboard must know.
     """
 
     metrics: dict[str, dict[str, float]]
     test_ranks: NDArray[np.int32] | None
     recipe: dict[str, Any]
-    embeddings: NDArray[np.float32] | NDArray[np.float16] | None = None
-    rankings: NDArray[np.int32] | None = None
-    distances: NDArray[np.float32] | None = None
-    truth_distance: NDArray[np.float32] | None = None
-    covered: NDArray[np.bool_] | None = None
-    trajectories: NDArray[np.int32] | None = None
     generated: list[str | None] | None = None
     members: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

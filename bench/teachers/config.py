@@ -9,17 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench import layers
 from bench.paths import Workspace
 
-_LISTS = {"rankings", "truth-distance", "trajectories"}
-
-CONTROLS = {
-    "shuffled": {"embeddings", "confidence", *_LISTS},
-    "shuffled-rows": {"confidence", *_LISTS},
-    "shuffled-items": {"embeddings", "rankings", "trajectories"},
-    "popularity": {"embeddings", "confidence", *_LISTS},
-    "oracle": _LISTS,
-}
-"""What can be generated from a teacher (`bench.teachers.controls`), and the signals it changes."""
-
 SIGNALS = {
     "text": {"embeddings", "rankings", "confidence", "truth-distance"},
     "learn": {"embeddings", "rankings", "confidence", "truth-distance", "trajectories"},

@@ -1,287 +1,198 @@
-"""Open a teacher's folder: every array checked against the data, all problems told at once.
+"""Open a teacher's folder: every array checked against the data, all problems reported at once.
 
-Two layouts are read. The suite's own: `teacher.json` beside `embeddings.safetensors`,
-`rankings.npy`, `distances.npy`, `truth_distance.npy`, `covered.npy`, `trajectories.npy`. And
-DLLM2Rec's:
-`all_embeddings.pt`, `myrank_train.txt`, `confidence_train.txt`, with a manifest or without. Where
-a folder has both forms of an array, the binary one is read.
+Two layouts are read. The suite's own: `teacher.json` beside the files that `bench.signals` names.
+And DLLM2Rec's (`all_embeddings.pt`, `myrank_train.txt`, `confidence_train.txt`), with a manifest or
+without. Where a folder has both forms of an array, the binary one is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bench.data.examples import Ids, PreparedData
+from bench.errors import ArtifactError
 from bench.files import sha256_of
-from bench.teachers import files, rules
-from bench.teachers.manifest import TeacherManifest, read_manifest
-from bench.teachers.reading import (
-    Unreadable,
-    map_npy,
-    read_npy,
-    read_safetensors,
-    read_tensor,
-    read_text,
-)
-from bench.teachers.rules import Array, Told, told_by
+from bench.signals import COVERED, SIGNALS, TEST_RANKS, Signal, Signals
+from bench.teachers import rules
+from bench.teachers.manifest import MANIFEST, TeacherManifest, read_manifest
+from bench.teachers.reading import Unreadable, read_array
+from bench.teachers.rules import Array, CoveredRows, covered_rows
 
 
-@dataclass
-class Checked:
+@dataclass(frozen=True, kw_only=True)
+class Checked(Signals[Array]):
     """The arrays of a folder as far as they can be used, and what is wrong with them.
 
     Attributes:
         manifest: what the folder says it is.
-        embeddings: float32 [N, D] or None.
-        rankings: int64 [R, K_T], ids 1..N, or None.
-        distances: float32 [R, K_T] or None.
-        truth_distance: float32 [R] or None.
-        covered: bool [R] or None, False where the teacher is silent.
-        trajectories: int32 [M, C, R, K_T], ids 1..N, memory-mapped, or None.
         test_ranks: int32 [R_test], 1..N, or None.
         problems: sentences; empty if everything is in order.
     """
 
     manifest: TeacherManifest
-    embeddings: Array | None = None
-    rankings: Array | None = None
-    distances: Array | None = None
-    truth_distance: Array | None = None
-    covered: Array | None = None
-    trajectories: Array | None = None
     test_ranks: Ids | None = None
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
+
+    def or_raise(self, where: object) -> Checked:
+        """Itself.
+
+        Raises:
+            ArtifactError: it has problems; lists all of them.
+        """
+        if self.problems:
+            raise ArtifactError(str(where), self.problems)
+        return self
 
 
-def check(folder: Path, data: PreparedData) -> Checked:
-    """Read and check everything in a folder, without stopping at the first problem.
+def check(
+    folder: Path, data: PreparedData, *, knowledge: bool = True, test_ranks: bool = True
+) -> Checked:
+    """Read and check a folder, without stopping at the first problem.
+
+    Args:
+        folder: the teacher's folder.
+        data: N items and R training examples that it must be about, in their order.
+        knowledge: whether what methods learn from is read.
+        test_ranks: whether the ranks of the test targets are.
 
     Raises:
         ArtifactError: there is no teacher, or its manifest cannot be understood.
     """
-    return _read(folder, data, _Reader.read_knowledge, _Reader.read_test_ranks)
-
-
-def check_knowledge(folder: Path, data: PreparedData) -> Checked:
-    """Read and check what methods learn from; of the test rows nothing is opened.
-
-    Raises:
-        ArtifactError: there is no teacher, or its manifest cannot be understood.
-    """
-    return _read(folder, data, _Reader.read_knowledge)
-
-
-def check_test_ranks(folder: Path, data: PreparedData) -> Checked:
-    """Read and check the ranks of the test targets alone.
-
-    Raises:
-        ArtifactError: there is no teacher, or its manifest cannot be understood.
-    """
-    return _read(folder, data, _Reader.read_test_ranks)
-
-
-def _read(folder: Path, data: PreparedData, *parts: Callable[[_Reader], None]) -> Checked:
-    checked = Checked(read_manifest(folder))
-    reader = _Reader(folder, data, checked)
-    for part in parts:
-        part(reader)
-    return checked
+    reader = _Reader(folder, data, read_manifest(folder))
+    arrays = reader.knowledge() if knowledge else {}
+    ranks = reader.test_ranks() if test_ranks else None
+    return Checked(manifest=reader.manifest, test_ranks=ranks, problems=reader.problems, **arrays)
 
 
 class _Reader:
-    """One pass over a folder; notes what it finds in `checked`."""
+    """One pass over a folder; notes what it finds in `problems`."""
 
-    def __init__(self, folder: Path, data: PreparedData, checked: Checked) -> None:
+    def __init__(self, folder: Path, data: PreparedData, manifest: TeacherManifest) -> None:
         self.folder = folder
         self.data = data
-        self.checked = checked
-        self.signals = set(checked.manifest.signals)
+        self.manifest = manifest
+        self.problems: list[str] = []
+        self.covered: Array | None = None
+        self.shapes: dict[str, tuple[int, ...]] = {}
 
-    def read_knowledge(self) -> None:
+    def knowledge(self) -> dict[str, Array | None]:
+        """What methods learn from, by attribute of `Signals`."""
         # Bare files declare nothing; the manifest they imply has the name of their folder.
-        if self.has(files.MANIFEST):
-            self.keeps(rules.made_for(self.checked.manifest, self.data))
+        if self.has(MANIFEST):
+            self.keeps(rules.made_for(self.manifest, self.data))
         self.hashes()
-        if self.has(files.COVERED):
-            covered = self.array(lambda: read_npy(self.folder / files.COVERED, "bool"))
-            self.checked.covered = self.coverage(covered)
-        if "embeddings" in self.signals:
-            self.checked.embeddings = self.embeddings(self.array(self.read_embeddings))
-        rankings = distances = None
-        if "rankings" in self.signals:
-            rankings = self.array(lambda: self.rows(files.RANKINGS, files.PUBLISHED_RANKINGS))
-        if "confidence" in self.signals:
-            distances = self.array(lambda: self.rows(files.DISTANCES, files.PUBLISHED_DISTANCES))
-            if "rankings" not in self.signals:
-                self.problem("the signal 'confidence' needs the signal 'rankings' beside it")
-        self.checked.rankings = self.rankings(rankings)
-        self.checked.distances = self.distances(distances, rankings)
-        if "truth-distance" in self.signals:
-            truth = self.array(lambda: read_npy(self.folder / files.TRUTH_DISTANCE))
-            self.checked.truth_distance = self.truth_distance(truth)
-        if "trajectories" in self.signals:
-            lists = self.array(lambda: map_npy(self.folder / files.TRAJECTORIES))
-            self.checked.trajectories = self.trajectories(lists)
+        self.covered = self.coverage()
+        found = {
+            signal.attribute: self.signal(signal)
+            for signal in SIGNALS.values()
+            if signal.name in self.manifest.signals
+        }
+        return {COVERED.attribute: self.covered, **found}
 
-    def problem(self, text: str) -> None:
-        self.checked.problems.append(text)
-
-    def keeps(self, problems: Iterable[str]) -> bool:
-        """Note what breaks a rule; whether nothing does."""
-        found = list(problems)
-        self.checked.problems += found
-        return not found
+    def test_ranks(self) -> Ids | None:
+        if not self.has(TEST_RANKS.file):
+            return None
+        ranks = self.array(TEST_RANKS)
+        if ranks is None or not self.keeps(rules.ranks(TEST_RANKS, ranks, self.data.n_items)):
+            return None
+        return ranks.astype(np.int32)
 
     def has(self, name: str) -> bool:
         return (self.folder / name).is_file()
 
-    def array(self, read: Callable[[], Array]) -> Array | None:
-        try:
-            return read()
-        except Unreadable as error:
-            self.problem(str(error))
-            return None
-
-    def rows(self, binary: str, text: str) -> Array:
-        if self.has(binary):
-            return read_npy(self.folder / binary)
-        if self.has(text):
-            return read_text(self.folder / text)
-        raise Unreadable(f"{text} (or {binary}) is missing")
-
-    def read_embeddings(self) -> Array:
-        if self.has(files.EMBEDDINGS):
-            table = read_safetensors(self.folder / files.EMBEDDINGS, "embeddings")
-            if table.dtype.kind != "f":
-                raise Unreadable(f"{files.EMBEDDINGS} holds {table.dtype}, floats expected")
-            return table
-        if self.has(files.PUBLISHED_EMBEDDINGS):
-            return read_tensor(self.folder / files.PUBLISHED_EMBEDDINGS)
-        raise Unreadable(f"{files.PUBLISHED_EMBEDDINGS} (or {files.EMBEDDINGS}) is missing")
-
-    def read_test_ranks(self) -> None:
-        if not self.has(files.TEST_RANKS):
-            return
-        ranks = self.array(lambda: read_npy(self.folder / files.TEST_RANKS, "integers"))
-        if ranks is None:
-            return
-        rows, n = len(self.data.test), self.data.n_items
-        if not self.keeps(rules.one_value_a_row(ranks, files.TEST_RANKS, rows)):
-            return
-        if (ranks < 1).any() or (ranks > n).any():
-            self.problem(
-                f"{files.TEST_RANKS} holds {ranks.min()}..{ranks.max()}; a rank among {n} items "
-                f"is 1..{n}"
-            )
-        else:
-            self.checked.test_ranks = ranks.astype(np.int32)
+    def keeps(self, problems: Iterable[str]) -> bool:
+        """Note what breaks a rule; whether nothing does."""
+        found = list(problems)
+        self.problems += found
+        return not found
 
     def hashes(self) -> None:
-        for name, digest in self.checked.manifest.files.items():
+        for name, digest in self.manifest.files.items():
             if self.has(name) and sha256_of(self.folder / name) != digest:
-                self.problem(f"{name} is not the file that {files.MANIFEST} describes (SHA-256)")
+                self.problems.append(f"{name} is not the file that {MANIFEST} describes (SHA-256)")
         # Any other file is missed when its signal is read.
-        if files.COVERED in self.checked.manifest.files and not self.has(files.COVERED):
-            self.problem(f"{files.COVERED} is missing, which {files.MANIFEST} lists")
+        if COVERED.file in self.manifest.files and not self.has(COVERED.file):
+            self.problems.append(f"{COVERED.file} is missing, which {MANIFEST} lists")
 
-    def coverage(self, covered: Array | None) -> Array | None:
-        if covered is None:
-            return None
-        if not self.keeps(rules.one_value_a_row(covered, files.COVERED, len(self.data.train))):
+    def coverage(self) -> Array | None:
+        covered = self.array(COVERED) if self.has(COVERED.file) else None
+        if covered is None or len(covered) != len(self.data.train):
             return None
         if not covered.any():
-            self.problem(f"{files.COVERED} covers no row at all")
+            self.problems.append(f"{COVERED.file} covers no row at all")
         return covered
 
-    def embeddings(self, table: Array | None) -> Array | None:
-        if table is None:
+    def array(self, signal: Signal) -> Array | None:
+        """What a file holds, if it has the number of dimensions that it should have."""
+        try:
+            array = read_array(self.path(signal), signal.holds, signal.attribute, signal.mapped)
+        except Unreadable as error:
+            self.problems.append(str(error))
             return None
-        n = self.data.n_items
-        if table.ndim != 2 or 0 in table.shape:
-            self.problem(f"the embeddings have shape {table.shape}, expected [{n}, D]")
-            return None
-        if len(table) != n:
-            hint = " (a row for padding must not be stored)" if len(table) == n + 1 else ""
-            self.problem(f"the embeddings have {len(table)} rows, the catalogue {n} items{hint}")
-        self.keeps(rules.finite(told_by(table), "the embeddings"))
-        return table.astype(np.float32, copy=False)
+        self.shapes[signal.name] = array.shape
+        self.keeps(rules.shape(signal, array, self.data))
+        return array if array.ndim == len(signal.shape.split()) and array.size else None
 
-    def rankings(self, listed: Array | None) -> Array | None:
-        if listed is None or not self.is_list_table(listed, "the ranked lists"):
-            return None
-        told = self.told(listed)
-        if not self.keeps(rules.whole_numbers(told)):
-            return None
-        base, declared = self.checked.manifest.id_base, self.has(files.MANIFEST)
-        assert base is not None  # noqa: S101 - the manifest's own check
-        self.keeps(rules.ids_in_range(told, base, self.data.n_items, declared=declared))
-        self.keeps(rules.no_item_twice(told))
-        shift = 1 - base
-        if told.values is listed:
-            return listed.astype(np.int64) + shift
-        return self.filled(listed, shift)
+    def path(self, signal: Signal) -> Path:
+        """The file of a signal in either layout.
 
-    def filled(self, listed: Array, shift: int) -> Array:
-        """Ids with valid filler where the teacher is silent."""
-        covered = self.checked.covered
-        assert covered is not None  # noqa: S101 - only called with one
-        ids = np.broadcast_to(np.arange(1, listed.shape[1] + 1), listed.shape).copy()
-        ids[covered] = listed[covered].astype(np.int64) + shift
-        return ids
+        Raises:
+            Unreadable: neither is there.
+        """
+        names = [signal.file, *([signal.published] if signal.published else [])]
+        for name in names:
+            if self.has(name):
+                return self.folder / name
+        missing, *other = reversed(names)
+        raise Unreadable(f"{missing}{f' (or {other[0]})' if other else ''} is missing")
 
-    def distances(self, table: Array | None, listed: Array | None) -> Array | None:
-        if table is None or not self.is_list_table(table, "the distances"):
+    def signal(self, signal: Signal) -> Array | None:
+        """The array of a signal as methods get it; its filler is in range."""
+        array = self.array(signal)
+        if signal.lists is not None:
+            self.goes_with(signal, SIGNALS[signal.lists])
+        if array is None:
             return None
-        if listed is not None and listed.ndim == 2 and listed.shape != table.shape:
-            self.problem(f"the distances have shape {table.shape}, the ranked lists {listed.shape}")
-        distances = table.astype(np.float32)
-        told = self.told(distances)
-        if self.keeps(rules.finite(told, "the distances")):
-            self.keeps(rules.ascending(told))
-            self.keeps(
-                rules.none_negative(
-                    told, "the distances hold negative values; scores are not distances"
-                )
-            )
-        return self.silenced(distances, told)
-
-    def truth_distance(self, values: Array | None) -> Array | None:
-        if values is None:
-            return None
-        name, rows = files.TRUTH_DISTANCE, len(self.data.train)
-        hint = rules.count_hint(len(values), self.data) if values.ndim == 1 else ""
-        if not self.keeps(rules.one_value_a_row(values, name, rows, hint)):
-            return None
-        values = values.astype(np.float32)
-        told = self.told(values)
-        if self.keeps(rules.finite(told, name)):
-            self.keeps(rules.none_negative(told, f"{name} holds negative values"))
-        return self.silenced(values, told)
-
-    def silenced(self, values: Array, told: Told) -> Array:
-        """Values with 0 where the teacher is silent."""
-        if told.values is not values:
-            values[~self.checked.covered] = 0.0  # type: ignore[operator]
+        if signal.mapped:
+            members = self.manifest.members
+            self.keeps(rules.mapped_ids(signal, array, members, self.data.n_items))
+            return array
+        mask = self.covered if signal.index == "examples" else None
+        if signal.holds_ids:
+            return self.ids(signal, covered_rows(array, mask), array.shape)
+        values = array.astype(signal.dtype, copy=False)
+        rows = covered_rows(values, mask)
+        if self.keeps(rules.finite(signal, rows)):
+            if signal.ascending:
+                self.keeps(rules.ascending(signal, rows))
+            if signal.non_negative:
+                self.keeps(rules.non_negative(signal, rows))
+        if rows.values is not values:
+            values[~mask] = 0  # type: ignore[operator]
         return values
 
-    def trajectories(self, lists: Array | None) -> Array | None:
-        if lists is None:
+    def goes_with(self, signal: Signal, lists: Signal) -> None:
+        """Note values that are not those of the items of `lists`."""
+        own, theirs = self.shapes.get(signal.name), self.shapes.get(lists.name)
+        if lists.name not in self.manifest.signals:
+            self.problems.append(
+                f"the signal '{signal.name}' needs the signal '{lists.name}' beside it"
+            )
+        elif own and theirs and own != theirs and len(own) == len(theirs):
+            self.problems.append(f"{signal.has} shape {own}, {lists.words} {theirs}")
+
+    def ids(self, signal: Signal, rows: CoveredRows, shape: tuple[int, ...]) -> Array | None:
+        """Lists of ids 1..N, with valid filler where the teacher has none."""
+        if not self.keeps(rules.whole_numbers(signal, rows)):
             return None
-        if self.keeps(rules.trajectory_shape(lists, self.data)):
-            self.keeps(rules.trajectory_ids(lists, self.data.n_items))
-        self.keeps(rules.trajectory_names(lists, self.checked.manifest.members))
-        return lists
-
-    def is_list_table(self, table: Array, what: str) -> bool:
-        """Whether it can be looked at further; another number of rows is noted alone."""
-        if not self.keeps(rules.lists(table, what, self.data)):
-            return False
-        self.keeps(rules.one_list_a_row(table, what, self.data))
-        return True
-
-    def told(self, table: Array) -> Told:
-        return told_by(table, self.checked.covered)
+        base, n_items = self.manifest.id_base, self.data.n_items
+        assert base is not None  # noqa: S101 - the manifest's own check
+        self.keeps(rules.ids_in_range(signal, rows, base, n_items, declared=self.has(MANIFEST)))
+        self.keeps(rules.no_item_twice(signal, rows))
+        ids = np.tile(np.arange(1, shape[1] + 1, dtype=signal.dtype), (shape[0], 1))
+        ids[rows.row] = rows.values.astype(signal.dtype) + 1 - base
+        return ids

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from bench.distillation import Knowledge
 from bench.errors import UnknownNameError
-from bench.teachers.config import CONTROLS
+from bench.signals import CONTROLS, COVERED, Signal
 
 
 def apply_control(knowledge: Knowledge, control: str, seed: int, targets: Tensor) -> Knowledge:
@@ -21,7 +23,7 @@ def apply_control(knowledge: Knowledge, control: str, seed: int, targets: Tensor
             changed copy in memory.
         control: one of `CONTROLS`, each described at its function here.
         seed: decides what is random.
-        targets: int [R], ids 1..N of the targets of the training rows.
+        targets: int [R], ids 1..N of the targets of the training examples.
 
     Raises:
         UnknownNameError: no such control.
@@ -32,107 +34,97 @@ def apply_control(knowledge: Knowledge, control: str, seed: int, targets: Tensor
 
 
 def shuffled(knowledge: Knowledge, generator: Generator, targets: Tensor) -> Knowledge:
-    """Lists of other rows and embeddings of other items: distributions stay, the pairing is lost.
+    """Lists of other examples, embeddings of other items: distributions stay, pairing is lost.
 
-    Every training row has the lists, distances and coverage of another random row, and every item
-    the embedding of another random item. Lists still name the items that the teacher lists often.
+    Every training example has the arrays and the coverage of another random example, and every item
+    the vector of another random item. Lists still name the items that the teacher lists often.
     """
     moved = shuffled_rows(knowledge, generator, targets)
-    if knowledge.embeddings is None:
+    items = [signal for signal in knowledge.arrays() if signal.index == "items"]
+    if not items:
         return moved
-    order = _permutation(len(knowledge.embeddings), 1, generator)
-    return replace(moved, embeddings=knowledge.embeddings[order])
+    order = _permutation(len(knowledge.target_counts), 1, generator)
+    return _changed(moved, items, lambda _, table: table[order])
 
 
 def shuffled_rows(knowledge: Knowledge, generator: Generator, targets: Tensor) -> Knowledge:
-    """Lists of other rows: what the teacher knows of items stays, what it knows of histories goes.
+    """Arrays of other examples: what is known of items stays, what is known of histories goes.
 
-    The rows move as they do under `shuffled` with the same seed.
+    The examples move as they do under `shuffled` with the same seed.
     """
-    lists = (knowledge.rankings, knowledge.distances, knowledge.truth_distance)
-    if all(table is None for table in (*lists, knowledge.trajectories)):
+    examples = [signal for signal in knowledge.arrays() if signal.index == "examples"]
+    if set(examples) <= {COVERED}:
         return knowledge
     order = _permutation(len(targets), 0, generator)
-    rankings, distances, truth_distance, covered = (
-        None if table is None else table[order] for table in (*lists, knowledge.covered)
-    )
-    return replace(
-        knowledge,
-        rankings=rankings,
-        distances=distances,
-        truth_distance=truth_distance,
-        covered=covered,
-        trajectories=_each_state(knowledge, lambda state: state[order]),
+    return _changed(
+        knowledge, examples, lambda signal, table: table.index_select(signal.axis, order)
     )
 
 
 def shuffled_items(knowledge: Knowledge, generator: Generator, targets: Tensor) -> Knowledge:
     """Every item under the name of another: one random renaming in lists and embeddings alike.
 
-    Rows and items keep their relations to one another, and lists their agreement with embeddings;
-    it is lost which item of the catalogue each of them is.
+    Examples and items keep their relations to one another, and lists their agreement with
+    embeddings; it is lost which item of the catalogue each of them is.
     """
     new_name = _permutation(len(knowledge.target_counts), 1, generator)
-    embeddings = knowledge.embeddings
-    return replace(
-        knowledge,
-        embeddings=None if embeddings is None else embeddings[new_name.argsort()],
-        rankings=None if knowledge.rankings is None else new_name[knowledge.rankings],
-        trajectories=_each_state(knowledge, lambda state: new_name[state.long()]),
-    )
+
+    def renamed(signal: Signal, table: Tensor) -> Tensor:
+        if signal.holds_ids:
+            return _each_table(table, lambda lists: new_name[lists.long()])
+        return table[new_name.argsort()] if signal.index == "items" else table
+
+    return _changed(knowledge, knowledge.arrays(), renamed)
 
 
 def popularity(knowledge: Knowledge, generator: Generator, targets: Tensor) -> Knowledge:
-    """What counting tells: the most frequent training targets, the same list for every row.
+    """What counting tells: the most frequent training targets, the same list for every example.
 
     Ties are broken by catalogue order. Distances are the teacher's mean at each place. Embeddings
     have one dimension, laid along all D of the teacher's: the item's standardised log(1 + count),
-    as long on average as the teacher's centred vectors. The distance of a row's target is that to
-    the item listed first. Coverage is the teacher's.
+    as long on average as the teacher's centred vectors. The distance of an example's target is that
+    to the item listed first. What else belongs to examples is the teacher's mean. Coverage is the
+    teacher's.
     """
     counts = knowledge.target_counts[1:]
     order = counts.argsort(descending=True, stable=True) + 1
     spread = counts.log1p()
     spread = torch.cat([spread.new_zeros(1), (spread - spread.mean()) / (spread.std() + 1e-6)])
-    covered = knowledge.covered
-    distances, truth_distance = knowledge.distances, knowledge.truth_distance
-    embeddings, length = knowledge.embeddings, 1.0
-    if embeddings is not None:
-        centred = embeddings[1:] - embeddings[1:].mean(dim=0)
-        length = float(centred.square().sum(dim=1).mean().sqrt())
-        width = embeddings.shape[1]
-        embeddings = (spread * length / width**0.5)[:, None].expand(-1, width).contiguous()
-    if distances is not None:
-        told = distances if covered is None else distances[covered]
-        distances = told.mean(dim=0).cummax(dim=0).values.repeat(len(distances), 1)
-    if truth_distance is not None:
-        truth_distance = length * (spread[order[0]] - spread[targets]).abs()
-    rankings = knowledge.rankings
-    return replace(
-        knowledge,
-        embeddings=embeddings,
-        rankings=None if rankings is None else order[: rankings.shape[1]].repeat(len(rankings), 1),
-        distances=distances,
-        truth_distance=truth_distance,
-        trajectories=_each_state(
-            knowledge, lambda state: order[: state.shape[1]].to(state.dtype).expand_as(state)
-        ),
-    )
+    length = _mean_length(knowledge.embeddings)
+
+    def counted(signal: Signal, table: Tensor) -> Tensor:
+        if signal is COVERED:
+            return table
+        if signal.holds_ids:
+            best = order[: table.shape[-1]].to(table.dtype)
+            return best.expand_as(table).clone()
+        if signal.index == "items":
+            width = table.shape[1]
+            return (spread * _mean_length(table) / width**0.5)[:, None].repeat(1, width)
+        if signal.of_target:
+            return length * (spread[order[0]] - spread[targets]).abs()
+        known = table if knowledge.covered is None else table[knowledge.covered]
+        mean = known.mean(dim=0)
+        if signal.ascending:
+            mean = mean.cummax(dim=0).values
+        return mean.expand_as(table).clone()
+
+    return _changed(knowledge, knowledge.arrays(), counted)
 
 
 def oracle(knowledge: Knowledge, generator: Generator, targets: Tensor) -> Knowledge:
-    """The row's own target first, then the teacher's list: a bound no teacher can pass honestly.
+    """The example's own target first, then the teacher's list: a bound no teacher passes honestly.
 
-    Only training rows have lists, so only their targets are told. The last item makes room where
-    the target was not listed. Distances stay place by place; the distance of the target is 0.
+    Only training examples have lists, so only their targets are given away. The last item makes
+    room where the target was not listed. Distances stay place by place; that of the target is 0.
     """
-    rankings, truth_distance = knowledge.rankings, knowledge.truth_distance
-    return replace(
-        knowledge,
-        rankings=None if rankings is None else _target_first(rankings, targets),
-        truth_distance=None if truth_distance is None else torch.zeros_like(truth_distance),
-        trajectories=_each_state(knowledge, lambda state: _target_first(state, targets)),
-    )
+
+    def revealed(signal: Signal, table: Tensor) -> Tensor:
+        if signal.holds_ids:
+            return _each_table(table, lambda lists: _target_first(lists, targets))
+        return torch.zeros_like(table) if signal.of_target else table
+
+    return _changed(knowledge, knowledge.arrays(), revealed)
 
 
 _BY_NAME: dict[str, Callable[[Knowledge, Generator, Tensor], Knowledge]] = {
@@ -142,6 +134,23 @@ _BY_NAME: dict[str, Callable[[Knowledge, Generator, Tensor], Knowledge]] = {
     "popularity": popularity,
     "oracle": oracle,
 }
+
+
+def _changed(
+    knowledge: Knowledge, signals: Iterable[Signal], change: Callable[[Signal, Tensor], Tensor]
+) -> Knowledge:
+    """Knowledge with `change` applied to the arrays of some signals."""
+    arrays = knowledge.arrays()
+    changed: dict[str, Any] = {one.attribute: change(one, arrays[one]) for one in signals}
+    return replace(knowledge, **changed)
+
+
+def _mean_length(embeddings: Tensor | None) -> float:
+    """Root mean squared length of centred vectors [N + 1, D]; 1 without any."""
+    if embeddings is None:
+        return 1.0
+    centred = embeddings[1:] - embeddings[1:].mean(dim=0)
+    return float(centred.square().sum(dim=1).mean().sqrt())
 
 
 def _target_first(lists: Tensor, targets: Tensor) -> Tensor:
@@ -154,14 +163,11 @@ def _target_first(lists: Tensor, targets: Tensor) -> Tensor:
     return moved
 
 
-def _each_state(knowledge: Knowledge, change: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """Trajectories [M, C, R, K] in memory, `change` applied to the lists [R, K] of each state."""
-    if knowledge.trajectories is None:
-        return None
-    changed = torch.empty(knowledge.trajectories.shape, dtype=knowledge.trajectories.dtype)
-    for member, told in zip(changed, knowledge.trajectories, strict=True):
-        for state, before in zip(member, told, strict=True):
-            state.copy_(change(before))
+def _each_table(lists: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Lists [..., R, K] in memory, `change` applied to each table [R, K], one at a time."""
+    changed = torch.empty(lists.shape, dtype=lists.dtype)
+    for place in np.ndindex(*lists.shape[:-2]):
+        changed[place] = change(lists[place])
     return changed
 
 

@@ -13,14 +13,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from bench.errors import ArtifactError
+from bench.errors import ArtifactError, UnknownNameError
 from bench.files import sha256_of, write_whole
 from bench.paths import Workspace
-from bench.teachers.files import BINARY, MANIFEST, PUBLISHED
+from bench.signals import BINARY, PUBLISHED, PUBLISHED_SIGNALS, SIGNALS
 
+MANIFEST = "teacher.json"
 PUBLISHED_NAME = "published"
-
-Signal = Literal["embeddings", "rankings", "confidence", "truth-distance", "trajectories"]
 
 
 class TeacherManifest(BaseModel):
@@ -33,9 +32,9 @@ class TeacherManifest(BaseModel):
 
     name: str = Field(description="name of the teacher")
     kind: str = Field("external", description="teacher kind that built it, `external` if none did")
-    dataset: str = Field(description="name of the dataset whose rows and items it speaks of")
+    dataset: str = Field(description="name of the dataset whose examples and items it is about")
     protocol: str | None = Field(None, description="slug of the protocol")
-    signals: list[Signal] = Field(description="what it offers")
+    signals: list[str] = Field(description="what it offers")
     id_base: Literal[0, 1] | None = Field(
         None,
         validate_default=True,
@@ -54,13 +53,25 @@ class TeacherManifest(BaseModel):
     created_by: str = Field("", description="program and version")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of each file")
 
+    @field_validator("signals")
+    @classmethod
+    def _signals_are_known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in SIGNALS:
+                error = str(UnknownNameError("signal", name, SIGNALS))
+                raise PydanticCustomError("signals", "{error}", {"error": error})
+        return names
+
     @field_validator("id_base")
     @classmethod
     def _lists_need_a_base(cls, value: int | None, others: ValidationInfo) -> int | None:
-        if value is None and "rankings" in others.data.get("signals", []):
-            raise PydanticCustomError(
-                "id_base", "must be 0 or 1 beside the signal 'rankings', it is never guessed"
-            )
+        for name in others.data.get("signals", []):
+            if value is None and SIGNALS[name].has_base:
+                raise PydanticCustomError(
+                    "id_base",
+                    "must be 0 or 1 beside the signal '{name}', it is never guessed",
+                    {"name": name},
+                )
         return value
 
     @property
@@ -124,7 +135,7 @@ def read_manifest(folder: Path) -> TeacherManifest:
             name=PUBLISHED_NAME,
             kind=PUBLISHED_NAME,
             dataset=folder.name,
-            signals=["embeddings", "rankings", "confidence"],
+            signals=PUBLISHED_SIGNALS,
             id_base=0,
         )
     else:

@@ -9,12 +9,13 @@ import contextlib
 import pickle
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.files import sha256_of, write_whole
+from bench.signals import Holds
 
 if TYPE_CHECKING:
     import torch
@@ -27,22 +28,37 @@ class Unreadable(Exception):
     """A file that does not hold what its name promises."""
 
 
-Holds = Literal["numbers", "floats", "integers", "bool"]
-
 _KINDS: dict[Holds, str] = {"numbers": "iuf", "floats": "f", "integers": "iu", "bool": "b"}
 """NumPy's letters for what an array may hold."""
 
 
-def read_array(path: Path, holds: Holds = "numbers") -> NDArray[Any]:
-    """The array of a file of any known format; a `.npy` is mapped into memory, not read.
+def read_array(
+    path: Path,
+    holds: Holds = "numbers",
+    key: str | None = None,
+    mapped: bool = False,
+    keep: bool = True,
+) -> NDArray[Any]:
+    """The array of a file of any known format.
 
-    Of a `.safetensors` it is the only tensor, of text a table [R, K] of float64.
+    Args:
+        path: `.npy`, `.safetensors`, `.pt`, or text, a table [R, K] of float64.
+        holds: what it must hold.
+        key: name of the tensor in a `.safetensors`; None: the only one there is.
+        mapped: map a `.npy` into memory in place of reading it.
+        keep: keep the parsed table beside a text (see `read_text`).
+
+    Raises:
+        Unreadable: it does not hold what its name promises.
     """
     if path.suffix == ".pt":
         return read_tensor(path, holds)
     if path.suffix == ".txt":
-        return _of_kind(_parse(path), holds, path)
-    array = read_safetensors(path) if path.suffix == ".safetensors" else map_npy(path)
+        array: NDArray[Any] = read_text(path) if keep else _parse(path)
+    elif path.suffix == ".safetensors":
+        array = read_safetensors(path, key)
+    else:
+        array = map_npy(path) if mapped else read_npy(path, holds)
     return _of_kind(array, holds, path)
 
 

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.examples import PreparedData
-from bench.teachers import files
-from bench.teachers.manifest import TeacherManifest
+from bench.signals import PUBLISHED_SIGNALS, Signal
+from bench.teachers.manifest import MANIFEST, TeacherManifest
 
 Array = NDArray[Any]
 Problems = Iterator[str]
 
 BLOCK = 1 << 14
-"""Rows of a memory-mapped array that are checked at a time."""
+"""Examples of a memory-mapped array that are checked at a time."""
 
 CATALOGUE_ORDER = (
     "this looks like one value per item in catalogue order (an argsort of an argsort), not a "
@@ -26,16 +26,16 @@ CATALOGUE_ORDER = (
 )
 
 UNDECLARED_BASE = (
-    f"no list names the id 0, so the lists are probably 1-based; without a {files.MANIFEST} they "
-    f'would be read as 0-based. Say which in a {files.MANIFEST} beside them: "id_base": 1 (or 0, '
-    'if no list names the first item), with "name", "dataset" and "signals": ["embeddings", '
-    '"rankings", "confidence"]'
+    f"no list names the id 0, so the lists are probably 1-based; without a {MANIFEST} they "
+    f'would be read as 0-based. Say which in a {MANIFEST} beside them: "id_base": 1 (or 0, '
+    'if no list names the first item), with "name", "dataset" and "signals": '
+    f"{PUBLISHED_SIGNALS}".replace("'", '"')
 )
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a table says of the rows that the teacher speaks of.
+class CoveredRows:
+    """The rows of a table that belong to covered examples.
 
     Attributes:
         values: [R', ...].
@@ -50,11 +50,11 @@ class Told:
         return int(self.row[_first_row(wrong)])
 
 
-def told_by(table: Array, covered: Array | None = None) -> Told:
+def covered_rows(table: Array, covered: Array | None = None) -> CoveredRows:
     """The covered rows of a table [R, ...]; the table itself where all of them are."""
     if covered is None or len(covered) != len(table) or covered.all():
-        return Told(table, np.arange(len(table)))
-    return Told(table[covered], np.flatnonzero(covered))
+        return CoveredRows(table, np.arange(len(table)))
+    return CoveredRows(table[covered], np.flatnonzero(covered))
 
 
 def made_for(manifest: TeacherManifest, data: PreparedData) -> Problems:
@@ -76,13 +76,13 @@ def made_for(manifest: TeacherManifest, data: PreparedData) -> Problems:
 
 
 def count_hint(count: int, data: PreparedData) -> str:
-    """What a wrong number of rows may mean."""
+    """What a wrong number of examples may mean."""
     rows = {split: len(getattr(data, split)) for split in ("train", "valid", "test")}
     for more in (("valid",), ("test",), ("valid", "test")):
         together = ("train", *more)
         if count == sum(rows[split] for split in together):
             return (
-                f"; as many as {' and '.join(together)} have together: what is told of rows of "
+                f"; as many as {' and '.join(together)} have together: what is said of rows of "
                 "evaluation must not be in a teacher"
             )
     for split in ("valid", "test"):
@@ -91,51 +91,81 @@ def count_hint(count: int, data: PreparedData) -> str:
     return ""
 
 
-def lists(table: Array, what: str, data: PreparedData) -> Problems:
-    """A table is [R', K], K > 0."""
-    if table.ndim != 2 or table.shape[1] == 0:
-        yield f"{what} have shape {table.shape}, expected [{len(data.train)}, K]"
+def shape(signal: Signal, array: Array, data: PreparedData) -> Problems:
+    """An array has the sizes of its signal, none of them 0."""
+    known = {"R": len(data.train), "T": len(data.test), "N": data.n_items}
+    symbols = signal.shape.split()
+    wanted = [known.get(symbol, symbol) for symbol in symbols]
+    if array.ndim != len(symbols) or 0 in array.shape:
+        yield f"{signal.has} shape {array.shape}, expected [{', '.join(map(str, wanted))}]"
+        return
+    for symbol, found in zip(symbols, array.shape, strict=True):
+        if found == known.get(symbol, found):
+            continue
+        if symbol == "N":
+            hint = " (a row for padding must not be stored)" if found == data.n_items + 1 else ""
+            yield f"{signal.has} {found} rows, the catalogue {data.n_items} items{hint}"
+        else:
+            split = "training" if symbol == "R" else "test"
+            hint = count_hint(found, data) if symbol == "R" else ""
+            yield (
+                f"{signal.has} {found} rows, the {split} split of {data.dataset} "
+                f"({data.protocol}) has {known[symbol]}{hint}"
+            )
 
 
-def one_list_a_row(table: Array, what: str, data: PreparedData) -> Problems:
-    """A table is [R, K]: a list for every training row of `data`."""
-    rows = len(data.train)
-    if len(table) != rows:
-        yield (
-            f"{what} have {len(table)} rows, the training split of {data.dataset} "
-            f"({data.protocol}) has {rows}{count_hint(len(table), data)}"
-        )
-
-
-def one_value_a_row(values: Array, what: str, rows: int, hint: str = "") -> Problems:
-    """Values are [rows]; `hint` tells what another number may mean."""
-    if values.shape != (rows,):
-        yield f"{what} has shape {values.shape}, expected ({rows},){hint}"
-
-
-def finite(told: Told, what: str) -> Problems:
+def finite(signal: Signal, rows: CoveredRows) -> Problems:
     """No value is NaN or infinite."""
-    wrong = ~np.isfinite(told.values)
+    wrong = ~np.isfinite(rows.values)
     if wrong.any():
         yield (
-            f"{what} hold {int(wrong.sum())} values that are NaN or infinite "
-            f"(first in row {told.first(wrong)})"
+            f"{signal.hold} {int(wrong.sum())} values that are NaN or infinite "
+            f"(first in row {rows.first(wrong)})"
         )
 
 
-def whole_numbers(told: Told) -> Problems:
+def non_negative(signal: Signal, rows: CoveredRows) -> Problems:
+    """No value is below zero."""
+    wrong = np.less(rows.values, 0)
+    if wrong.any():
+        yield (
+            f"{signal.hold} negative values (first in row {rows.first(wrong)}); "
+            "scores are not distances"
+        )
+
+
+def ascending(signal: Signal, rows: CoveredRows) -> Problems:
+    """The values of a list run from best (smallest) to worst."""
+    steps = np.diff(rows.values, axis=1)
+    falling = np.asarray(np.less(steps, 0).any(axis=1))
+    if not falling.any():
+        return
+    text = (
+        f"{signal.words} fall along {int(falling.sum())} of {len(falling)} lists (first: row "
+        f"{rows.first(falling)}); a list runs from best (smallest) to worst"
+    )
+    if not (steps > 0).any():
+        text += "; they fall everywhere, as scores do: distances are wanted"
+    elif falling.mean() > 0.5:
+        text += f"; {CATALOGUE_ORDER}"
+    yield text
+
+
+def whole_numbers(signal: Signal, rows: CoveredRows) -> Problems:
     """Lists hold ids, whatever their type is."""
-    wrong = ~np.isfinite(told.values) | (told.values != np.floor(told.values))
+    wrong = ~np.isfinite(rows.values) | (rows.values != np.floor(rows.values))
     if wrong.any():
         yield (
-            f"the ranked lists hold {int(wrong.sum())} values that are not item ids "
-            f"(first in row {told.first(wrong)})"
+            f"{signal.hold} {int(wrong.sum())} values that are not item ids "
+            f"(first in row {rows.first(wrong)})"
         )
 
 
-def ids_in_range(told: Told, base: int, n_items: int, *, declared: bool) -> Problems:
+def ids_in_range(
+    signal: Signal, rows: CoveredRows, base: int, n_items: int, *, declared: bool
+) -> Problems:
     """Lists hold the ids base..n_items - 1 + base, and where no manifest says so, 0 among them."""
-    ids, low, high = told.values, base, n_items - 1 + base
+    ids, low, high = rows.values, base, n_items - 1 + base
     outside = (ids < low) | (ids > high)
     if not outside.any():
         if not declared and ids.size and ids.min() > 0:
@@ -144,77 +174,40 @@ def ids_in_range(told: Told, base: int, n_items: int, *, declared: bool) -> Prob
     row, column = np.unravel_index(np.argmax(outside), outside.shape)
     smallest, largest = int(ids.min()), int(ids.max())
     text = (
-        f"the ranked lists hold {int(outside.sum())} ids outside {low}..{high}, which "
+        f"{signal.hold} {int(outside.sum())} ids outside {low}..{high}, which "
         f"id_base {base} and {n_items} items allow (found {smallest}..{largest}, first in row "
-        f"{told.row[row]}, place {column}: {int(ids[row, column])})"
+        f"{rows.row[row]}, place {column}: {int(ids[row, column])})"
     )
     if 1 - base <= smallest and largest <= n_items - base:
-        text += f"; all of them fit id_base: {1 - base}, which {files.MANIFEST} can declare"
+        text += f"; all of them fit id_base: {1 - base}, which {MANIFEST} can declare"
     yield text
 
 
-def no_item_twice(told: Told) -> Problems:
+def no_item_twice(signal: Signal, rows: CoveredRows) -> Problems:
     """A list names an item once."""
-    repeated = _repeats(told.values)
+    repeated = _repeats(rows.values)
     if repeated.any():
+        what = signal.words.removeprefix("the ")
         yield (
-            f"{int(repeated.sum())} of {len(repeated)} ranked lists name an item twice "
-            f"(first: row {told.first(repeated)})"
+            f"{int(repeated.sum())} of {len(repeated)} {what} name an item twice "
+            f"(first: row {rows.first(repeated)})"
         )
 
 
-def ascending(told: Told) -> Problems:
-    """The distances of a list run from best (smallest) to worst."""
-    distances = told.values
-    falls = np.diff(distances, axis=1) < 0
-    falling = falls.any(axis=1)
-    if not falling.any():
-        return
-    text = (
-        f"the distances fall along {int(falling.sum())} of {len(distances)} lists (first: row "
-        f"{told.first(falls)}); a list runs from best (smallest) to worst"
-    )
-    if not (np.diff(distances, axis=1) > 0).any():
-        text += "; they fall everywhere, as scores do: distances are wanted"
-    elif falling.mean() > 0.5:
-        text += f"; {CATALOGUE_ORDER}"
-    yield text
-
-
-def none_negative(told: Told, sentence: str) -> Problems:
-    """No value is below zero; `sentence` says it of one that is."""
-    if (told.values < 0).any():
-        yield sentence
-
-
-def trajectory_shape(lists: Array, data: PreparedData) -> Problems:
-    """Trajectories are int32 [M, C, R, K]: they are used as they lie on the disk."""
-    rows = len(data.train)
-    if lists.dtype != np.int32:
-        yield f"{files.TRAJECTORIES} holds {lists.dtype}, int32 expected: it is memory-mapped"
-    elif lists.ndim != 4 or 0 in lists.shape:
-        yield f"{files.TRAJECTORIES} has shape {lists.shape}, expected [M, C, {rows}, K]"
-    elif lists.shape[2] != rows:
-        yield (
-            f"{files.TRAJECTORIES} has {lists.shape[2]} rows, the training split of "
-            f"{data.dataset} ({data.protocol}) has {rows}{count_hint(lists.shape[2], data)}"
-        )
-
-
-def trajectory_names(lists: Array, names: list[str]) -> Problems:
-    """Each model of trajectories [M, ...] has a name of its own."""
-    if lists.ndim == 4 and (len(names) != len(lists) or len(set(names)) != len(names)):
-        yield (
-            f"{files.TRAJECTORIES} holds the lists of {len(lists)} models, {files.MANIFEST} "
-            f'must give each a name of its own ("members" is {names})'
-        )
-
-
-def trajectory_ids(lists: Array, n_items: int) -> Problems:
-    """Trajectories [M, C, R, K] hold ids 1..N, none twice in a list, in every row.
+def mapped_ids(signal: Signal, lists: Array, names: list[str], n_items: int) -> Problems:
+    """Mapped lists [M, C, R, K] hold ids 1..N, none twice in a list, for every example.
 
     They are read in blocks: the whole may be larger than the memory.
+
+    Args:
+        signal: what they are.
+        lists: of the signal's type, for they are used as they lie on the disk.
+        names: of the M models, each its own.
+        n_items: N.
     """
+    if lists.dtype != np.dtype(signal.dtype):
+        yield f"{signal.hold} {lists.dtype}, {signal.dtype} expected: it is memory-mapped"
+        return
     outside, repeated = _Tally(), _Tally()
     for model, state in np.ndindex(*lists.shape[:2]):
         for start in range(0, lists.shape[2], BLOCK):
@@ -223,13 +216,25 @@ def trajectory_ids(lists: Array, n_items: int) -> Problems:
             repeated.add(_repeats(ids), model, state, start)
     if outside.count:
         yield (
-            f"{files.TRAJECTORIES} holds {outside.count} ids outside 1..{n_items} "
+            f"{signal.hold} {outside.count} ids outside 1..{n_items} "
             f"({outside.where}); its ids count from 1 whatever id_base says, and hold for "
             "every row"
         )
     if repeated.count:
+        yield f"{repeated.count} lists of {signal.file} name an item twice ({repeated.where})"
+    if len(names) != len(lists) or len(set(names)) != len(names):
         yield (
-            f"{repeated.count} lists of {files.TRAJECTORIES} name an item twice ({repeated.where})"
+            f"{signal.hold} the lists of {len(lists)} models, {MANIFEST} "
+            f'must give each a name of its own ("members" is {names})'
+        )
+
+
+def ranks(signal: Signal, values: Array, n_items: int) -> Problems:
+    """Values are ranks among all items, 1..N."""
+    if (values < 1).any() or (values > n_items).any():
+        yield (
+            f"{signal.hold} {values.min()}..{values.max()}; a rank among {n_items} items "
+            f"is 1..{n_items}"
         )
 
 

@@ -1,20 +1,22 @@
-"""A teacher's knowledge as files in the suite's own layout."""
+"""A teacher as files in the suite's own layout."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import __version__
 from bench.data.examples import PreparedData
 from bench.files import sha256_of
-from bench.teachers import files
+from bench.signals import SIGNALS, TEST_RANKS, Signal
 from bench.teachers.builder import Product
-from bench.teachers.manifest import Signal, TeacherManifest, write_manifest
+from bench.teachers.manifest import TeacherManifest, write_manifest
+from bench.teachers.rules import Array
+
+GENERATED = "generated.jsonl"
+"""What a language model wrote, a JSON string (or null) per training example; nothing reads it."""
 
 
 def write(folder: Path, name: str, kind: str, data: PreparedData, product: Product) -> None:
@@ -24,40 +26,23 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
         folder: an empty folder.
         name: the teacher's name.
         kind: of what kind it is.
-        data: the rows and catalogue it speaks of.
-        product: what it says.
+        data: the examples and catalogue that it is about.
+        product: what it offers.
     """
-    from safetensors.numpy import save_file
-
-    signals: list[Signal] = []
-    if product.embeddings is not None:
-        half = product.embeddings.dtype == np.float16
-        table = np.ascontiguousarray(product.embeddings, dtype=None if half else np.float32)
-        save_file({"embeddings": table}, folder / files.EMBEDDINGS)
-        signals.append("embeddings")
-    arrays: list[tuple[str, Signal, NDArray[Any] | None]] = [
-        (files.RANKINGS, "rankings", product.rankings),
-        (files.DISTANCES, "confidence", product.distances),
-        (files.TRUTH_DISTANCE, "truth-distance", product.truth_distance),
-        (files.TRAJECTORIES, "trajectories", product.trajectories),
-    ]
-    for file, signal, array in arrays:
-        if array is not None:
-            np.save(folder / file, array)
-            signals.append(signal)
-    if product.covered is not None:
-        np.save(folder / files.COVERED, product.covered)
+    arrays = product.arrays()
+    for signal, array in arrays.items():
+        _save(folder / signal.file, signal, array)
     if product.test_ranks is not None:
-        np.save(folder / files.TEST_RANKS, product.test_ranks)
+        np.save(folder / TEST_RANKS.file, product.test_ranks)
     if product.generated is not None:
         lines = "".join(f"{json.dumps(text)}\n" for text in product.generated)
-        (folder / files.GENERATED).write_text(lines, encoding="utf-8")
+        (folder / GENERATED).write_text(lines, encoding="utf-8")
     manifest = TeacherManifest(
         name=name,
         kind=kind,
         dataset=data.dataset,
         protocol=data.protocol,
-        signals=signals,
+        signals=[signal.name for signal in arrays if signal.name in SIGNALS],
         id_base=1,
         members=product.members,
         recipe=product.recipe,
@@ -66,8 +51,18 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
         split_fingerprint=data.split_fingerprint,
         metrics=product.metrics,
         created_by=f"bench {__version__}",
-        files={
-            file: sha256_of(folder / file) for file in files.BINARY if (folder / file).is_file()
-        },
+        files={signal.file: sha256_of(folder / signal.file) for signal in arrays},
     )
     write_manifest(folder, manifest)
+
+
+def _save(path: Path, signal: Signal, array: Array) -> None:
+    if path.suffix == ".npy":
+        np.save(path, array)
+        return
+    from safetensors.numpy import save_file
+
+    half = array.dtype == np.float16
+    save_file(
+        {signal.attribute: np.ascontiguousarray(array, dtype=None if half else signal.dtype)}, path
+    )

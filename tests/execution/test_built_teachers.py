@@ -18,8 +18,8 @@ from bench.errors import ArtifactError
 from bench.execution.run import run_grid
 from bench.paths import Workspace
 from bench.records.store import ResultStore
+from bench.signals import TEST_RANKS
 from bench.teachers.builder import KINDS, Product
-from bench.teachers.files import TEST_RANKS
 from bench.teachers.manifest import read_manifest
 
 
@@ -76,7 +76,7 @@ def test_device_and_threads_of_the_run_are_the_builders(tiny: Workspace, witness
 def test_broken_ranks_are_refused_where_they_are_asked_for(tiny: Workspace, witness: Path) -> None:
     run(tiny)
     store = ResultStore(tiny.results)
-    (witness / TEST_RANKS).write_bytes(b"rubbish")
+    (witness / TEST_RANKS.file).write_bytes(b"rubbish")
 
     def lose(kind: str) -> None:
         for record in store.records():
@@ -87,5 +87,5 @@ def test_broken_ranks_are_refused_where_they_are_asked_for(tiny: Workspace, witn
     run(tiny)  # training has no use for them
     assert {record.kind for record in store.records()} == {"trial", "reference"}
     lose("reference")
-    with pytest.raises(ArtifactError, match=TEST_RANKS):
+    with pytest.raises(ArtifactError, match=TEST_RANKS.file):
         run(tiny)

@@ -27,7 +27,7 @@ from bench.paths import Workspace
 from bench.plan import Reference, references
 from bench.records.record import Outcome, Record, failed, finished
 from bench.records.store import ResultStore
-from bench.teachers.files import TEST_RANKS
+from bench.signals import TEST_RANKS
 
 from ..listening import listening
 
@@ -124,7 +124,7 @@ def test_a_teacher_that_tells_its_ranks_has_a_row(tiny: Workspace, tiny_teacher:
     assert store.get(row.key) is None, "bare files tell nothing of the test rows"
 
     rows = len(data_store.load("tiny", row.protocol, tiny).test)
-    np.save(tiny_teacher / TEST_RANKS, np.full(rows, 2, dtype=np.int32))
+    np.save(tiny_teacher / TEST_RANKS.file, np.full(rows, 2, dtype=np.int32))
     run(grid, tiny)
     record = store.get(row.key)
     assert record is not None

@@ -16,9 +16,8 @@ from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
 from bench.teachers.builder import KINDS, Product
-from bench.teachers.files import MANIFEST
 from bench.teachers.knowledge import load_knowledge
-from bench.teachers.manifest import read_manifest, teacher_folder
+from bench.teachers.manifest import MANIFEST, read_manifest, teacher_folder
 from bench.teachers.recipe import TEXTS, texts_hash
 
 from ..listening import listening

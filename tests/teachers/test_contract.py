@@ -490,7 +490,7 @@ def test_ranks_of_the_test_targets(dtype: type, folder: Folder, data: PreparedDa
 @pytest.mark.parametrize(
     ("ranks", "message"),
     [
-        (np.ones(7, dtype=np.int32), r"has shape \(7,\), expected \(60,\)"),
+        (np.ones(7, dtype=np.int32), "has 7 rows, the test split of toy .* has 60$"),
         (np.ones((60, 1), dtype=np.int32), "has shape"),
         (np.ones(60, dtype=np.float32), "holds float32, integers expected"),
         (np.array(["1"] * 60), "holds <U1, integers expected"),
@@ -533,7 +533,10 @@ def test_distances_of_small_integers_that_fall(folder: Folder, data: PreparedDat
 def test_coverage_of_the_wrong_shape(folder: Folder, data: PreparedData) -> None:
     path = folder.binary()
     np.save(path / "covered.npy", np.ones(7, dtype=bool))
-    assert "covered.npy has shape (7,), expected (240,)" in folder.only_problem(path, data)
+    assert (
+        "covered.npy has 7 rows, the training split of toy (temporal-4) has 240"
+        in folder.only_problem(path, data)
+    )
 
 
 def test_all_problems_are_told_at_once(folder: Folder, data: PreparedData) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bench.distillation import Knowledge
 from bench.errors import UnknownNameError
+from bench.signals import CONTROLS
 from bench.teachers import controls
-from bench.teachers.config import CONTROLS
 
 ROWS, ITEMS, K = 50, 12, 3
 TARGETS = torch.arange(ROWS) % ITEMS + 1

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import __version__
 from bench.data.examples import PreparedData
-from bench.errors import ArtifactError, ConfigError
+from bench.errors import ConfigError
 from bench.files import sha256_of, writing_to
 from bench.folders import created, locked
-from bench.teachers import files
+from bench.signals import PUBLISHED, PUBLISHED_SIGNALS, Signal
 from bench.teachers.contract import check
 from bench.teachers.manifest import PUBLISHED_NAME, TeacherManifest, write_manifest
-from bench.teachers.reading import read_safetensors
-
-Array = NDArray[Any]
+from bench.teachers.reading import read_array
+from bench.teachers.rules import Array
 
 ID_FORMAT = "%d"
-DISTANCE_FORMAT = "%.9g"
+VALUE_FORMAT = "%.9g"
 """Nine digits tell every float32 from its neighbours: reading gives back what was written."""
 
 
@@ -39,32 +35,22 @@ def export_dllm2rec(
 
     Args:
         folder: the teacher's folder.
-        data: the rows and catalogue it speaks of.
+        data: the examples and catalogue that it is about.
         output: the new folder, whole or absent.
         id_base: what the first item of the catalogue is called; DLLM2Rec counts from 0.
 
     Raises:
         ConfigError: `output` is there or cannot be written to, or the layout has no place for what
-            the teacher says.
+            the teacher offers.
         ArtifactError: the teacher breaks the contract.
     """
     output = output.absolute()
     _refuse_existing(output)
-    knowledge = _read(folder, data)
+    manifest, arrays = _read(folder, data)
     with locked(output):
         _refuse_existing(output)  # by now it may be that of another export
         with created(output) as temporary:
-            _write(temporary, knowledge, data, id_base)
-
-
-@dataclass(frozen=True)
-class _Knowledge:
-    """What the layout has a place for: [N, D], 1-based [R, K_T] and [R, K_T]."""
-
-    manifest: TeacherManifest
-    embeddings: Array
-    rankings: Array
-    distances: Array
+            _write(temporary, manifest, arrays, data, id_base)
 
 
 def _refuse_existing(output: Path) -> None:
@@ -74,46 +60,54 @@ def _refuse_existing(output: Path) -> None:
         raise ConfigError(f"{output} is there already; give the path of a new folder")
 
 
-def _read(folder: Path, data: PreparedData) -> _Knowledge:
-    checked = check(folder, data)
-    if checked.problems:
-        raise ArtifactError(str(folder), checked.problems)
-    embeddings, rankings, distances = checked.embeddings, checked.rankings, checked.distances
-    if embeddings is None or rankings is None or distances is None:
+def _read(folder: Path, data: PreparedData) -> tuple[TeacherManifest, dict[Signal, Array]]:
+    """The manifest and the arrays that the layout has a place for, ids counted from 1."""
+    checked = check(folder, data).or_raise(folder)
+    arrays = {signal: array for signal, array in checked.arrays().items() if signal.published}
+    if len(arrays) < len(PUBLISHED):
         offers = ", ".join(checked.manifest.signals)
+        *most, last = PUBLISHED_SIGNALS
         raise ConfigError(
-            f"{folder} offers {offers}; DLLM2Rec's layout has embeddings, rankings and confidence, "
+            f"{folder} offers {offers}; DLLM2Rec's layout has {', '.join(most)} and {last}, "
             "all three"
         )
     if checked.covered is not None and not checked.covered.all():
-        silent = int((~checked.covered).sum())
+        uncovered = int((~checked.covered).sum())
         raise ConfigError(
-            f"{folder} says nothing of {silent:,} of {len(checked.covered):,} rows, for which "
-            "DLLM2Rec's layout has no place"
+            f"{folder} does not cover {uncovered:,} of {len(checked.covered):,} examples, for "
+            "which DLLM2Rec's layout has no place"
         )
-    if (folder / files.EMBEDDINGS).is_file():  # in their own precision
-        embeddings = read_safetensors(folder / files.EMBEDDINGS, "embeddings")
-    return _Knowledge(checked.manifest, embeddings, rankings, distances)
+    for signal in arrays:
+        if signal.index == "items" and (folder / signal.file).is_file():  # in its own precision
+            arrays[signal] = read_array(folder / signal.file, signal.holds, signal.attribute)
+    return checked.manifest, arrays
 
 
-def _write(folder: Path, knowledge: _Knowledge, data: PreparedData, id_base: int) -> None:
+def _write(
+    folder: Path,
+    manifest: TeacherManifest,
+    arrays: dict[Signal, Array],
+    data: PreparedData,
+    id_base: int,
+) -> None:
     import torch
 
-    embeddings = torch.from_numpy(np.ascontiguousarray(knowledge.embeddings))
-    torch.save(embeddings, folder / files.PUBLISHED_EMBEDDINGS)
-    lists = knowledge.rankings - 1 + id_base
-    np.savetxt(folder / files.PUBLISHED_RANKINGS, lists, fmt=ID_FORMAT)
-    np.savetxt(folder / files.PUBLISHED_DISTANCES, knowledge.distances, fmt=DISTANCE_FORMAT)
-    manifest = knowledge.manifest.model_copy(
-        update={
-            "kind": PUBLISHED_NAME,
-            "signals": ["embeddings", "rankings", "confidence"],
-            "id_base": id_base,
-            "members": [],
-            "catalogue_fingerprint": data.catalogue_fingerprint,
-            "split_fingerprint": data.split_fingerprint,
-            "created_by": f"bench {__version__}",
-            "files": {name: sha256_of(folder / name) for name in files.PUBLISHED},
-        }
-    )
-    write_manifest(folder, manifest)
+    for signal, array in arrays.items():
+        path = folder / str(signal.published)
+        if path.suffix == ".pt":
+            torch.save(torch.from_numpy(np.ascontiguousarray(array)), path)
+        elif signal.holds_ids:
+            np.savetxt(path, array - 1 + id_base, fmt=ID_FORMAT)
+        else:
+            np.savetxt(path, array, fmt=VALUE_FORMAT)
+    changes = {
+        "kind": PUBLISHED_NAME,
+        "signals": PUBLISHED_SIGNALS,
+        "id_base": id_base,
+        "members": [],
+        "catalogue_fingerprint": data.catalogue_fingerprint,
+        "split_fingerprint": data.split_fingerprint,
+        "created_by": f"bench {__version__}",
+        "files": {name: sha256_of(folder / name) for name in PUBLISHED},
+    }
+    write_manifest(folder, manifest.model_copy(update=changes))

@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
-from bench.teachers import files, rules
+from bench.signals import BINARY
+from bench.teachers import rules
 from bench.teachers.exchange.listing import Value
 from bench.teachers.exchange.naming import ItemOrder, Key, catalogue_order, read_order
-from bench.teachers.exchange.sources import known_roles
-from bench.teachers.manifest import TeacherManifest, read_manifest
-from bench.teachers.reading import Holds, read_array
+from bench.teachers.exchange.sources import ARRAYS, known_roles
+from bench.teachers.manifest import MANIFEST, TeacherManifest, read_manifest
+from bench.teachers.reading import read_array
 from bench.teachers.rules import Array
-
-_HOLDS: dict[str, Holds] = {"embeddings": "floats", "covered": "bool"}
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class Given:
         if "manifest" not in self.sources:
             return None
         folder = self.sources.pop("manifest").parent
-        if any((folder / name).is_file() for name in files.BINARY):
+        if any((folder / name).is_file() for name in BINARY):
             raise ConfigError(
                 f"{folder} is in the suite's own layout already: `bench teacher check {folder}` "
                 "checks it, and it may simply be copied to the folder of the dataset's teachers"
@@ -146,21 +145,44 @@ class Given:
         Raises:
             Unreadable: it does not hold what this role holds.
         """
-        return read_array(self.sources[role], _HOLDS.get(role, "numbers"))
+        holds = ARRAYS[role].holds if role in ARRAYS else "numbers"
+        return read_array(self.sources[role], holds, mapped=True, keep=False)
 
-    def vector(self, role: str) -> Array:
-        """A value for every training row [R]; text has it as a table of one column.
+    def of_examples(self, role: str) -> Array:
+        """An array with an entry for every training example, [R] or [R, D].
+
+        Text has a vector as a table of one column.
 
         Raises:
             DataError: it has another shape.
         """
         values, rows = self.array(role), len(self.data.train)
-        if values.shape not in ((rows,), (rows, 1)):
+        wanted = [str(rows), *ARRAYS[role].shape.split()[1:]]
+        if len(wanted) == 1 and values.shape == (rows, 1):
+            values = values[:, 0]
+        if values.ndim != len(wanted) or len(values) != rows:
             hint = rules.count_hint(len(values), self.data) if values.ndim else ""
             raise DataError(
-                f"{self.sources[role].name} has shape {values.shape}, expected ({rows},){hint}"
+                f"{self.sources[role].name} has shape {values.shape}, expected "
+                f"[{', '.join(wanted)}]{hint}"
             )
-        return values.reshape(rows)
+        return values
+
+    def of_items(self, role: str) -> Array:
+        """An array with an entry for every item, in the order of the catalogue.
+
+        Raises:
+            DataError: it has another shape than its order.
+        """
+        table, name = self.array(role), self.sources[role].name
+        if self.request.items is None:
+            self.on_trust(f"the {role} are in the order of the catalogue")
+            return np.asarray(table)
+        if table.ndim != len(ARRAYS[role].shape.split()) or len(table) != len(self.order):
+            raise DataError(
+                f"{name} has shape {table.shape}, its item order {len(self.order):,} items"
+            )
+        return np.asarray(table[self.order.place])
 
     def on_trust(self, what: str) -> None:
         """Note what nothing in the files proves."""
@@ -176,7 +198,7 @@ class Given:
         declared = None if self.manifest is None else self.manifest.id_base
         asked = self.request.id_base
         if None not in (declared, asked) and declared != asked:
-            raise ConfigError(f"--id-base {asked}, but {files.MANIFEST} declares {declared}")
+            raise ConfigError(f"--id-base {asked}, but {MANIFEST} declares {declared}")
         return declared if asked is None else asked
 
     def refuse_other_rows(self, table: Array, name: str) -> None:

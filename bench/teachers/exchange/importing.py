@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench import layers
 from bench.data.examples import PreparedData
@@ -17,11 +16,12 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.files import sha256_of
 from bench.folders import locked, replaced
 from bench.paths import Workspace
+from bench.signals import COVERED
 from bench.teachers.builder import Product
 from bench.teachers.contract import check
 from bench.teachers.exchange.given import Given, Lists, Request
 from bench.teachers.exchange.ids import from_ids
-from bench.teachers.exchange.sources import locate
+from bench.teachers.exchange.sources import ARRAYS, locate
 from bench.teachers.exchange.table import from_table
 from bench.teachers.exchange.values import from_values
 from bench.teachers.manifest import PUBLISHED_NAME
@@ -72,9 +72,7 @@ def import_teacher(
             raise ArtifactError(where, [str(error)]) from error
         with replaced(folder) as temporary:
             write(temporary, name, KIND, data, product)
-            problems = check(temporary, data).problems
-            if problems:
-                raise ArtifactError(where, problems)
+            check(temporary, data).or_raise(where)
     return given.report
 
 
@@ -84,18 +82,12 @@ def _product(given: Given) -> Product:
     lists = _lists(given, covered)
     if lists is not None:
         covered = lists.covered
-    told = None if covered is None or covered.all() else covered
-    product = Product(
-        metrics={},
-        test_ranks=None,
-        recipe={},
-        embeddings=_embeddings(given),
-        truth_distance=_truth_distance(given),
-        covered=told,
-    )
+    if covered is not None and covered.all():
+        covered = None
+    product = Product(metrics={}, test_ranks=None, recipe={}, covered=covered, **_arrays(given))
     if lists is not None:
         rows = len(given.data.train)
-        count = rows if told is None else int(told.sum())
+        count = rows if covered is None else int(covered.sum())
         given.report.append(f"{count:,} of {rows:,} training rows covered ({count / rows:.1%})")
         product = replace(
             product,
@@ -105,6 +97,20 @@ def _product(given: Given) -> Product:
             test_ranks=lists.ranks.get("test"),
         )
     return _described(given, product)
+
+
+def _arrays(given: Given) -> dict[str, Any]:
+    """The arrays that are no lists and belong to none, by attribute."""
+    found: dict[str, Any] = {}
+    for role, signal in ARRAYS.items():
+        if role not in given.sources or signal is COVERED or signal.holds_ids or signal.lists:
+            continue
+        table = given.of_items(role) if signal.index == "items" else given.of_examples(role)
+        name = given.sources[role].name
+        given.report.append(f"{role} {list(table.shape)} {table.dtype} from {name}")
+        keep = signal.index == "items"  # in their own precision
+        found[signal.attribute] = np.asarray(table, dtype=None if keep else signal.dtype)
+    return found
 
 
 def _lists(given: Given, covered: Array | None) -> Lists | None:
@@ -142,33 +148,10 @@ def _described(given: Given, product: Product) -> Product:
     )
 
 
-def _embeddings(given: Given) -> Array | None:
-    if "embeddings" not in given.sources:
-        return None
-    table = given.array("embeddings")
-    name = given.sources["embeddings"].name
-    if given.request.items is None:
-        given.on_trust("the embeddings are in the order of the catalogue")
-    elif table.ndim != 2 or len(table) != len(given.order):
-        raise DataError(
-            f"{name} has shape {table.shape}, its item order {len(given.order):,} items"
-        )
-    else:
-        table = table[given.order.place]
-    given.report.append(f"embeddings {list(table.shape)} {table.dtype} from {name}")
-    return np.asarray(table)
-
-
-def _truth_distance(given: Given) -> NDArray[np.float32] | None:
-    if "truth-distance" not in given.sources:
-        return None
-    return np.asarray(given.vector("truth-distance"), dtype=np.float32)
-
-
 def _coverage(given: Given) -> Array | None:
     if "covered" not in given.sources:
         return None
-    covered = given.vector("covered")
+    covered = given.of_examples("covered")
     if not covered.any():
         raise DataError(
             f"{given.sources['covered'].name} covers no row: where it is False, the teacher has "

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import signals
 from bench.data.sources.tables import table_format
 from bench.errors import ConfigError
-from bench.teachers import files
+from bench.signals import Signal
+from bench.teachers.manifest import MANIFEST
+
+
+def _stems(signal: Signal) -> tuple[str, ...]:
+    names = [name for name in (signal.published, signal.file) if name]
+    return (*(name.split(".")[0] for name in names), *signal.aliases)
+
+
+ARRAYS = {
+    signal.attribute.replace("_", "-"): signal for signal in signals.ARRAYS if not signal.mapped
+}
+"""The array that the file of a role holds."""
 
 ROLES: dict[str, tuple[str, ...]] = {
-    "embeddings": ("all_embeddings", "embeddings", "item_embeddings"),
-    "rankings": ("myrank_train", "rankings"),
-    "distances": ("confidence_train", "distances"),
+    **{role: _stems(signal) for role, signal in ARRAYS.items()},
     "rank": ("rank",),
     "dist": ("dist",),
-    "truth-distance": ("truth_distance",),
-    "covered": ("covered",),
     "table": ("lists", "ranked_lists"),
 }
 """What a file can be, and the names (without ending) by which that is known."""
@@ -73,8 +82,8 @@ def _in_folder(folder: Path, items: Path | None) -> list[tuple[str, Path]]:
     order = None if items is None else items.resolve()
     files_there = [p for p in sorted(folder.iterdir()) if p.is_file() and p.resolve() != order]
     known = [(role, path) for path in files_there if (role := _role(path)) is not None]
-    if (folder / files.MANIFEST).is_file():
-        known.append(("manifest", folder / files.MANIFEST))
+    if (folder / MANIFEST).is_file():
+        known.append(("manifest", folder / MANIFEST))
     if not known:
         raise ConfigError(f"{folder}: no file that is known. {known_roles()}")
     return known

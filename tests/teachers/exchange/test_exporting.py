@@ -27,7 +27,7 @@ def test_what_the_published_layout_has_no_place_for(folder: Folder, data: Prepar
     covered = np.arange(N_ROWS) > 0
     path = folder.binary()
     np.save(path / "covered.npy", covered)
-    with pytest.raises(ConfigError, match="nothing of 1 of 240 rows"):
+    with pytest.raises(ConfigError, match="does not cover 1 of 240 examples"):
         export_dllm2rec(path, data, out)
     (path / "covered.npy").unlink()
     folder.binary(signals=["embeddings"])

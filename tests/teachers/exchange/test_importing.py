@@ -63,12 +63,12 @@ def test_the_suites_own_layout_is_not_imported(desk: Desk, folder: Folder) -> No
         (
             {"rankings.npy": np.ones((N_ROWS, 2)), "covered.npy": np.ones(60, dtype=bool)},
             {},
-            "covered.npy has shape (60,), expected (240,); as many as valid has",
+            "covered.npy has shape (60,), expected [240]; as many as valid has",
         ),
         (
             {"rankings.npy": np.ones((N_ROWS, 2)), "truth_distance.npy": np.ones((N_ROWS, 2))},
             {"id_base": 0},
-            "truth_distance.npy has shape (240, 2), expected (240,)",
+            "truth_distance.npy has shape (240, 2), expected [240]",
         ),
         ({"rankings.npy": np.array([{}])}, {}, "no plain .npy array"),
     ],

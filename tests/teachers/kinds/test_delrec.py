@@ -23,15 +23,16 @@ from bench.data.config import dataset_config
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError
 from bench.paths import Workspace
+from bench.signals import BINARY, TEST_RANKS
 from bench.teachers.builder import resolved_options
 from bench.teachers.config import SIGNALS, TeacherConfig
 from bench.teachers.contract import check
-from bench.teachers.files import BINARY, DISTANCES, EMBEDDINGS, MANIFEST, RANKINGS, TEST_RANKS
 from bench.teachers.kinds.delrec import DelrecTeacher
 from bench.teachers.language.delrec_options import DelrecOptions
 from bench.teachers.language.loading import ENCODER_DECODER, load
 from bench.teachers.language.resume import SHARDS
 from bench.teachers.language.teaching import teach
+from bench.teachers.manifest import MANIFEST
 
 from ...listening import listening
 from ..language import colours
@@ -171,7 +172,7 @@ def test_a_student_is_distilled_from_it(here: Workspace) -> None:
 def test_a_sample_is_marked_and_trains_nothing_again(here: Workspace) -> None:
     changed = ("--set", "teacher.rows=20", "--set", "teacher.evaluation_rows=5")
     folder = here.tocf / "toy" / "tiny-delrec"
-    ids, distances = (np.load(folder / name) for name in (RANKINGS, DISTANCES))
+    ids, distances = (np.load(folder / name) for name in ("rankings.npy", "distances.npy"))
     data = prepared(here)
     configs = here.home / "configs" / "teachers"
     (configs / "part.yaml").write_text((configs / "tiny-delrec.yaml").read_text())
@@ -248,8 +249,14 @@ def test_killed_while_listing_and_gone_on_without_loss(
     assert f"training rows listed: {rows} of {total} rows are there from before" in said
     assert "stage 1, patterns: the first 4 steps are there from before" in said
     folders = [home / "tocf" / "toy" / "tiny-delrec" for home in (here.home, other.home)]
-    files = {name for name in (*BINARY, TEST_RANKS, MANIFEST) if (folders[0] / name).is_file()}
-    assert {EMBEDDINGS, RANKINGS, DISTANCES, TEST_RANKS, MANIFEST} == files
+    files = {name for name in (*BINARY, TEST_RANKS.file, MANIFEST) if (folders[0] / name).is_file()}
+    assert files == {
+        "embeddings.safetensors",
+        "rankings.npy",
+        "distances.npy",
+        TEST_RANKS.file,
+        MANIFEST,
+    }
     for name in files:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
 
