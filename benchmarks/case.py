@@ -12,8 +12,8 @@ from torch import nn
 
 from bench.distillation import Method
 from bench.registry import METHODS
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, _Step
 from benchmarks.turns import seconds
@@ -41,7 +41,7 @@ class Case:
         self.device = device
         method_class = METHODS.load(method)
         settings_of = method_class.Config.model_validate(settings)
-        self.student = RecBoleStudent(
+        self.student = Adapter.of(
             student,
             n_items=len(world.knowledge.target_counts) - 1,
             history=world.rows.history.shape[1],

@@ -91,11 +91,11 @@ def _recbole() -> Finding:
     try:
         import torch
 
-        from bench.students import properties
+        from bench.students.abilities import ADAPTERS
+        from bench.students.adapter import Adapter
         from bench.students.config import StudentConfig
-        from bench.students.recbole import RecBoleStudent
 
-        RecBoleStudent(
+        Adapter.of(
             StudentConfig(model="SASRec"),
             n_items=2,
             history=2,
@@ -104,7 +104,7 @@ def _recbole() -> Finding:
         )
     except Exception as error:
         return Finding("recbole", False, f"cannot be used: {error}", fix)
-    return Finding("recbole", True, f"works, students: {', '.join(properties.STUDENTS)}")
+    return Finding("recbole", True, f"works, students: {', '.join(ADAPTERS.names())}")
 
 
 def _encoder() -> Finding:

@@ -109,7 +109,10 @@ class Output(Protocol):
 
     @property
     def table(self) -> Tensor:
-        """float32 [N + 1, d], the scoring table of this step: logits are `hidden @ table.T`."""
+        """float32 [N + 1, d], the scoring table of this step.
+
+        Logits are `hidden @ table.T`, plus a bias per item where the student has one (BERT4Rec).
+        """
 
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
@@ -184,20 +187,11 @@ class Student(Protocol):
         Without a `user`, students that know users see one of whom nothing is known.
         """
 
-    def encode_vectors(self, vectors: Tensor, length: Tensor) -> Tensor:
-        """Encode sequences of vectors in place of items: [B, L', d] and [B] to [B, d].
-
-        Vectors at and beyond `length` are padding. SASRec, GRU4Rec and Caser only.
-
-        Raises:
-            ValueError: this student cannot.
-        """
-
-    def lookup(self, ids: Tensor) -> Tensor:
-        """What the encoder reads for item `ids` [...]: differentiable float32 [..., d]."""
-
     def item_table(self) -> Tensor:
         """float32 [N + 1, d], the scoring table of this step."""
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores [B, N + 1] of encoded histories [B, d]; column 0 (padding) is -inf."""
 
     def fuse(self, fusion: Fusion, *, output: bool = True) -> None:
         """Add `fusion` to the item table that the encoder reads.
@@ -220,14 +214,24 @@ class Student(Protocol):
     def score_by_cosine(self, scale: float) -> None:
         """Make logits scale * cos(h, e_i) from now on; folding keeps every row's order of items."""
 
+
+class PromptedStudent(Student, Protocol):
+    """A student of a method whose `prompt_length` is above 0; only some models can be one."""
+
+    def encode_vectors(self, vectors: Tensor, length: Tensor) -> Tensor:
+        """Encode sequences of vectors in place of items: [B, L', d] and [B] to [B, d].
+
+        Vectors at and beyond `length` are padding.
+        """
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """What the encoder reads for item `ids` [...]: differentiable float32 [..., d]."""
+
     def prompt(self, prompts: Callable[[], Tensor] | None) -> None:
         """Put `prompts()` [k, d] before every history from now on; None takes them away.
 
         At the end they become a tensor of the student, which then reads k vectors more.
-        SASRec, GRU4Rec and Caser only; k is `Method.prompt_length`.
-
-        Raises:
-            ValueError: this student cannot.
+        k is `Method.prompt_length`.
         """
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from bench.students.recbole import RecBoleStudent
+    from bench.students.adapter import Adapter
     from bench.training.rows import DeviceRows
 
 _WARM_UP, _REQUESTS = 10, 100
 
 
 @torch.no_grad()
-def request_latency(student: RecBoleStudent, rows: DeviceRows) -> dict[str, float]:
+def request_latency(student: Adapter, rows: DeviceRows) -> dict[str, float]:
     """Latency of single requests on the student's device, warm and synchronised.
 
     Args:

@@ -15,7 +15,7 @@ from bench.evaluation.metrics import TargetRanks
 
 if TYPE_CHECKING:
     from bench.data.examples import Sequences
-    from bench.students.recbole import RecBoleStudent
+    from bench.students.adapter import Adapter
     from bench.training.rows import DeviceRows
 
 BLOCK_ROWS, BLOCK_BYTES = 256, 128 * 2**20
@@ -54,13 +54,13 @@ class SeenItems:
         return self.item[index].long() * (place < ordinal.unsqueeze(1))
 
 
-def rank_targets(student: RecBoleStudent, rows: DeviceRows) -> NDArray[np.int32]:
+def rank_targets(student: Adapter, rows: DeviceRows) -> NDArray[np.int32]:
     """Rank every example's target among all N items; see `all_ranks`."""
     return all_ranks(student, rows, None).ranked
 
 
 @torch.no_grad()
-def all_ranks(student: RecBoleStudent, rows: DeviceRows, seen: SeenItems | None) -> TargetRanks:
+def all_ranks(student: Adapter, rows: DeviceRows, seen: SeenItems | None) -> TargetRanks:
     """Rank every example's target in the whole catalogue, in blocks of examples.
 
     Args:
@@ -72,15 +72,15 @@ def all_ranks(student: RecBoleStudent, rows: DeviceRows, seen: SeenItems | None)
         Diverged: a score is NaN or infinite (a comparison with NaN would silently yield rank 1), or
             the scores of a row are too large to be summed.
     """
-    table = student.item_table()[1:].T.contiguous()
-    room = BLOCK_BYTES // (table.shape[1] * table.element_size())
+    keys = student.keys()[1:].T.contiguous()
+    room = BLOCK_BYTES // (keys.shape[1] * keys.element_size())
     size = max(1, min(BLOCK_ROWS, room))
-    buffer = table.new_empty(min(size, len(rows)), table.shape[1])
+    buffer = keys.new_empty(min(size, len(rows)), keys.shape[1])
     ranks, seen_above = [], []
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         hidden = student.encode(rows.history[part], rows.length[part], rows.user[part])
-        scores = torch.mm(hidden, table, out=buffer[: len(hidden)])
+        scores = torch.mm(student.queries(hidden), keys, out=buffer[: len(hidden)])
         target = rows.target[part] - 1
         if seen is not None:
             items = seen.before(rows.user[part], rows.ordinal[part])

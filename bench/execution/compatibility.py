@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import logging
 from collections.abc import Collection, Iterable, Iterator, Set
-from functools import lru_cache
 from pathlib import Path
 
 from bench.config.grid import Grid, TeacherSource
@@ -17,7 +16,7 @@ from bench.execution.method import method_config
 from bench.paths import Workspace
 from bench.plan import TeacherName, Trial, TrialSpec
 from bench.registry import METHODS
-from bench.students.config import Objective, StudentConfig
+from bench.students import abilities
 from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY, teacher_kinds
 from bench.teachers.manifest import read_manifest, teachers_in
 from bench.training.config import TrainingConfig
@@ -79,7 +78,11 @@ def problems(spec: TrialSpec, offered: Signals | None, device: str) -> list[str]
             return [_not_offered(spec, missing, offered)]
     method = METHODS.load(spec.method)
     prompts = method.prompt_length(method_config(spec, method))
-    return [*_device_problems(spec.training, device), *_student_problems(spec, prompts)]
+    of_student = abilities.problems(spec.student_config, spec.training, prompts)
+    return [
+        *_device_problems(spec.training, device),
+        *(f"{spec.student} {spec.method_name}: {problem}" for problem in of_student),
+    ]
 
 
 def missing_signals(spec: TrialSpec, offered: Signals | None) -> Signals:
@@ -171,62 +174,3 @@ def _device_problems(training: TrainingConfig, device: str) -> list[str]:
             "false"
         )
     return found
-
-
-def _student_problems(spec: TrialSpec, prompts: int) -> list[str]:
-    """What a student cannot do of what its training and the method's prompts require."""
-    from bench.students import all_positions, prompted
-
-    model, training = spec.student_config.model, spec.training
-    if prompts and model not in prompted.READERS:
-        return [
-            f"method '{spec.method}' puts prompts before histories; student model {model} takes "
-            f"none, {', '.join(prompted.READERS)} do"
-        ]
-    if training.positions != "last":
-        all_positions.encoder(model)
-    if training.checkpointing and model not in prompted.READERS:
-        return [
-            f"training.checkpointing: student model {model} reads items alone; "
-            f"{', '.join(prompted.READERS)} read vectors, which are looked up once and then "
-            "encoded part by part"
-        ]
-    objective = training.objective
-    recurrent = _built(spec.student, spec.student_config.model_dump_json(), objective)
-    if training.precision == "bf16" and recurrent:
-        return [
-            f"training.precision=bf16: student model {model} has recurrent layers, which autocast "
-            "computes in float16 on a CUDA device. Allowed: float32, tf32"
-        ]
-    return []
-
-
-@lru_cache
-def _built(name: str, config_json: str, objective: Objective) -> bool:
-    """Build a student for a catalogue of a few items, since RecBole checks values only then.
-
-    Returns:
-        Whether it has recurrent layers.
-
-    Raises:
-        ConfigError: it cannot be built.
-    """
-    import torch
-    from torch import nn
-
-    from bench.students import properties
-    from bench.students.recbole import RecBoleStudent
-
-    config = StudentConfig.model_validate_json(config_json)
-    properties.check(config)
-    users = torch.ones(1, dtype=torch.bool)
-    try:
-        student = RecBoleStudent(
-            config, n_items=4, history=10, known_users=users, objective=objective
-        )
-    except Exception as error:
-        raise ConfigError(
-            f"student '{name}' cannot be built with {config.parameters}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return any(isinstance(module, nn.RNNBase) for module in student.modules())

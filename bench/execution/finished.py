@@ -10,12 +10,12 @@ from bench.plan import Trial
 from bench.records.export import load_weights
 from bench.records.record import Record
 from bench.records.store import ResultStore
-from bench.students.recbole import RecBoleStudent
+from bench.students.adapter import Adapter
 
 
-def build_student(trial: Trial, data: PreparedData, prompt_length: int) -> RecBoleStudent:
+def build_student(trial: Trial, data: PreparedData, prompt_length: int) -> Adapter:
     """An untrained student of a trial; parameters are drawn from torch's global generator."""
-    return RecBoleStudent(
+    return Adapter.of(
         trial.student_config,
         n_items=data.n_items,
         history=data.train.history.shape[1],
@@ -25,7 +25,7 @@ def build_student(trial: Trial, data: PreparedData, prompt_length: int) -> RecBo
     )
 
 
-def load_student(record: Record, store: ResultStore, data: PreparedData) -> RecBoleStudent:
+def load_student(record: Record, store: ResultStore, data: PreparedData) -> Adapter:
     """The distilled student of any method, in evaluation mode on the CPU.
 
     `bench.evaluation.ranking.rank_targets` ranks with it; `encode` and `logits` score the

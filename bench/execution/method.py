@@ -10,7 +10,7 @@ from bench.plan import DEFAULT_VARIANT, TrialSpec
 
 if TYPE_CHECKING:
     from bench.distillation import Method, MethodConfig
-    from bench.students.recbole import RecBoleStudent as Student
+    from bench.students.adapter import Adapter as Student
 
 
 def refuse_held_student(trial: TrialSpec, method: Method, student: Student) -> None:

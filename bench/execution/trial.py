@@ -31,7 +31,7 @@ from bench.training.rows import DeviceRows
 if TYPE_CHECKING:
     from bench.data.examples import PreparedData
     from bench.plan import Trial
-    from bench.students.recbole import RecBoleStudent
+    from bench.students.adapter import Adapter
 
 _logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def _build(
     known: Knowledge,
     method_class: type[Method],
     device: torch.device,
-) -> tuple[RecBoleStudent, Method]:
+) -> tuple[Adapter, Method]:
     """An untrained student with its method attached, each drawn from a seed of its own."""
     config = method_config(trial, method_class)
     torch.manual_seed(derive_seed(trial, "student"))

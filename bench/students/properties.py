@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from bench import layers
 from bench.errors import ConfigError, UnknownNameError
+from bench.students.abilities import ADAPTERS
 from bench.students.config import StudentConfig
 
 # Keys that the suite decides itself: the objective and the width of the history are not the
 # business of a student's file.
-_DECIDED_BY_THE_SUITE = frozenset({"loss_type"})
-STUDENTS = ("Caser", "GRU4Rec", "LightSANs", "NARM", "NextItNet", "SASRec", "STAMP")
-"""Models that can be students: they score items by the inner product of an encoded history with
-their one item table, which is where methods distil into, and run on any device. The others of
-RecBole score in another way, read features of items, or name a device in their forward."""
+_DECIDED_BY_THE_SUITE = frozenset({"loss_type", "transform"})
 
 
 def model_names() -> list[str]:
@@ -44,27 +40,25 @@ def settable(model: str) -> dict[str, Any]:
     return {key: value for key, value in known if key not in _DECIDED_BY_THE_SUITE}
 
 
-def check(
-    config: StudentConfig, able: Collection[str] = STUDENTS, *, where: str = "student."
-) -> None:
-    """Refuse a model that cannot be used, and a hyper-parameter that RecBole does not have.
+def check(config: StudentConfig, *, where: str = "student.") -> None:
+    """Reject a model that cannot be a student, and a hyper-parameter that RecBole does not have.
 
     Args:
         config: the model and its hyper-parameters.
-        able: the models that can do what is wanted of them.
         where: what precedes the name of a key in a message.
 
     Raises:
-        ConfigError: RecBole is not installed, the model is not among `able`, or a name in
+        ConfigError: RecBole is not installed, the model cannot be a student, or a name in
             `config` is unknown to RecBole.
     """
+    able = ADAPTERS.names()
     if config.model not in {*able, *model_names()}:
         raise UnknownNameError("RecBole sequential model", config.model, able, f"{where}model")
     if config.model not in able:
         raise ConfigError(
             f"{where}model: RecBole's {config.model} cannot be used. A student scores items by the "
             "inner product of an encoded history with one item table, asks for nothing but items "
-            f"and users, and runs on any device. Allowed: {', '.join(sorted(able))}"
+            f"and users, and runs on any device. Allowed: {', '.join(able)}"
         )
     allowed = settable(config.model)
     for key in config.parameters:

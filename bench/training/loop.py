@@ -25,7 +25,7 @@ from bench.training.windows import Windows
 
 if TYPE_CHECKING:
     from bench.distillation import Method
-    from bench.students.recbole import RecBoleStudent
+    from bench.students.adapter import Adapter
     from bench.training.config import TrainingConfig
 
 _logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Streams:
 
 
 def fit(
-    student: RecBoleStudent,
+    student: Adapter,
     method: Method,
     rows: DeviceRows,
     target_counts: Tensor,
@@ -182,7 +182,7 @@ class _Step:
 
     def __init__(
         self,
-        student: RecBoleStudent,
+        student: Adapter,
         method: Method,
         rows: DeviceRows,
         target_counts: Tensor,
@@ -259,11 +259,11 @@ class _Step:
             return {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}
 
     def _encoded(self, portion: Portion, batch: Batch) -> Tensor:
+        student: Any = self.student  # what is asked of it, it can: `bench.students.abilities`
         if portion.window is None or portion.place is None:
-            student = self.student
             encode = student.encode_in_parts if self.config.checkpointing else student.encode
             return encode(batch.history, batch.length, batch.user)
-        return self.student.encode_at(self.rows.history[portion.window], portion.place)
+        return student.encode_at(self.rows.history[portion.window], portion.place)
 
     def _checked(self, found: object, others: Collection[str]) -> dict[str, Tensor]:
         """The terms that a loss returned.

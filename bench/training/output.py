@@ -19,13 +19,19 @@ second, which stay in the cache; a part is made again in the backward pass, an e
 
 
 class Items(Protocol):
-    """The scoring table of a step, whole or by row."""
+    """The items of a step as they are scored: inner products of queries and keys."""
 
     def item_table(self) -> Tensor:
-        """float32 [N + 1, d]."""
+        """float32 [N + 1, d], the scoring table."""
 
-    def item_vectors(self, ids: Tensor) -> Tensor:
-        """Rows `ids` [...] of it, [..., d]."""
+    def queries(self, hidden: Tensor) -> Tensor:
+        """Queries [B, d'] of encoded histories [B, d]."""
+
+    def keys(self) -> Tensor:
+        """float32 [N + 1, d']."""
+
+    def keys_of(self, ids: Tensor) -> Tensor:
+        """Rows `ids` [...] of them, [..., d']."""
 
 
 class BlockBuffers:
@@ -77,7 +83,7 @@ class StepOutput:
             dros_temperature: that of robust terms, unless they are asked for at another.
         """
         self.hidden = hidden
-        self._items = _Given(items) if isinstance(items, Tensor) else items
+        self._items = FixedTable(items) if isinstance(items, Tensor) else items
         self._buffers = buffers
         self._block: Tensor | None = None
         self._masses = 0
@@ -91,7 +97,7 @@ class StepOutput:
 
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
-        return torch.einsum("bd,bkd->bk", self.hidden, self._items.item_vectors(ids))
+        return torch.einsum("bd,bkd->bk", self._queries, self._items.keys_of(ids))
 
     def log_probs(self, ids: Tensor) -> Tensor:
         """Differentiable log-softmax over the real items, [B, K], at `ids` [B, K]."""
@@ -117,9 +123,17 @@ class StepOutput:
     @cached_property
     def logits(self) -> Tensor:
         """Differentiable logits [B, N + 1]; column 0 (padding) is -inf."""
-        scores = self.hidden @ self.table.T
+        scores = self._queries @ self._keys.T
         scores[:, 0].fill_(-torch.inf)
         return scores
+
+    @cached_property
+    def _queries(self) -> Tensor:
+        return self._items.queries(self.hidden)
+
+    @cached_property
+    def _keys(self) -> Tensor:
+        return self._items.keys()
 
     @cached_property
     def _log_normaliser(self) -> Tensor:
@@ -131,27 +145,37 @@ class StepOutput:
         spare = self._buffers.spare(f"mass {self._masses}", block)
         self._masses += 1
         mass: Tensor = LogMass.apply(  # type: ignore[no-untyped-call]
-            self.hidden, self.table, block, spare, left_out, energy
+            self._queries, self._keys, block, spare, left_out, energy
         )
         return mass
 
     def _score_block(self) -> Tensor:
         if self._block is None:
-            hidden, table = self.hidden.detach(), self.table.detach()
-            block = self._buffers.take("scores", len(hidden), len(table), hidden)
-            self._block = torch.mm(hidden, table.T, out=block)
+            queries, keys = self._queries.detach(), self._keys.detach()
+            block = self._buffers.take("scores", len(queries), len(keys), queries)
+            self._block = torch.mm(queries, keys.T, out=block)
             self._block[:, 0].fill_(-torch.inf)
         return self._block
 
 
-class _Given:
-    """Items of a table that is there."""
+class FixedTable:
+    """Items that are scored by a table [N + 1, d] which is there."""
 
     def __init__(self, table: Tensor) -> None:
         self.table = table
 
     def item_table(self) -> Tensor:
+        """See `Items`."""
         return self.table
 
-    def item_vectors(self, ids: Tensor) -> Tensor:
+    def queries(self, hidden: Tensor) -> Tensor:
+        """See `Items`."""
+        return hidden
+
+    def keys(self) -> Tensor:
+        """See `Items`."""
+        return self.table
+
+    def keys_of(self, ids: Tensor) -> Tensor:
+        """See `Items`."""
         return F.embedding(ids, self.table)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from bench.distillation import Batch, Knowledge, Method, Output, Stage, Student
+from bench.distillation import Batch, Knowledge, Method, Output, PromptedStudent, Stage, Student
 from bench.distillation.lists import coverage
 from bench.registry import register_method
 
@@ -76,12 +76,11 @@ class DelrecReverse(Method):
         self.parts, self.part = ["base"], "base"
         if not self.config.prompts:
             return
-        student.prompt(None)  # a student that takes no prompts refuses now, not after a training
         assert knowledge.rows is not None  # noqa: S101 - there in every trial
         # Scaled like the item embeddings as soon as these are trained.
         self.prompts = nn.Parameter(torch.randn(self.config.prompts, student.width))
         self.mask = nn.Parameter(torch.randn(student.width))
-        self.tasks = Tasks(self.config, student, knowledge)
+        self.tasks = Tasks(self.config, cast(PromptedStudent, student), knowledge)
         self.held_out = HeldOut(knowledge.rows, coverage(knowledge))
         cold = self.config.start == "cold"
         self.first = [p.detach().clone() for p in student.parameters()] if cold else []

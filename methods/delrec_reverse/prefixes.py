@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.distillation import Batch, Student, TrainingRows
+from bench.distillation import Batch, PromptedStudent, TrainingRows
 
 
 def previous_rows(rows: TrainingRows) -> Tensor:
@@ -23,7 +23,7 @@ def last_items(batch: Batch) -> Tensor:
     return batch.history.gather(1, (batch.length - 1).unsqueeze(1))
 
 
-def last_masked(batch: Batch, student: Student, mask: Tensor) -> tuple[Tensor, Tensor]:
+def last_masked(batch: Batch, student: PromptedStudent, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Histories i_1, ..., i_t with targets y as sequences i_1, ..., i_{t-1}, [MASK], y.
 
     Args:

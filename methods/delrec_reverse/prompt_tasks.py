@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, MethodConfig, Student
+from bench.distillation import Batch, Knowledge, MethodConfig, PromptedStudent
 from bench.distillation.list_weights import position_weights
 from bench.distillation.lists import coverage
 from bench.distillation.losses import covered_mean
@@ -45,7 +45,7 @@ class TaskConfig(MethodConfig):
 class Simulation:
     """Recommendation-pattern simulating: rank the teacher's list before random items."""
 
-    def __init__(self, config: TaskConfig, student: Student, knowledge: Knowledge) -> None:
+    def __init__(self, config: TaskConfig, student: PromptedStudent, knowledge: Knowledge) -> None:
         assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
         self.lists = knowledge.rankings[:, : config.listed]
         self.covered = coverage(knowledge)
@@ -70,7 +70,7 @@ class Simulation:
 class Tasks:
     """Both tasks with their weights."""
 
-    def __init__(self, config: TaskConfig, student: Student, knowledge: Knowledge) -> None:
+    def __init__(self, config: TaskConfig, student: PromptedStudent, knowledge: Knowledge) -> None:
         self.config, self.student = config, student
         self.simulation = Simulation(config, student, knowledge)
         self.analysis = Analysis(

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, MethodConfig, Student
+from bench.distillation import Batch, Knowledge, MethodConfig, PromptedStudent
 from bench.distillation.lists import coverage
 from bench.distillation.losses import covered_mean
 
@@ -27,7 +27,12 @@ class Analysis:
     """Find the hidden last item of a history, given those before it and the next one."""
 
     def __init__(
-        self, config: AnalysisConfig, listed: int, size: int, student: Student, knowledge: Knowledge
+        self,
+        config: AnalysisConfig,
+        listed: int,
+        size: int,
+        student: PromptedStudent,
+        knowledge: Knowledge,
     ) -> None:
         """Args: listed: h, items read from a list. size: m, candidates of a row."""
         assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`

@@ -89,8 +89,7 @@ class Probe:
         """The student's best allowed items [n, T] for `rows` [n], 0 where there are fewer."""
         train = self.trajectories.rows
         hidden = self.student.encode(train.history[rows], train.length[rows], train.user[rows])
-        scores = hidden @ self.student.item_table().T
-        scores[:, 0] = -torch.inf
+        scores = self.student.logits(hidden)
         scores.scatter_(1, self.trajectories.excluded(rows), -torch.inf)
         values, best = scores.topk(len(self.gains), dim=1)
         return best.masked_fill(values == -torch.inf, 0)

@@ -16,8 +16,8 @@ from bench.execution.trial import run_trial
 from bench.plan import Trial
 from bench.records.record import Outcome
 from bench.registry import METHODS
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.rows import DeviceRows
 
@@ -136,10 +136,10 @@ def run(trial: Trial, data: PreparedData, knowledge: Knowledge | None) -> Outcom
     return run_trial(trial, data, knowledge, method_class, "cpu")
 
 
-def build(trial: Trial, knowledge: Knowledge, rows: DeviceRows) -> tuple[Method, RecBoleStudent]:
+def build(trial: Trial, knowledge: Knowledge, rows: DeviceRows) -> tuple[Method, Adapter]:
     """The method of a trial, attached to its student."""
     torch.manual_seed(0)
-    student = RecBoleStudent(
+    student = Adapter.of(
         trial.student_config,
         n_items=N_ITEMS,
         history=HISTORY,

@@ -19,7 +19,7 @@ from bench.execution.trial import run_trial
 from bench.records.record import Outcome, finished
 from bench.records.store import ResultStore
 from bench.registry import METHODS
-from bench.students.recbole import RecBoleStudent
+from bench.students.adapter import Adapter
 from bench.training.rows import DeviceRows
 
 from .conftest import N_ITEMS, READ_WHOLE, STUDENTS, make_trial, rows, run
@@ -92,7 +92,7 @@ def test_the_stored_student_gives_the_stored_ranks(
 class NoisyFusion(Method):
     """A method with dropout of its own in what it fuses into the item table."""
 
-    def attach(self, student: RecBoleStudent, knowledge: Knowledge) -> None:
+    def attach(self, student: Adapter, knowledge: Knowledge) -> None:
         self.shift = torch.nn.Parameter(torch.ones(N_ITEMS + 1, student.width))
         self.dropout = torch.nn.Dropout(0.5)
         student.fuse(lambda which: self.dropout(self.shift[which]))

@@ -10,8 +10,8 @@ from bench.data.examples import Sequences
 from bench.data.prepare.windows import ordinals, rows_at
 from bench.errors import ConfigError, Diverged
 from bench.evaluation.ranking import SeenItems, all_ranks, rank_targets, target_ranks
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.rows import DeviceRows
 
 
@@ -45,7 +45,7 @@ def test_blocks_of_rows_do_not_change_ranks(
     limit: str, value: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    student = RecBoleStudent(
+    student = Adapter.of(
         StudentConfig(model="GRU4Rec"),
         n_items=50,
         history=4,
@@ -71,9 +71,9 @@ def test_blocks_of_rows_do_not_change_ranks(
 
 
 @pytest.fixture
-def student() -> RecBoleStudent:
+def student() -> Adapter:
     torch.manual_seed(0)
-    return RecBoleStudent(
+    return Adapter.of(
         StudentConfig(model="GRU4Rec"),
         n_items=30,
         history=4,
@@ -85,7 +85,7 @@ def student() -> RecBoleStudent:
 @given(st.integers(0, 2**31))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
-    student: RecBoleStudent, seed: int
+    student: Adapter, seed: int
 ) -> None:
     """Against a ranking item by item; a target that was seen before stays, repeats count once."""
     random = np.random.default_rng(seed)
@@ -106,7 +106,7 @@ def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
         assert found.masked[row] == 1 + beaten_by
 
 
-def test_who_asks_to_mask_what_nobody_knows_is_told(student: RecBoleStudent) -> None:
+def test_who_asks_to_mask_what_nobody_knows_is_told(student: Adapter) -> None:
     rows = DeviceRows(*(torch.ones(2, 4).long(), *[torch.ones(2).long()] * 4))
     ranks = all_ranks(student, rows, None)
     assert ranks.under("rank") is ranks.ranked

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bench.distillation import Batch, Knowledge
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.output import BlockBuffers, StepOutput
 
 N_ITEMS, N_ROWS, HISTORY, TEACHER_DIM, LISTED = 40, 64, 6, 12, 15
@@ -32,9 +32,9 @@ def knowledge() -> Knowledge:
     )
 
 
-def make_student(objective: str = "ce", model: str = "SASRec") -> RecBoleStudent:
+def make_student(objective: str = "ce", model: str = "SASRec") -> Adapter:
     torch.manual_seed(2)
-    return RecBoleStudent(
+    return Adapter.of(
         StudentConfig(model=model),
         n_items=N_ITEMS,
         history=HISTORY,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.distillation import Knowledge
-from bench.students.recbole import RecBoleStudent
+from bench.students.adapter import Adapter
 from methods.alphafuse import AlphaFuse
 
 from .conftest import N_ITEMS, make_batch, make_student
@@ -20,7 +20,7 @@ KEPT = N_ITEMS // 4
 
 def attached(
     knowledge: Knowledge, dim: int | None = None, **settings: object
-) -> tuple[AlphaFuse, RecBoleStudent]:
+) -> tuple[AlphaFuse, Adapter]:
     if dim is not None:
         noise = torch.randn(N_ITEMS + 1, dim, generator=torch.Generator().manual_seed(0))
         knowledge = dataclasses.replace(knowledge, embeddings=noise)

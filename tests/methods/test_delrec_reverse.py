@@ -12,8 +12,9 @@ import torch
 from pydantic import ValidationError
 
 from bench.distillation import Batch, Knowledge, Method, MethodConfig
+from bench.students.abilities import problems
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, fit
 from bench.training.output import BlockBuffers, StepOutput
@@ -64,9 +65,9 @@ def make_knowledge() -> Knowledge:
     )
 
 
-def make_student(model: str = "SASRec", prompt_length: int = K) -> RecBoleStudent:
+def make_student(model: str = "SASRec", prompt_length: int = K) -> Adapter:
     torch.manual_seed(2)
-    return RecBoleStudent(
+    return Adapter.of(
         StudentConfig(model=model, parameters=SMALL[model]),
         n_items=N_ITEMS,
         history=HISTORY,
@@ -78,7 +79,7 @@ def make_student(model: str = "SASRec", prompt_length: int = K) -> RecBoleStuden
 
 def attached(
     model: str = "SASRec", knowledge: Knowledge | None = None, **chosen: Any
-) -> tuple[DelrecReverse, RecBoleStudent]:
+) -> tuple[DelrecReverse, Adapter]:
     student = make_student(model)
     torch.manual_seed(4)
     method = DelrecReverse(
@@ -92,7 +93,7 @@ def make_batch(seed: int = 7) -> Batch:
     return Batch.of(ROWS, torch.arange(N_ROWS), torch.Generator().manual_seed(seed))
 
 
-def outcome(student: RecBoleStudent, batch: Batch) -> StepOutput:
+def outcome(student: Adapter, batch: Batch) -> StepOutput:
     student.begin_step()
     hidden = student.encode(batch.history, batch.length, batch.user)
     return StepOutput(hidden, student.item_table(), BlockBuffers())
@@ -240,7 +241,7 @@ def test_a_tiny_catalogue_ranks_what_there_is() -> None:
         rankings=torch.tensor([[2, 1, 3]]).expand(N_ROWS, -1).contiguous(),
     )
     torch.manual_seed(2)
-    student = RecBoleStudent(
+    student = Adapter.of(
         StudentConfig(model="SASRec", parameters=SMALL["SASRec"]),
         n_items=3,
         history=HISTORY,
@@ -281,13 +282,13 @@ class Recorded(DelrecReverse):
         self.notes.append(snapshot(self, self.student_module[0]))
 
 
-def snapshot(method: Method, student: RecBoleStudent) -> dict[str, torch.Tensor]:
+def snapshot(method: Method, student: Adapter) -> dict[str, torch.Tensor]:
     state = {f"method.{k}": v for k, v in method.state_dict().items()}
     state |= {f"student.{k}": v for k, v in student.state_dict().items()}
     return {k: v.detach().clone() for k, v in state.items()}
 
 
-def train(method: Method, student: RecBoleStudent, epochs: int = 2) -> list[dict[str, float]]:
+def train(method: Method, student: Adapter, epochs: int = 2) -> list[dict[str, float]]:
     config = TrainingConfig(batch_size=16, learning_rate=0.01, max_epochs=epochs, min_epochs=epochs)
     generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
     torch.manual_seed(9)
@@ -305,7 +306,7 @@ def train(method: Method, student: RecBoleStudent, epochs: int = 2) -> list[dict
 
 def trained(
     model: str = "SASRec", **chosen: Any
-) -> tuple[list[dict[str, torch.Tensor]], list[dict[str, float]], RecBoleStudent]:
+) -> tuple[list[dict[str, torch.Tensor]], list[dict[str, float]], Adapter]:
     """States at the beginning of each stage and after the last one, the curve, the student."""
     student = make_student(model)
     torch.manual_seed(4)
@@ -456,14 +457,8 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         DelrecReverse.Config(listed=20)
 
 
-def test_a_student_that_takes_no_prompts_is_refused_before_training() -> None:
-    torch.manual_seed(0)
-    student = RecBoleStudent(
-        StudentConfig(model="NARM"),
-        n_items=N_ITEMS,
-        history=HISTORY,
-        known_users=torch.ones(N_USERS, dtype=torch.bool),
-        objective="ce",
-    )
-    with pytest.raises(ValueError, match="student NARM takes no prompts"):
-        DelrecReverse(DelrecReverse.Config()).attach(student, make_knowledge())
+def test_a_student_that_takes_no_prompts_is_rejected_before_training() -> None:
+    config = DelrecReverse.Config()
+    prompts = DelrecReverse.prompt_length(config)
+    (found,) = problems(StudentConfig(model="NARM"), TrainingConfig(), prompts)
+    assert "student model NARM takes none" in found

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from bench.distillation import Batch, Knowledge
 from bench.distillation.in_batch import in_batch_loss
-from bench.students.recbole import RecBoleStudent
+from bench.students.adapter import Adapter
 from bench.training.output import BlockBuffers, StepOutput
 from methods.learn.method import Learn
 
@@ -20,7 +20,7 @@ from .conftest import N_ITEMS, make_batch, make_student
 
 def attached(
     knowledge: Knowledge, model: str = "SASRec", **settings: object
-) -> tuple[Learn, RecBoleStudent]:
+) -> tuple[Learn, Adapter]:
     student = make_student(model=model)
     torch.manual_seed(5)
     method = Learn(Learn.Config(**settings))

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from bench.distillation import Knowledge
-from bench.students.recbole import RecBoleStudent
+from bench.students.adapter import Adapter
 from methods.whiten import Whiten
 
 from .conftest import N_ITEMS, TEACHER_DIM, make_batch, make_student
 
 
-def attached(knowledge: Knowledge, **settings: object) -> tuple[Whiten, RecBoleStudent]:
+def attached(knowledge: Knowledge, **settings: object) -> tuple[Whiten, Adapter]:
     student = make_student()
     torch.manual_seed(5)
     method = Whiten(Whiten.Config(**settings))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 
 N_ITEMS, HISTORY, N_USERS = 50, 10, 7
 
 
 def make(
     model: str, objective: str = "ce", *, prompt_length: int = 0, **parameters: object
-) -> RecBoleStudent:
+) -> Adapter:
     """A student with the same initial parameters every time; user 3 has no training rows."""
     torch.manual_seed(0)
-    return RecBoleStudent(
+    return Adapter.of(
         StudentConfig(model=model, parameters=parameters),
         n_items=N_ITEMS,
         history=HISTORY,

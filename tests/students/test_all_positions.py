@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.errors import ConfigError
-from bench.students.recbole import RecBoleStudent
+from bench.students.abilities import problems
+from bench.students.adapter import Adapter
+from bench.students.config import StudentConfig
+from bench.training.config import TrainingConfig
 
 from .conftest import HISTORY, make, rows
 
@@ -19,7 +21,7 @@ def places(length: torch.Tensor) -> torch.Tensor:
     return real.flatten().nonzero().squeeze(1)
 
 
-def prefixes(student: RecBoleStudent, history: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+def prefixes(student: Adapter, history: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
     """Encodings of the same prefixes, cut out one by one."""
     encoded = []
     for index in place.tolist():
@@ -68,6 +70,7 @@ def test_sasrec_has_the_gradients_of_its_prefixes() -> None:
 
 @pytest.mark.parametrize("model", ["Caser", "NARM"])
 def test_a_model_that_is_read_at_the_end_alone_is_refused(model: str) -> None:
-    history, length, _ = rows(8)
-    with pytest.raises(ConfigError, match=f"{model} is read at the end.*SASRec and GRU4Rec"):
-        make(model).encode_at(history, places(length))
+    found = problems(StudentConfig(model=model), TrainingConfig(positions="half"))
+    assert len(found) == 1
+    assert f"{model} is read at the end of a history only. Allowed: GRU4Rec, SASRec" in found[0]
+    assert not hasattr(make(model), "encode_at")

@@ -6,7 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.students.recbole import RecBoleStudent
+from bench.errors import ConfigError
+from bench.students.abilities import problems
+from bench.students.adapter import Adapter
+from bench.students.config import StudentConfig
+from bench.training.config import TrainingConfig
 
 from . import conftest
 from .conftest import rows
@@ -15,24 +19,22 @@ MODELS = ["SASRec", "GRU4Rec", "Caser"]
 K = 4
 
 
-def make(model: str, prompt_length: int = K, **parameters: object) -> RecBoleStudent:
+def make(model: str, prompt_length: int = K, **parameters: object) -> Adapter:
     return conftest.make(model, prompt_length=prompt_length, **parameters).eval()
 
 
-def prompts(student: RecBoleStudent) -> torch.Tensor:
+def prompts(student: Adapter) -> torch.Tensor:
     return torch.randn(K, student.width, generator=torch.Generator().manual_seed(2)) * 0.1
 
 
-def as_items(student: RecBoleStudent, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def as_items(student: Adapter, history: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Prompts that are the vectors of four items, and the history with these items before it."""
     ids = torch.tensor([9, 4, 4, 30])
     student.prompt(lambda: student.lookup(ids))
     return ids, torch.cat([ids.expand(len(history), -1), history], dim=1)
 
 
-def all_positions(
-    student: RecBoleStudent, sequence: torch.Tensor, valid: torch.Tensor
-) -> torch.Tensor:
+def all_positions(student: Adapter, sequence: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """RecBole's transformer over whole sequences with a mask written cell by cell: [B, S, d]."""
     count, size = valid.shape
     mask = torch.full((count, 1, size, size), -10000.0)
@@ -175,9 +177,8 @@ def test_a_student_without_prompts_exports_none() -> None:
 
 
 def test_other_models_refuse_prompts_by_name() -> None:
-    student = make("NARM")
-    history, length, _ = rows()
-    with pytest.raises(ValueError, match="student NARM takes no prompts; SASRec, GRU4Rec, Caser"):
-        student.prompt(lambda: prompts(student))
-    with pytest.raises(ValueError, match="NARM"):
-        student.encode_vectors(student.lookup(history), length)
+    (found,) = problems(StudentConfig(model="NARM"), TrainingConfig(), prompts=K)
+    assert found.endswith("student model NARM takes none. Allowed: Caser, GRU4Rec, SASRec")
+    assert problems(StudentConfig(model="NARM"), TrainingConfig()) == []
+    with pytest.raises(ConfigError, match="NARM takes no prompts"):
+        make("NARM")

@@ -8,8 +8,8 @@ import torch
 
 from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Stage
 from bench.errors import Diverged
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.config import TrainingConfig
 from bench.training.loop import Fit, Streams, fit
 from bench.training.rows import DeviceRows, shuffled
@@ -22,11 +22,11 @@ def train(
     method: Method | None = None,
     user: torch.Tensor | None = None,
     **settings: object,
-) -> tuple[Fit, RecBoleStudent, list[dict[str, torch.Tensor]]]:
+) -> tuple[Fit, Adapter, list[dict[str, torch.Tensor]]]:
     """Fit on random rows; the selection metric follows `values`; also the state of each epoch."""
     torch.manual_seed(0)
     config = TrainingConfig(**({"batch_size": 16, "learning_rate": 0.01} | settings))
-    student = RecBoleStudent(
+    student = Adapter.of(
         StudentConfig(model="GRU4Rec", parameters={"embedding_size": 8, "hidden_size": 8}),
         n_items=N_ITEMS,
         history=HISTORY,
@@ -106,7 +106,7 @@ def test_a_term_that_is_no_number_ends_the_trial_by_name() -> None:
 
 def test_parameters_of_a_method_are_trained() -> None:
     class Shift(Method):
-        def attach(self, student: RecBoleStudent, knowledge: Knowledge) -> None:
+        def attach(self, student: Adapter, knowledge: Knowledge) -> None:
             self.shift = torch.nn.Parameter(torch.zeros(student.width))
 
         def loss(self, batch: Batch, output: Output) -> dict[str, torch.Tensor]:

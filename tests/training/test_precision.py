@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
 from bench.training.config import Precision
 from bench.training.precision import encoding, products
 
@@ -31,7 +31,7 @@ def test_products_are_exact_unless_asked_otherwise(
     assert chosen() == before
 
 
-def encoded(student: RecBoleStudent, precision: Precision) -> tuple[torch.Tensor, torch.Tensor]:
+def encoded(student: Adapter, precision: Precision) -> tuple[torch.Tensor, torch.Tensor]:
     """Hidden states, and the gradient of the item embeddings."""
     history = torch.randint(1, 31, (16, 5), generator=torch.Generator().manual_seed(1))
     student.zero_grad()
@@ -45,7 +45,7 @@ def encoded(student: RecBoleStudent, precision: Precision) -> tuple[torch.Tensor
 
 def test_bf16_encodes_what_float32_does_to_its_rounding() -> None:
     torch.manual_seed(0)
-    student = RecBoleStudent(
+    student = Adapter.of(
         StudentConfig(model="SASRec", parameters={}),
         n_items=30,
         history=5,

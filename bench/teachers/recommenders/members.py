@@ -19,9 +19,8 @@ from bench.errors import BenchError, Diverged
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.plan import seed_of
+from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.students.recbole import RecBoleStudent
-from bench.teachers.recommenders.bert4rec import Bert4Rec
 from bench.teachers.recommenders.counting import CountingModel
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, fit
@@ -77,9 +76,7 @@ class Trained:
     the best value is one of them.
     """
 
-    def __init__(
-        self, name: str, student: RecBoleStudent, training: TrainingConfig, seed: int
-    ) -> None:
+    def __init__(self, name: str, student: Adapter, training: TrainingConfig, seed: int) -> None:
         self.name, self.student, self.training, self.seed = name, student, training, seed
         self.states: list[int] = []
         self.story: dict[str, Any] = {}
@@ -136,7 +133,7 @@ class Trained:
 
     def scores(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
         hidden = self.student.encode(history, length, user)
-        return hidden @ self.student.item_table()[1:].T
+        return self.student.queries(hidden) @ self.student.keys()[1:].T
 
     def _streams(self, device: torch.device) -> Streams:
         def generator(purpose: str, where: torch.device) -> torch.Generator:
@@ -163,11 +160,10 @@ def untrained(
     Raises:
         BenchError: RecBole cannot build it with these parameters.
     """
-    kind = Bert4Rec if config.model == "BERT4Rec" else RecBoleStudent
     torch.manual_seed(seed_of(seed, name, "student"))
     known = np.bincount(rows.user, minlength=n_users) > 0
     try:
-        student = kind(
+        student = Adapter.of(
             config,
             n_items=n_items,
             history=rows.history.shape[1],

@@ -12,9 +12,6 @@ from bench.students.config import StudentConfig
 from bench.teachers.recommenders.counting import MODELS
 from bench.training.config import TrainingConfig
 
-TRAINED = (*properties.STUDENTS, "BERT4Rec")
-"""RecBole models that can be trained as recommenders."""
-
 
 class MemberOptions(BaseModel):
     """One recommender."""
@@ -31,7 +28,7 @@ class MemberOptions(BaseModel):
             if self.model in MODELS:
                 MODELS[self.model].Parameters.model_validate(self.parameters)
             else:
-                properties.check(self.student, TRAINED)
+                properties.check(self.student)
         except (ConfigError, ValidationError) as error:
             raise ValueError(str(error)) from error
         if (self.training is None) != (self.model in MODELS):
