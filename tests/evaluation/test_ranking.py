@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.data.examples import Sequences
-from bench.data.prepare.windows import ordinals, rows_at
+from bench.data.prepare.windows import examples_at, ordinals
 from bench.errors import ConfigError, Diverged
 from bench.evaluation.ranking import SeenItems, all_ranks, rank_targets, target_ranks
 from bench.students.adapter import Adapter
@@ -92,7 +92,7 @@ def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
     user = np.sort(random.integers(0, 6, 80)).astype(np.int32)
     item = random.integers(0, 30, 80).astype(np.int32)
     ordinal, _ = ordinals(user)
-    table = rows_at(np.flatnonzero(ordinal), user, item, ordinal, history=4)
+    table = examples_at(np.flatnonzero(ordinal), user, item, ordinal, history=4)
     rows, device = DeviceRows.of(table, torch.device("cpu")), torch.device("cpu")
     seen = SeenItems.of(Sequences.of(user, item, 6), device)
     found = all_ranks(student, rows, seen)
