@@ -104,7 +104,7 @@ Two [variables](teachers.md#the-same-bits-on-another-cpu) give the same teachers
 another CPU.
 
     bench data prepare movielens
-    bench data import game path/to/games       # interactions and items, with split labels
+    bench data import game path/to/games --replace-shipped   # interactions and items, with split labels
     bench run --dataset movielens --method all --student sasrec --student gru4rec --seeds 0-2 --threads 1 --results results/reference
     bench run --dataset movielens --method all --control shuffled --threads 1 --results results/reference
     bench run --dataset movielens --method embedding-only --teacher raw-text --threads 1 --results results/reference

@@ -58,7 +58,7 @@ def tiny(tmp_path: Path) -> Workspace:
     lines = [f"u{user:02},i{item:02},{time}" for user, item, time in steps]
     table.write_text("\n".join(["user,item,time", *lines]) + "\n")
     data = importing.read(importing.Tables(table, None))
-    importing.store("tiny", data, workspace, configured=False)
+    importing.store("tiny", data, workspace)
     students = tmp_path / "configs" / "students"
     students.mkdir(parents=True)
     (students / "tiny.yaml").write_text(

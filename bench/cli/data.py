@@ -52,6 +52,12 @@ def info(asked: Asked, form: str) -> None:
     help="How PATH holds interactions.  [dllm2rec for such a folder, else table]",
 )
 @click.option("--file-order", is_flag=True, help="Rows stand in the order of time.")
+@options.protocol
+@click.option(
+    "--replace-shipped",
+    is_flag=True,
+    help="DATASET is one that the suite knows, and PATH a copy of it.",
+)
 @click.option("--force", is_flag=True, help="Replace other interactions that are there.")
 def import_(
     dataset: str,
@@ -60,6 +66,8 @@ def import_(
     columns: tuple[str, ...],
     layout: str | None,
     file_order: bool,
+    protocol: str | None,
+    replace_shipped: bool,
     force: bool,
 ) -> None:
     """Make what lies at PATH the interactions of DATASET.
@@ -73,16 +81,22 @@ def import_(
 
     Common column names are recognised.
     """
-    from bench import layers
     from bench.cli.rows import Asked
+    from bench.data.config import protocol_name
     from bench.data.sources import importing
 
     workspace = Workspace.current()
     tables = importing.tables_at(path, items, columns, layout=layout, file_order=file_order)
     data = importing.read(tables)
-    configured = dataset in layers.names("datasets", workspace)
-    importing.store(dataset, data, workspace, configured=configured, force=force)
-    _describe(Asked(dataset, None, ()))
+    importing.store(
+        dataset,
+        data,
+        workspace,
+        protocol=protocol_name(protocol),
+        replace_shipped=replace_shipped,
+        force=force,
+    )
+    _describe(Asked(dataset, protocol, ()))
 
 
 def _describe(asked: Asked, form: str = "text") -> None:

@@ -29,6 +29,17 @@ SHARE = 0.1
 """Share of valid and of test, where the configuration does not say."""
 
 
+def protocol_name(name: str | None) -> ProtocolName | None:
+    """The name of a protocol, or None.
+
+    Raises:
+        UnknownNameError: no protocol has this name.
+    """
+    if name is None or name in FIRST_TARGET:
+        return name  # type: ignore[return-value]
+    raise UnknownNameError("protocol", name, FIRST_TARGET)
+
+
 class Filters(BaseModel):
     """Interactions that are left out before rows are made; none where a part is not given."""
 
@@ -189,9 +200,7 @@ class DatasetConfig(BaseModel):
         """
         if name in (None, self.protocol.name):
             return self.protocol
-        if name not in FIRST_TARGET:
-            raise UnknownNameError("protocol", str(name), FIRST_TARGET)
-        return layers.build(ProtocolConfig, {"name": name}, "--protocol")
+        return layers.build(ProtocolConfig, {"name": protocol_name(name)}, "--protocol")
 
 
 DATASET_FILE = "dataset.json"

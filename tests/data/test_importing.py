@@ -241,7 +241,7 @@ rows = st.lists(
 def test_the_order_of_the_rows_changes_nothing(tmp_path_factory, table, random):
     """Nor does that of the columns, or of the items."""
     shuffled = random.sample(table, len(table))
-    items = ITEMS.splitlines()[1:]
+    items = [*ITEMS.splitlines()[1:], "w\tFour"]
     folder = tmp_path_factory.mktemp("import")
     one = ["user,item,time,rating", *(f"{u},{i},{t},{r}" for u, i, t, r in table)]
     other = ["rating,time,item,user", *(f"{r},{t},{i},{u}" for u, i, t, r in shuffled)]
@@ -394,9 +394,9 @@ def test_another_import_outdates_the_rows(tmp_path):
     log = LOG + "a\tz\t9\n"
     data = read(write(folder, log))
     with pytest.raises(DataError, match=r"other interactions already.*give --force"):
-        importing.store("my-shop", data, workspace, configured=False)
+        importing.store("my-shop", data, workspace)
     assert store.fingerprint("my-shop", slug, workspace) == before
-    importing.store("my-shop", data, workspace, configured=False, force=True)
+    importing.store("my-shop", data, workspace, force=True)
     assert store.fingerprint("my-shop", slug, workspace) is None
     with pytest.raises(DataError, match="bench data prepare my-shop"):
         store.load("my-shop", slug, workspace)
@@ -411,7 +411,7 @@ def test_what_cannot_be_split_replaces_nothing(tmp_path):
     few = read(write(tmp_path / "few", "user\titem\ttime\na\tx\t1\na\ty\t2\n"))
     for name in ("my-shop", "new"):
         with pytest.raises(DataError, match="leaves no"):
-            importing.store(name, few, workspace, configured=False, force=True)
+            importing.store(name, few, workspace, force=True)
     assert json.loads((workspace.datasets / "my-shop/source/source.json").read_text()) == before
     assert not (workspace.datasets / "new").exists()
 
@@ -447,10 +447,64 @@ def test_a_core_that_the_protocol_turns_off_refuses_no_import(tmp_path):
 def test_games_have_the_published_split(games):
     data = read(games)
     assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (50_546, 16_859, 452_989)
-    importing.store("game", data, Workspace.current(), configured=True)
+    importing.store("game", data, Workspace.current(), replace_shipped=True)
     config = dataset_config("game", Workspace.current())
     rows = store.prepare("game", config, config.protocol, Workspace.current())
     assert [len(t) for t in (rows.train, rows.valid, rows.test)] == [106_860, 14_384, 14_369]
     assert all(rows.item_texts)
     counts = rows.target_counts()[rows.test.target]
     assert round((counts == 0).mean(), 2) == 0.23
+
+
+def test_two_spellings_of_one_id_are_one(tmp_path):
+    log = "user,item,time\n1.0,6.0,1\n1.0, 7.0,2\n2,6,3\n2 ,7,4\n"
+    folder = write(tmp_path / "shop", log, "item_id\ttitle\n6\tSix\n7.0\tSeven\n", "inter.csv")
+    data = read(folder)
+    assert (data.user_tokens, data.item_tokens) == (["1", "2"], ["6", "7"])
+    assert data.item_texts == ["Six", "Seven"]
+    assert "ids of items are read as '6' where they are written '6.0'" in data.report
+
+
+def test_items_of_another_dataset_are_a_mistake(tmp_path):
+    folder = write(tmp_path / "shop", items="item_id\ttitle\nq1\tOne\n")
+    with pytest.raises(DataError, match=r"has none of the items .*such as 'q1', .* such as 'x'"):
+        read(folder)
+
+
+def test_a_name_that_stands_for_other_data_is_refused(tmp_path):
+    folder = write(tmp_path / "files")
+    for name in ("synthetic-small", "my-synthetic"):
+        with pytest.raises(DataError, match="says that its interactions are synthetic"):
+            bench_data("import", name, folder)
+    with pytest.raises(DataError, match=r"'movielens' is a dataset that the suite knows"):
+        bench_data("import", "movielens", folder)
+    result = bench_data("import", "movielens", folder, "--replace-shipped")
+    assert "import of interactions.tsv" in result.stdout
+    configure("movielens", "summary: mine\nprotocol: {name: temporal, first_target: 1}\n")
+    assert bench_data("import", "movielens", folder).exit_code == 0, "configured by the user"
+
+
+def test_an_import_takes_its_protocol(tmp_path):
+    result = bench_data("import", "shop", write(tmp_path / "files"), "--protocol", "leave-one-out")
+    assert result.stdout.startswith("shop under leave-one-out-10 ")
+    assert dataset_config("shop", Workspace.current()).protocol.name == "leave-one-out"
+    with pytest.raises(UnknownNameError, match="Did you mean 'temporal'"):
+        bench_data("import", "other", tmp_path / "files", "--protocol", "temporl")
+
+
+def test_labels_without_valid_say_so(tmp_path):
+    log = "user,item,time,split\n" + "".join(
+        f"{u},{i},{t},{'test' if t == 4 else 'train'}\n"
+        for u in "abc"
+        for t, i in enumerate("xyzxy")
+    )
+    folder = write(tmp_path / "shop", log, None, "interactions.csv")
+    with pytest.raises(DataError, match=r"none is 'valid'\. Label some, or choose"):
+        bench_data("import", "shop", folder)
+    assert bench_data("import", "shop", folder, "--protocol", "leave-one-out").exit_code == 0
+
+
+def test_a_row_keeps_its_number_when_others_were_dropped(tmp_path):
+    log = "user,item,time\n,x,1\n\na,x,yesterday\n"
+    with pytest.raises(DataError, match=r"row 3: 'yesterday' is not a number"):
+        read(write(tmp_path / "shop", log, None, "interactions.csv"))

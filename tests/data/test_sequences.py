@@ -132,7 +132,7 @@ def test_rows_and_items_of_dllm2rec_keep_their_numbers(tmp_path):
     )
     assert data.split is not None and (data.split != HISTORY).sum() == 18
     workspace = Workspace.current()
-    importing.store("mine", data, workspace, configured=False)
+    importing.store("mine", data, workspace)
     config = dataset_config("mine", workspace)
     rows = store.prepare("mine", config, config.protocol, workspace)
     for table, expected in ((rows.train, TRAIN), (rows.valid, VALID), (rows.test, TEST)):
@@ -192,3 +192,42 @@ def test_missing_parts_are_named(tmp_path):
     (folder / "val_data.csv").write_text("seq,len_seq,next\n[1],1,2\n")
     with pytest.raises(DataError, match=r"id2name\.txt: 'Tom', '11'"):
         read(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "u\t[1, 2, 3]\nv\t[2, 3]\n",
+        "u: ['1', '2', '3']\nv: [\"2\",\"3\"]\n",
+        "user_id:token items\nu 1 2 3\nv 2 3\n",
+        "u 1 2 3 -1\nv 2 3 -1 -1\n",
+        "u -1 1 2 3\nv -1 -1 2 3\n",
+    ],
+    ids=["brackets", "quotes", "header", "padded behind", "padded before"],
+)
+def test_decoration_is_no_item(tmp_path, text):
+    path = tmp_path / "s.txt"
+    path.write_text(text)
+    assert sequences(read(path, layout="user-sequences")) == {"u": ["1", "2", "3"], "v": ["2", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("u 1 2 0\nv 2 0 0\n", "item '0' stands only at the ends of lines, up to 2 times in a row"),
+        ('{"user": "u", "items": [1, 2]}\n', r"line 1: '.*' does not look like an id"),
+        ("u [1, 2] [3]\n", r"line 1: '\[1' does not look like an id"),
+        ("u 1 '2\n", r"line 1: ''2' does not look like an id"),
+    ],
+)
+def test_decoration_that_cannot_be_told_from_items_is_refused(tmp_path, text, message):
+    path = tmp_path / "s.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read(path, layout="user-sequences")
+
+
+def test_an_item_0_inside_of_a_line_is_one(tmp_path):
+    path = tmp_path / "s.txt"
+    path.write_text("u 0 2 0 0\nv 2 0 1\n")
+    assert sequences(read(path, layout="user-sequences"))["u"] == ["0", "2", "0", "0"]

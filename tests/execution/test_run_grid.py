@@ -160,7 +160,7 @@ def test_changed_data_are_new_trials(tiny: Workspace) -> None:
     table = tiny.home / "interactions.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-8]) + "\n")
     data = importing.read(importing.Tables(table, None))
-    importing.store("tiny", data, tiny, configured=False, force=True)
+    importing.store("tiny", data, tiny, force=True)
     (after,) = run(grid_of(tiny, "none"), tiny)
     assert after.key != before.key
     assert ResultStore(tiny.results).get(before.key) == before

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.config import ProtocolConfig
-from bench.data.prepare.interactions import HISTORY, Interactions
+from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions
 from bench.data.prepare.windows import Index, ordinals
 from bench.errors import DataError
 
@@ -103,13 +103,26 @@ def targets_of(data: Interactions, protocol: ProtocolConfig) -> Targets:
     targets = PROTOCOLS[protocol.name](data, protocol)
     if protocol.cold_targets == "drop":
         targets = _without_cold(data, targets)
-    for name, part in zip(("train", "valid", "test"), targets, strict=True):
+    for name, part in zip(SPLITS, targets, strict=True):
         if len(part) == 0:
             raise DataError(
                 f"{data.origin}: protocol '{protocol.slug}' leaves no {name} rows "
                 f"({len(data):,} interactions of {len(data.user_tokens):,} users)"
+                f"{_why_none(name, data, protocol)}"
             )
     return targets
+
+
+def _why_none(split: str, data: Interactions, protocol: ProtocolConfig) -> str:
+    if data.split is None or protocol.name not in ("temporal", "given"):
+        return ""
+    labelled = int((data.split == SPLITS.index(split)).sum())
+    if labelled:
+        return f": each of the {labelled:,} labelled '{split}' is the first of its user"
+    return (
+        f": its split labels are the split, and none is '{split}'. Label some, or choose "
+        "a protocol that makes the split itself, such as --protocol leave-one-out"
+    )
 
 
 def _chronological(data: Interactions, protocol: ProtocolConfig) -> tuple[Index, NDArray[np.int64]]:

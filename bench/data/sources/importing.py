@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import layers, paths
 from bench.data.config import (
     DATASET_FILE,
     DatasetConfig,
@@ -21,15 +22,15 @@ from bench.data.prepare.interactions import Interactions
 from bench.data.prepare.protocols import targets_of
 from bench.data.sources.columns import COLUMNS, find_column, first_column, need_column
 from bench.data.sources.dllm2rec import is_dllm2rec, read_dllm2rec
-from bench.data.sources.log import read_log
+from bench.data.sources.log import IDS, read_log, token_of
 from bench.data.sources.sequences import read_sequences
+from bench.data.sources.synthetic_config import MARK, is_synthetic
 from bench.data.sources.tables import FORMATS, open_table, read_table, table_format
 from bench.data.sources.texts import clean_text
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.folders import replaced
 from bench.paths import Workspace
 
-IDS = ("user", "item")
 INTERACTION_FILES = ("interactions", "ratings", "reviews", "events", "inter")
 ITEM_FILES = ("items", "movies", "products", "metadata", "meta", "item")
 
@@ -154,7 +155,19 @@ def read(tables: Tables) -> Interactions:
     """
     events = LAYOUTS[tables.layout](tables)
     texts, report = ({}, []) if tables.layout == "dllm2rec" else _read_items(tables)
+    _reject_foreign(events, texts, tables)
     return events.canonical(texts, f"import of {tables.interactions.name}", report)
+
+
+def _reject_foreign(events: Events, texts: Mapping[str, str], tables: Tables) -> None:
+    """A table of items that has none of the interactions' items is a mistake."""
+    seen = events.item.categories if hasattr(events.item, "categories") else set(events.item)
+    if texts and not texts.keys() & set(seen):
+        raise DataError(
+            f"{tables.items}: has none of the items of {tables.interactions.name}: its ids are "
+            f"such as '{next(iter(texts))}', those of the interactions such as '{min(seen)}'. "
+            "Name the column of the same ids with --column item=NAME, or leave the table out"
+        )
 
 
 def _read_table(tables: Tables) -> Events:
@@ -192,23 +205,27 @@ def store(
     data: Interactions,
     workspace: Workspace,
     *,
-    configured: bool,
+    protocol: ProtocolName | None = None,
+    replace_shipped: bool = False,
     force: bool = False,
 ) -> None:
     """Make `data` the source of the dataset `name`, whole or not at all.
 
-    What cannot be split by the dataset's own protocol is refused before anything is replaced.
+    What cannot be split by the dataset's own protocol is refused before anything is replaced. A
+    dataset that no YAML configures gets a configuration beside its source.
 
     Args:
         name: lower-case letters, digits, `.`, `_` and `-`.
         data: what was read.
         workspace: where datasets are kept.
-        configured: whether a YAML configures the dataset; else a configuration is stored beside.
+        protocol: that of a dataset without a YAML; None: as `generated_config` chooses.
+        replace_shipped: whether the data may take the place of a dataset that the suite knows, and
+            with it that dataset's filters and protocol.
         force: replace other interactions that are there.
 
     Raises:
-        DataError: a name that is no folder name, other interactions are there, or the protocol
-            leaves nothing to train or test on.
+        DataError: a name that is no folder name or stands for other data, other interactions are
+            there, or the protocol leaves nothing to train or test on.
         ConfigError: the folder of the dataset cannot be written to.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
@@ -216,7 +233,17 @@ def store(
             f"'{name}' cannot be the name of a dataset: use lower-case letters, digits, '.', '_' "
             "and '-', such as my-shop"
         )
-    config = dataset_config(name, workspace) if configured else generated_config(data)
+    if is_synthetic(name):
+        raise DataError(
+            f"'{name}' says that its interactions are synthetic: import under a name without "
+            f"'{MARK}'"
+        )
+    configured = name in layers.names("datasets", workspace)
+    if configured:
+        config = dataset_config(name, workspace)
+        _reject_shipped(name, config, workspace, replace_shipped)
+    else:
+        config = generated_config(data, protocol)
     targets_of(filters.apply(data, config.filters_under(config.protocol)), config.protocol)
     home = workspace.datasets / name
     with dataset_locked(home):
@@ -225,6 +252,18 @@ def store(
             interactions.save(data, folder)
             if not configured:
                 write_json(folder / DATASET_FILE, config.model_dump())
+
+
+def _reject_shipped(
+    name: str, config: DatasetConfig, workspace: Workspace, replace_shipped: bool
+) -> None:
+    shipped = layers.locate("datasets", name, workspace).is_relative_to(paths.shipped("configs"))
+    if shipped and not replace_shipped:
+        raise DataError(
+            f"'{name}' is a dataset that the suite knows ({config.summary}), and its filters and "
+            f"protocol ({config.protocol.slug}) would apply to yours: import under another name, "
+            "or give --replace-shipped if this is a copy of it"
+        )
 
 
 def _reject_to_replace(name: str, data: Interactions, source: Path, force: bool) -> None:
@@ -239,19 +278,19 @@ def _reject_to_replace(name: str, data: Interactions, source: Path, force: bool)
         )
 
 
-def generated_config(data: Interactions) -> DatasetConfig:
+def generated_config(data: Interactions, protocol: ProtocolName | None = None) -> DatasetConfig:
     """Configuration of an imported dataset that has none.
 
-    The protocol is temporal wherever that is possible. Without split labels every interaction but
-    a user's first is a target.
+    Without a name the protocol is that of the split labels, else temporal where there are times.
+    Without split labels every interaction but a user's first is a target.
     """
-    if data.split is not None:
-        protocol = ProtocolConfig(name="temporal")
+    if data.split is not None and protocol in (None, "temporal"):
+        chosen = ProtocolConfig(name="temporal")
     else:
-        name: ProtocolName = "leave-one-out" if data.time is None else "temporal"
-        protocol = ProtocolConfig(name=name, first_target=1)
+        default: ProtocolName = "leave-one-out" if data.time is None else "temporal"
+        chosen = ProtocolConfig(name=protocol or default, first_target=1)
     summary = f"{data.origin}: {len(data):,} interactions"
-    return DatasetConfig(summary=summary, source="import", protocol=protocol)
+    return DatasetConfig(summary=summary, source="import", protocol=chosen)
 
 
 def _named(folder: Path, stems: Sequence[str]) -> Path | None:
@@ -287,6 +326,7 @@ def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
     if item is None:
         item = need_column(names, "item", None, path)
     title = need_column(names, "title", tables.columns.get("title"), path)
+    frame[item] = frame[item].map(token_of)
     extra = [find_column(names, "title", column, path) for column in tables.texts]
     report = [f"read {len(frame):,} rows of {path.name}"]
     named = frame[item] != ""

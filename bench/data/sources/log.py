@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ LABELS = {
 """Split labels, case aside; `history` and an empty label mark context that is never a target."""
 
 
+IDS = ("user", "item")
+_WHOLE = re.compile(r"(-?\d+)\.0+")
+
+
 def read_log(
     table: Table,
     columns: Mapping[str, str | int],
@@ -49,9 +54,10 @@ def read_log(
         DataError: a value that is no number, time or label, by its row; no interactions.
     """
     faults = table.faults
-    user, item = Tokens(), Tokens()
+    ids = {role: Tokens() for role in IDS}
+    user, item = ids.values()
     time, position, rating, split = Times(time_format), Times(), Numbers(np.float32), Labels()
-    every: dict[str, Column] = {"user": user, "item": item, "time": time, "position": position}
+    every: dict[str, Column] = {**ids, "time": time, "position": position}
     every |= {"rating": rating, "split": split}
     read = {role: column for role, column in every.items() if role in columns}
     dropped = 0
@@ -71,6 +77,7 @@ def read_log(
         raise DataError(f"{faults.where}: has {what}")
     times, scale = time.scaled(faults.where) if "time" in read else (None, 1)
     report = [f"read {faults.rows:,} rows of {faults.name}", *faults.report()]
+    report += [f"ids of {role}s are read as {r}" for role in IDS if (r := ids[role].respelt)]
     report += [f"dropped {dropped:,} rows without user or item"] * bool(dropped)
     places = np.arange(user.count) if file_order else None
     return Events(
@@ -85,11 +92,23 @@ def read_log(
     )
 
 
+def token_of(value: object) -> str:
+    """An id as text: without outer blanks, and a whole number without the `.0` of a float."""
+    text = str(value).strip()
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else text
+
+
 class Tokens(Column):
-    """Texts as numbers: each distinct one is kept once. Blanks around a text are no part of it."""
+    """Ids as numbers: each distinct one is kept once.
+
+    Attributes:
+        respelt: `'6' where they are written '6.0'`, of the first whose spelling changed; or empty.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.respelt = ""
         self._distinct: dict[str, int] = {}
         self._codes: dict[Any, int] = {None: -1, "": -1}
 
@@ -112,7 +131,9 @@ class Tokens(Column):
     def _code(self, value: Any) -> int:
         code = self._codes.get(value)
         if code is None:
-            text = str(value).strip()
+            text = token_of(value)
+            if not self.respelt and text != str(value).strip():
+                self.respelt = f"'{text}' where they are written '{value}'"
             code = self._distinct.setdefault(text, len(self._distinct)) if text else -1
             self._codes[value] = code
         return code

@@ -12,7 +12,7 @@ from bench.data.config import DatasetConfig
 from bench.data.prepare.interactions import Interactions
 from bench.data.sources.download import Unavailable, fetch
 from bench.data.sources.download_config import OPTIONAL, PlaceConfig, TableConfig
-from bench.data.sources.log import read_log
+from bench.data.sources.log import read_log, token_of
 from bench.data.sources.tables import Table, open_table
 from bench.data.sources.texts import clean_text, movie_text
 from bench.errors import DataError
@@ -53,7 +53,7 @@ def read_public(name: str, config: DatasetConfig, folder: Path) -> Interactions:
     raise DataError(
         f"dataset '{name}' cannot be downloaded:{tried}\n"
         f"  Put {by_hand} into {folder} by hand, or\n"
-        f"  bring your own copy: bench data import {name} PATH, or\n"
+        f"  bring your own copy: bench data import {name} PATH --replace-shipped, or\n"
         "  use a dataset that needs no download: movielens" + _offer(config.stand_in)
     )
 
@@ -127,7 +127,7 @@ def item_texts(chunks: Iterable[pd.DataFrame], rated: dict[str, str] | None) -> 
         roles = [str(role) for role in chunk.columns if role != "item"]
         parts = zip(*(chunk[role] for role in roles), strict=True)
         for item, values in zip(chunk["item"], parts, strict=True):
-            token = str(item).strip()
+            token = token_of(item)
             if (rated is None or token in texts) and not texts.get(token):
                 texts[token] = _text(**dict(zip(roles, values, strict=True)))
     return texts

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bench.data.prepare.events import Events, from_sequences
 from bench.data.sources.archives import text_of
+from bench.data.sources.columns import COLUMNS
 from bench.errors import DataError
+
+HEADER = {*COLUMNS["user"], *COLUMNS["item"], "items", "sequence", "sequences", "history"}
+PADDING = "-1"
+
+_LIST = re.compile(r"([^\[\]]*)\[([^\[\]]*)\]")
+_DECORATION = re.compile(r"[\[\]{}()\"'].*|.*[\[\]{}()\"':;|]")
 
 
 def read_sequences(path: Path, *, named: bool) -> Events:
     """Events of a sequence file.
 
-    Tokens are separated by blanks, tabs or commas; a colon may follow the user.
+    Tokens are separated by blanks, tabs or commas; a colon may follow the user, and brackets may
+    enclose the items, in quotes or not.
 
     Args:
         path: the file, plain or with `.gz` or `.zst`.
@@ -20,15 +29,23 @@ def read_sequences(path: Path, *, named: bool) -> Events:
             0 on, padded so that they sort as they stand.
 
     Raises:
-        DataError: unreadable, empty, or a user on two lines.
+        DataError: unreadable, empty, a user on two lines, or tokens that look like anything but
+            ids (brackets, quotes, padding).
     """
     with text_of(path) as stream:
-        lines = [line.replace(",", " ").split() for line in stream]
-    filled = {number: tokens for number, tokens in enumerate(lines) if tokens}
+        lines = [_tokens(line, number, path) for number, line in enumerate(stream, start=1)]
+    report = [f"read {sum(map(bool, lines)):,} lines of {path.name}"]
+    if lines and lines[0] and {token.lower().partition(":")[0] for token in lines[0]} <= HEADER:
+        report.append(f"left out the first line, a header: {' '.join(lines[0])}")
+        lines[0] = []
+    elif not all(lines):
+        report.append(f"dropped {sum(not line for line in lines):,} empty lines")
     width = len(str(max(len(lines) - 1, 0)))
     sequences: dict[str, list[str]] = {}
     first: dict[str, int] = {}
-    for number, tokens in filled.items():
+    for number, tokens in enumerate(lines):
+        if not tokens:
+            continue
         user = tokens[0].removesuffix(":") if named else f"{number:0{width}d}"
         if user in first:
             raise DataError(
@@ -37,12 +54,61 @@ def read_sequences(path: Path, *, named: bool) -> Events:
             )
         first[user] = number
         sequences[user] = tokens[1:] if named else tokens
-    report = [f"read {len(filled):,} lines of {path.name}"]
-    if len(lines) > len(filled):
-        report.append(f"dropped {len(lines) - len(filled):,} empty lines")
+    report += _without_padding(sequences, path)
     kept = {user: items for user, items in sequences.items() if items}
     if len(sequences) > len(kept):
         report.append(f"dropped {len(sequences) - len(kept):,} users without items")
     if not kept:
         raise DataError(f"{path}: holds no sequence of items")
     return from_sequences(list(kept), list(kept.values()), report=report)
+
+
+def _tokens(line: str, number: int, path: Path) -> list[str]:
+    """The user, where there is one, and the items of a line."""
+    listed = _LIST.fullmatch(line.strip())
+    if listed:
+        head, items = listed[1].replace(",", " ").split(), listed[2].replace(",", " ").split()
+        tokens = [*head, *(re.sub(r"^(['\"])(.*)\1$", r"\2", item) for item in items)]
+    else:
+        tokens = line.replace(",", " ").split()
+    for token in [*(user.removesuffix(":") for user in tokens[:1]), *tokens[1:]]:
+        if _DECORATION.fullmatch(token):
+            raise DataError(
+                f"{path}: line {number}: '{token}' does not look like an id: a line is read as ids "
+                "between blanks, tabs or commas, perhaps in one pair of brackets"
+            )
+    return tokens
+
+
+def _without_padding(sequences: dict[str, list[str]], path: Path) -> list[str]:
+    """Take what pads lines to one length off their ends; lines about that.
+
+    Raises:
+        DataError: 0 seems to pad, and may be an item as well.
+    """
+    inside: set[str] = set()
+    runs = {PADDING: 0, "0": 0}
+    for items in sequences.values():
+        for pad in runs:
+            end = len(items) - len(_stripped(items, pad))
+            runs[pad] = max(runs[pad], end)
+            inside |= {pad} & set(_stripped(items, pad))
+    if runs["0"] > 1 and "0" not in inside:
+        raise DataError(
+            f"{path}: item '0' stands only at the ends of lines, up to {runs['0']} times in a row: "
+            "if it pads them, take it away; if it is an item, call it something else"
+        )
+    if not runs[PADDING] or PADDING in inside:
+        return []
+    for user, items in sequences.items():
+        sequences[user] = _stripped(items, PADDING)
+    return [f"took '{PADDING}', which pads lines, off their ends"]
+
+
+def _stripped(items: list[str], pad: str) -> list[str]:
+    start, end = 0, len(items)
+    while start < end and items[start] == pad:
+        start += 1
+    while end > start and items[end - 1] == pad:
+        end -= 1
+    return items[start:end]
