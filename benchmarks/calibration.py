@@ -12,7 +12,6 @@ table of `--page` are replaced.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import click
+import pandas as pd
 
 from bench.config.grid import resolve
 from bench.config.selection import Selection
@@ -28,10 +28,10 @@ from bench.errors import BenchError
 from bench.evaluation.metrics import parse_metric
 from bench.execution.run import run_grid
 from bench.paths import SHIPPED, Workspace
+from bench.records.comparison import NONE
 from bench.records.store import ResultStore
-from bench.reporting.leaderboard import leaderboard
-from bench.reporting.markdown import marked
-from bench.reporting.rows import Row
+from bench.reporting.markdown import marked, pipe
+from bench.reporting.render import selected
 
 METRIC = parse_metric("ndcg@20")
 
@@ -137,9 +137,9 @@ def main(
         raise click.ClickException(str(error)) from error
     if failed := [record.key for record in records if not record.is_done]:
         raise click.ClickException(f"{len(failed)} trials failed; see {store.folder / failed[0]}")
-    rows = leaderboard(store, [METRIC], keys=[record.key for record in records])
-    rows = [row for row in rows if row.current]  # a home that is used again holds older code
-    result = calibration(rows, store, teachers)
+    board, runs = selected(store, [str(METRIC)], keys=[record.key for record in records])
+    # A home that is used again holds older code.
+    result = calibration(board[board["is_current"]], runs, teachers)
     draw(result, page.with_suffix(".svg"))
     before = page.read_text(encoding="utf-8") if page.exists() else ""
     text = f"![Gain against teacher quality]({page.stem}.svg)\n\n{table(result)}"
@@ -157,59 +157,54 @@ def configure(teachers: dict[str, float], workspace: Workspace) -> None:
         (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
 
 
-def calibration(rows: Sequence[Row], store: ResultStore, teachers: dict[str, float]) -> Calibration:
-    """The points of a leaderboard that holds `none` once and its teachers' own rows."""
-    quality = {
-        row.teacher: row.metrics[str(METRIC)].mean for row in rows if row.method == "teacher"
-    }
-    (baseline,) = (row for row in rows if row.is_baseline)
-    without = _by_seed(baseline, store)
-    points = []
-    for row in rows:
-        if row.kind == "trial" and row.teacher is not None:
-            scores, test = _by_seed(row, store), row.significance.get(str(METRIC))
-            points.append(
-                Point(
-                    method=row.method,
-                    signal=teachers[row.teacher],
-                    teacher=quality[row.teacher],
-                    score=row.metrics[str(METRIC)].mean,
-                    gains=[100 * (scores[seed] / without[seed] - 1) for seed in row.compared_seeds],
-                    p=None if test is None else test.p_holm,
-                )
-            )
+def calibration(board: pd.DataFrame, runs: pd.DataFrame, teachers: dict[str, float]) -> Calibration:
+    """The points of a leaderboard that holds `none` once and its teachers' own rankings."""
+    quality = board[board["kind"] == "teacher"].set_index("teacher")["mean"]
+    (baseline,) = board[board["method"] == NONE].itertuples()
+    scores = runs.set_index(["entry", "seed"])[str(METRIC)]
     return Calibration(
         dataset=baseline.dataset,
-        student=baseline.student or "",
-        seeds=len(baseline.seeds),
-        baseline=baseline.metrics[str(METRIC)].mean,
-        points=points,
+        student=baseline.student,
+        seeds=baseline.n,
+        baseline=baseline.mean,
+        points=[
+            Point(
+                method=entry.method,
+                signal=teachers[entry.teacher],
+                teacher=quality[entry.teacher],
+                score=entry.mean,
+                gains=[
+                    100 * (scores[entry.entry, seed] / scores[baseline.entry, seed] - 1)
+                    for seed in map(int, entry.compared_seeds.split())
+                ],
+                p=None if pd.isna(entry.p_holm) else entry.p_holm,
+            )
+            for entry in board[(board["kind"] == "trial") & (board["method"] != NONE)].itertuples()
+        ],
     )
-
-
-def _by_seed(row: Row, store: ResultStore) -> dict[int, float]:
-    records = filter(None, map(store.get, row.keys))
-    return {r.trial.seed: r.metrics["test"][str(METRIC)] for r in records if r.trial is not None}
 
 
 def table(result: Calibration) -> str:
     """The points in markdown."""
+    head = ["Method", "Signal", f"Teacher's {METRIC.label}", METRIC.label]
     lines = [
-        f"{result.dataset} (synthetic), {result.student}, {result.seeds} seeds; "
-        f"`none` has {METRIC.label} {result.baseline:.4f}.",
-        "",
-        f"| Method | Signal | Teacher's {METRIC.label} | {METRIC.label} | vs none | by seed | p |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        [
+            method,
+            f"{point.signal:g}",
+            f"{point.teacher:.4f}",
+            f"{point.score:.4f}",
+            f"{point.gain:+.1f} %",
+            ", ".join(f"{gain:+.1f}" for gain in point.gains),
+            "" if point.p is None else "<0.001" if point.p < 0.001 else f"{point.p:.3f}",
+        ]
+        for method, curve in result.curves().items()
+        for point in curve
     ]
-    for method, curve in result.curves().items():
-        for point in curve:
-            seeds = ", ".join(f"{gain:+.1f}" for gain in point.gains)
-            p = "" if point.p is None else "<0.001" if point.p < 0.001 else f"{point.p:.3f}"
-            lines.append(
-                f"| {method} | {point.signal:g} | {point.teacher:.4f} | {point.score:.4f} "
-                f"| {point.gain:+.1f} % | {seeds} | {p} |"
-            )
-    return "\n".join(lines)
+    return (
+        f"{result.dataset} (synthetic), {result.student}, {result.seeds} seeds; "
+        f"`none` has {METRIC.label} {result.baseline:.4f}.\n\n"
+        f"{pipe([*head, 'vs none', 'by seed', 'p'], lines)}"
+    )
 
 
 def draw(result: Calibration, path: Path) -> None:

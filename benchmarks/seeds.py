@@ -19,24 +19,25 @@ if __name__ == "__main__":
 
 import click
 
+from bench.evaluation.metrics import parse_metric
 from bench.evaluation.significance import compare_by_user
 from bench.paths import SHIPPED
+from bench.records.comparison import Ranks
+from bench.records.frame import runs
 from bench.records.store import ResultStore
-from bench.reporting.averages import averaged
-from bench.reporting.comparison import Ranks
-from bench.reporting.tables import DEFAULT_METRICS
 
-METRIC = DEFAULT_METRICS[0]
+METRIC = parse_metric("ndcg@20")
 
 
 def p_values(store: ResultStore) -> Iterator[float]:
-    """The p of every pair of seeds of every row of a store, where users are known."""
-    ranks = Ranks(store)
-    for row in averaged(store.records(), [METRIC], ranks):
-        users = ranks.users(row.data_fingerprint)
+    """The p of every pair of seeds of every entry of a store, where users are known."""
+    frame = runs(store.records(), store.folder)
+    frame, ranks = frame[frame["status"] == "done"].sort_values("seed"), Ranks(frame)
+    for _, entry in frame.groupby("entry"):
+        users = ranks.users(entry["data_fingerprint"].iloc[0])
         if users is None:
             continue
-        known = [METRIC.per_row(r) for key in row.keys if (r := ranks.of(key)) is not None]
+        known = [METRIC.per_row(r) for key in entry["key"] if (r := ranks.of(key)) is not None]
         for one, other in itertools.combinations(known, 2):
             compared = compare_by_user(one, other, users)
             if compared is not None:

@@ -27,7 +27,7 @@ if __name__ == "__main__":
 
 import click
 
-from benchmarks import markdown
+from bench.reporting.markdown import pipe
 from benchmarks.dataset import START, Dataset, prepared, synthetic
 from benchmarks.parts import evaluation, memory, start, training
 from benchmarks.parts.comparison import Line, Run
@@ -58,7 +58,7 @@ def table(lines: Sequence[Line]) -> str:
         ]
         for line in lines
     ]
-    return markdown.table(head, cells, texts=4)
+    return pipe(head, cells, text_columns=4)
 
 
 def _number(value: float | None) -> str:

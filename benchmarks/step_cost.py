@@ -29,9 +29,9 @@ import click
 import torch
 
 from bench.registry import METHODS
+from bench.reporting.markdown import pipe
 from bench.students.config import Objective, StudentConfig
 from bench.training.config import TrainingConfig
-from benchmarks import markdown
 from benchmarks import memory as memory_of
 from benchmarks.case import Case
 from benchmarks.turns import ratio, take_turns
@@ -165,7 +165,7 @@ def table(costs: list[Cost]) -> str:
         ]
         for cost in costs
     ]
-    return markdown.table(head, lines)
+    return pipe(head, lines)
 
 
 def _more(count: int, unit: int, name: str) -> str:

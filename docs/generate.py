@@ -28,11 +28,9 @@ from bench.data.config import ProtocolConfig
 from bench.paths import SHIPPED, Workspace
 from bench.records.store import ResultStore
 from bench.registry import METHODS, MethodEntry
-from bench.reporting.leaderboard import leaderboard
 from bench.reporting.markdown import marked, tables
 from bench.reporting.overview import overview
-from bench.reporting.render import render
-from bench.reporting.tables import DEFAULT_METRICS
+from bench.reporting.render import render, selected
 from bench.training.config import TrainingConfig
 
 LABELS = ("Takes", "Costs", "Departs")
@@ -123,7 +121,8 @@ def leaderboards() -> str:
 
 def readme() -> str:
     """README.md, of which the overview alone is written here."""
-    section = overview(leaderboard(REFERENCE, list(DEFAULT_METRICS)), DEFAULT_METRICS[0])
+    board, _ = selected(REFERENCE, ["ndcg@20"])
+    section = overview(board)
     page = (SHIPPED / "README.md").read_text(encoding="utf-8")
     return marked(page, "overview", "" if section is None else tables(section))
 

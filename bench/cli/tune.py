@@ -29,6 +29,7 @@ def command(dry_run: bool, **given: Any) -> None:
     from bench.config.grid import resolve
     from bench.execution.run import run_grid
     from bench.paths import Workspace
+    from bench.records.frame import runs
     from bench.records.record import now
     from bench.reporting.markdown import written
     from bench.reporting.search import searched
@@ -41,5 +42,5 @@ def command(dry_run: bool, **given: Any) -> None:
         return
     records = run_grid(grid, store, workspace, **how_to_run(given))
     if records:
-        click.echo(written(searched(records)))
+        click.echo(written(searched(runs(records, store.folder))))
     finish(records, store, started)

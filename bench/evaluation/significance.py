@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
@@ -95,7 +95,7 @@ def compare_by_user(
     Args:
         ours: float [R] or [seeds, R], the metric of every row (of every shared seed).
         baseline: same shape, row by row and seed by seed the counterpart.
-        users: int [R], the user of each row.
+        users: int [R], the id of the user of each row, >= 0.
         spread: between seeds; without it the test is about these trials alone.
 
     Returns:
@@ -110,8 +110,8 @@ def compare_by_user(
             f"a paired test needs equal shapes, not {ours.shape}, {baseline.shape}, {users.shape}"
         )
     row_difference = (ours - baseline).mean(axis=0)
-    _, cluster = np.unique(users, return_inverse=True)
-    sums, sizes = np.bincount(cluster, row_difference), np.bincount(cluster)
+    sizes = np.bincount(users)
+    sums, sizes = np.bincount(users, row_difference)[sizes > 0], sizes[sizes > 0]
     n_users, n_rows = len(sums), len(users)
     if n_users < 2:
         return None
@@ -143,22 +143,20 @@ def compare_by_seed(ours: ArrayLike, baseline: ArrayLike) -> Comparison | None:
     return _t_comparison(float(difference.mean()), error, count - 1)
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Holm's step-down correction; controls the chance of any false positive among all.
 
     Args:
-        p_values: uncorrected p-values; None (no test possible) is passed through and not counted.
+        p_values: [M] uncorrected p-values; NaN (no test possible) is passed through and not
+            counted.
 
     Returns:
-        Corrected values in the same order, 0..1.
+        float64 [M], corrected values in the same order, 0..1.
     """
-    tested = [i for i, p in enumerate(p_values) if p is not None]
-    order = sorted(tested, key=lambda i: p_values[i] or 0.0)
-    corrected: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for step, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - step) * (p_values[index] or 0.0)))
-        corrected[index] = largest
+    corrected = np.array(p_values, dtype=np.float64)
+    order = np.argsort(corrected)[: np.count_nonzero(~np.isnan(corrected))]  # NaN comes last
+    steps = np.arange(len(order), 0, -1) * corrected[order]
+    corrected[order] = np.maximum.accumulate(np.minimum(1.0, steps))
     return corrected
 
 

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from bench.errors import ConfigError
-from bench.evaluation.metrics import Metric
-from bench.reporting.comparison import reference_gain
-from bench.reporting.rows import BASELINE, Row, Significance
-from bench.reporting.tables import DEFAULT_METRICS, title
+from bench.evaluation.metrics import parse_metric
+from bench.reporting import formatting
+from bench.reporting.overview import reference_gains
+from bench.reporting.tables import tested, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, ROW, FRAME = 8.0, 0.27, 1.15
+WIDTH, LINE, FRAME = 8.0, 0.27, 1.15
 """Inches: of the figure, and the height of a line and of what surrounds a panel."""
 
 FARTHEST = 60.0
-"""Percent from `none` at which a reference is left out: it would press the rest together."""
+"""Percent from `none` at which a baseline or teacher is omitted: it would squeeze the rest."""
 
 
-def svg(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
-    """One panel for each student: methods by their gain, with 95 % intervals over users and seeds.
+def svg(board: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """One panel for each setting: methods by their gain, with 95 % intervals over users and seeds.
 
     Filled points are those that have a star in tables. Beside a name stands the training of all
     epochs as a multiple of `none`'s. Crosses are the same methods under a control of their teacher,
-    diamonds are references.
+    diamonds are baselines and teachers.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -41,91 +42,72 @@ def svg(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
         raise ConfigError(
             "the format svg needs matplotlib: pip install -e '.[plots]' (or 'matplotlib>=3.8')"
         ) from error
-    # Text stays text, a name may hold a dollar sign, and the same rows give the same file.
+    # Text stays text, a name may hold a dollar sign, and the same entries give the same file.
     style: Any = {"svg.fonttype": "none", "text.parse_math": False, "svg.hashsalt": "report"}
     with mpl.rc_context(style | {"font.size": 9}):
         stream = io.StringIO()
-        drawn = figure(rows, (metrics or DEFAULT_METRICS)[0])
-        drawn.savefig(stream, format="svg", metadata={"Date": None})
+        figure(board).savefig(stream, format="svg", metadata={"Date": None})
     return stream.getvalue().rstrip("\n")
 
 
-def figure(rows: Sequence[Row], metric: Metric) -> Figure:
-    """The figure itself, which matplotlib can save in other forms."""
+def figure(board: pd.DataFrame) -> Figure:
+    """The figure of a leaderboard's first metric, which matplotlib can save in other forms."""
     from matplotlib.figure import Figure
 
-    panels = list(_panels(rows, str(metric)))
-    heights = [(len(panel.methods) + len(panel.references)) * ROW + FRAME for panel in panels] or [
-        FRAME
-    ]
-    drawn = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    panels = list(_panels(tested(board))) if len(board) else []
+    heights = [(len(panel.methods) + len(panel.references)) * LINE + FRAME for panel in panels]
+    drawn = Figure(figsize=(WIDTH, sum(heights) or FRAME), layout="constrained")
     if not panels:
         drawn.text(0.5, 0.5, "No method is compared here.", ha="center")
         return drawn
     grid = drawn.subplots(len(panels), squeeze=False, height_ratios=heights)
     for axes, panel in zip(grid[:, 0], panels, strict=True):
-        _draw(axes, panel, metric)
+        _draw(axes, panel)
     return drawn
 
 
 @dataclass(frozen=True)
 class _Panel:
-    """The rows of one student that are compared, and what is drawn beside them."""
+    """The entries of one setting that are compared, and what is drawn beside them."""
 
-    methods: list[Row]
-    controls: list[Row]
-    references: list[tuple[str, float]]
-
-
-def _panels(rows: Sequence[Row], name: str) -> Iterator[_Panel]:
-    for _, group in groupby(rows, key=lambda row: row.table):
-        table = list(group)
-        for _, members in groupby(table, key=lambda row: row.cell):
-            cell = list(members)
-            compared = [row for row in cell if name in row.gain]
-            methods = [row for row in compared if not row.control]
-            if methods:
-                controls = [row for row in compared if row.control]
-                references = list(_references(table, cell, name))
-                yield _Panel(methods, controls, references)
+    methods: pd.DataFrame
+    controls: pd.DataFrame
+    references: pd.DataFrame
 
 
-def _references(table: list[Row], cell: list[Row], name: str) -> Iterator[tuple[str, float]]:
-    """Names of references and how far they are from `none`, in percent; the hopeless left out."""
-    none = next((row for row in cell if row.is_baseline), None)
-    if none is None or cell[0].against != BASELINE:
-        return
-    for row in table:
-        if row.kind == "reference":
-            gain = reference_gain(row, none, name)
-            if gain is not None and abs(gain) < FARTHEST:
-                yield f"teacher {row.teacher}" if row.teacher else row.method, gain
+def _panels(entries: pd.DataFrame) -> Iterator[_Panel]:
+    references = reference_gains(entries)
+    references = references[references["gain"].abs() < FARTHEST]
+    compared = entries[entries["gain"].notna()]
+    for setting, group in compared.groupby("setting", sort=False):
+        methods, controls = group[group["control"].isna()], group[group["control"].notna()]
+        if len(methods):
+            yield _Panel(methods, controls, references[references["setting"] == setting])
 
 
-def _draw(axes: Axes, panel: _Panel, metric: Metric) -> None:
-    name, first = str(metric), panel.methods[0]
-    entries = [(row.gain.get(name, 0.0), _label(row, panel.methods), row) for row in panel.methods]
-    marks = [(gain, label, None) for label, gain in panel.references]
-    lines = sorted([*entries, *marks], key=lambda line: line[0])
-    for height, (gain, _, row) in enumerate(lines):
-        if row is None:
-            axes.plot(gain, height, "D", color="C1", markersize=5)
+def _draw(axes: Axes, panel: _Panel) -> None:
+    methods, references, first = panel.methods, panel.references, panel.methods.iloc[0]
+    methods = methods.assign(name=_labels(methods))
+    teacher = "teacher " + references["teacher"]
+    references = references.assign(name=teacher.fillna(references["method"]))
+    lines = pd.concat([methods, references]).sort_values("gain", kind="stable")
+    for height, line in enumerate(lines.itertuples()):
+        if line.kind != "trial":
+            axes.plot(line.gain, height, "D", color="C1", markersize=5)
             continue
-        test = row.significance.get(name)  # not known where users are missing beside the records
-        if test is not None:
-            axes.plot(_interval(test, gain), [height, height], color="C0", linewidth=1.4)
-        filled = test is not None and test.has_star
-        axes.plot(gain, height, "o", color="C0", markerfacecolor="C0" if filled else "white")
-        for control in panel.controls:
-            if control.uncontrolled == row.uncontrolled:
-                axes.plot(control.gain.get(name, 0.0), height, "x", color="0.45", markersize=5)
+        if pd.notna(line.p):  # not known where users are missing beside the records
+            axes.plot([line.gain_low, line.gain_high], [height] * 2, color="C0", linewidth=1.4)
+        fill = "C0" if line.significant else "white"
+        axes.plot(line.gain, height, "o", color="C0", markerfacecolor=fill)
+        for gain in panel.controls["gain"][panel.controls["counterpart"] == line.entry]:
+            axes.plot(gain, height, "x", color="0.45", markersize=5)
     axes.axvline(0, color="0.3", linewidth=0.8)
-    axes.set_yticks(range(len(lines)), [label for _, label, _ in lines])
+    axes.set_yticks(range(len(lines)), lines["name"].tolist())
     axes.set_ylim(-0.7, len(lines) - 0.3)
-    seeds = sorted({len(row.compared_seeds) for row in panel.methods})
-    told = f"{seeds[0]} to {seeds[-1]} seeds" if len(seeds) > 1 else f"seeds: {seeds[0]}"
-    axes.set_title(f"{title(first)} · {first.student} ({first.objective}), {told}", loc="left")
-    axes.set_xlabel(f"{metric.label} vs {first.against}, %")
+    counts = sorted({len(seeds.split()) for seeds in methods["compared_seeds"]})
+    seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"seeds: {counts[0]}"
+    axes.set_title(f"{title(methods)} · {first.student} ({first.objective}), {seeds}", loc="left")
+    axes.set_xlabel(f"{parse_metric(first.metric).label} vs {first.against}, %")
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     for side in ("right", "top", "left"):
@@ -133,17 +115,9 @@ def _draw(axes: Axes, panel: _Panel, metric: Metric) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _interval(test: Significance, gain: float) -> tuple[float, float]:
-    """The interval of the difference, in percent of what is compared with."""
-    if not test.difference:
-        return gain, gain
-    percent = gain / test.difference
-    return test.low * percent, test.high * percent
-
-
-def _label(row: Row, methods: list[Row]) -> str:
-    """The method, its teacher where it has several, and its price."""
-    several = sum(other.method_label == row.method_label for other in methods) > 1
-    teacher = f" ({row.teacher})" if several else ""
-    total = row.time_vs_none.get("total")
-    return f"{row.method_label}{teacher}" + (f"  {total:.1f}x" if total else "")
+def _labels(methods: pd.DataFrame) -> pd.Series[str]:
+    """Methods, their teachers where they have several, and their price."""
+    several = methods.duplicated("label", keep=False)
+    teacher = (" (" + methods["teacher"] + ")").where(several)
+    price = "  " + formatting.written(methods["train_vs_none"], "{:.1f}x".format)
+    return methods["label"] + teacher.fillna("") + price.fillna("")

@@ -1,16 +1,16 @@
-"""The formats of a report by name; each is a function of the rows alone."""
+"""The formats of a report by name; each is a function of a leaderboard and its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from bench.evaluation.metrics import Metric
+import pandas as pd
+
 from bench.registry import Entry, Registry
-from bench.reporting.rows import Row
 
-Format = Callable[[Sequence[Row], "Sequence[Metric] | None"], str]
-"""Rows in the order of the leaderboard, and the metrics asked for (None: the format's own
-choice), to a text without a final newline. No rows are a valid report."""
+Format = Callable[[pd.DataFrame, pd.DataFrame], str]
+"""A leaderboard, of one or several metrics, and the runs behind it, to a text without a final
+newline. A leaderboard without entries is a valid report."""
 
 FORMATS: Registry[Format, Entry] = Registry("report format", Entry)
 DEFAULT_FORMAT = "markdown"

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from bench.evaluation.metrics import Metric
-from bench.reporting.rows import Row
+import pandas as pd
+
 from bench.reporting.section import Section, Table
 from bench.reporting.tables import sections
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
 table { border-collapse: collapse; margin: 1rem 0 }
-caption { text-align: left; font-weight: 600; padding: .4rem 0 }
-th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap }
-th.text, td.text { text-align: left }
-thead th { border-bottom: 2px solid currentColor }
-tbody + tbody tr:first-child td { border-top: 1px solid #8886 }
-td { font-variant-numeric: tabular-nums }
+th, td { padding: .25rem .7rem; white-space: nowrap; vertical-align: top }
+td { text-align: right; font-variant-numeric: tabular-nums }
+tbody th { text-align: left; font-weight: normal }
+tbody th[rowspan] { border-top: 1px solid #8886 }
 .notes { color: #777; font-size: 13px; margin: 0; padding-left: 1.2rem }
 .failures { border-left: 4px solid #c33; padding-left: 1rem }
 .scroll { overflow-x: auto }
@@ -26,9 +24,9 @@ td { font-variant-numeric: tabular-nums }
 """.strip()
 
 
-def html(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
-    """A self-contained page; it says so if there are no rows."""
-    body = "\n".join(map(_section, sections(rows, metrics))) or "<p>No results.</p>"
+def html(board: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """A self-contained page; it says so if there are no entries."""
+    body = "\n".join(map(_section, sections(board, runs))) or "<p>No results.</p>"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -40,8 +38,8 @@ def html(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
 def _section(section: Section) -> str:
     parts = [f"<h2>{escape(section.title)}</h2>", f"<p>{escape(section.intro)}</p>"]
     for table in section.tables:
-        parts.append(_table(table))
-        parts.append(_list("notes", table.notes))
+        parts += [f"<h3>{escape(table.caption)}</h3>"] if table.caption else []
+        parts += [f'<div class="scroll">\n{_table(table)}\n</div>', _list("notes", table.notes)]
     if section.failures:
         parts.append(f"<h3>Trials that failed: {len(section.failures)}</h3>")
         parts.append(_list("failures", section.failures))
@@ -49,28 +47,10 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table) -> str:
-    caption = f"<caption>{escape(table.caption)}</caption>\n" if table.caption else ""
-    head = _line("th", table.columns, table.text_columns)
-    bodies = "\n".join(
-        "<tbody>\n"
-        + "\n".join(_line("td", row, table.text_columns) for row in block)
-        + "\n</tbody>"
-        for block in table.blocks
-    )
-    return (
-        f'<div class="scroll">\n<table>\n{caption}<thead>\n{head}\n</thead>\n{bodies}\n'
-        "</table>\n</div>"
-    )
-
-
-def _line(tag: str, cells: Sequence[str], text_columns: int) -> str:
-    marked = (
-        f'<{tag} class="text">{escape(cell)}</{tag}>'
-        if index < text_columns
-        else f"<{tag}>{escape(cell)}</{tag}>"
-        for index, cell in enumerate(cells)
-    )
-    return f"<tr>{''.join(marked)}</tr>"
+    """Names are the index, which pandas merges where they repeat."""
+    frame = table.frame.set_index(list(table.frame.columns[: table.text_columns]))
+    with pd.option_context("display.max_colwidth", None):
+        return frame.to_html(border=0, justify="right")
 
 
 def _list(kind: str, lines: Sequence[str]) -> str:

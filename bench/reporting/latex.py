@@ -2,63 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pandas as pd
+from tabulate import LATEX_ESCAPE_RULES, SEPARATING_LINE, tabulate
 
-from bench.evaluation.metrics import Metric
-from bench.reporting.rows import Row
 from bench.reporting.section import Section, Table
 from bench.reporting.tables import sections
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "±": r"$\pm$",
-    "·": r"$\cdot$",
-    "–": "--",  # noqa: RUF001 - the dash of tables
-    "<": r"$<$",
-    ">": r"$>$",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-} | {char: f"\\{char}" for char in "&%$#_{}"}
+_TYPOGRAPHY = str.maketrans({"±": r"$\pm$", "·": r"$\cdot$", "–": "--"})  # noqa: RUF001
 
 
-def latex(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
-    """One `table` environment per table; a comment without rows."""
+def latex(board: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """One `table` environment per table; a comment without entries."""
     tables = [
         _environment(section, table)
-        for section in sections(rows, metrics)
+        for section in sections(board, runs)
         for table in section.tables
     ]
-    return "\n\n".join(tables) or "% no results"
+    return "\n\n".join(tables).translate(_TYPOGRAPHY) or "% no results"
 
 
 def _environment(section: Section, table: Table) -> str:
     head = f"{section.title}. {table.caption or section.intro}".rstrip(".")
     failed = [f"% failed: {' '.join(line.split())}" for line in section.failures]
-    caption = " ".join([f"{head}.", *table.notes])
-    columns = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
-    body = "\n\\midrule\n".join("\n".join(_line(row) for row in block) for block in table.blocks)
     return "\n".join(
         [
             *(failed if not table.caption else []),
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{escaped(caption)}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            _line(table.columns),
-            r"\midrule",
-            body,
-            r"\bottomrule",
-            r"\end{tabular}",
+            rf"\caption{{{_escaped(' '.join([f'{head}.', *table.notes]))}}}",
+            _tabular(table),
             r"\end{table}",
         ]
     )
 
 
-def _line(cells: Sequence[str]) -> str:
-    return " & ".join(map(escaped, cells)) + r" \\"
+def _tabular(table: Table) -> str:
+    """A rule stands between lines that do not belong together."""
+    frame = table.frame.map(_on_one_line)
+    lines: list[str | list[str]] = []
+    for index, (block, line) in enumerate(zip(frame.index, frame.to_numpy().tolist(), strict=True)):
+        if index and block != frame.index[index - 1]:
+            lines.append(SEPARATING_LINE)
+        lines.append(line)
+    alignment = ["left"] * table.text_columns
+    alignment += ["right"] * (len(frame.columns) - table.text_columns)
+    head = [*map(_on_one_line, frame.columns)]
+    return tabulate(lines, head, "latex_booktabs", disable_numparse=True, colalign=alignment)
 
 
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     """The text with every character that LaTeX would interpret made literal."""
-    return " ".join("".join(_SPECIAL.get(char, char) for char in text).split())
+    return "".join(LATEX_ESCAPE_RULES.get(char, char) for char in _on_one_line(text))
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
-from bench.evaluation.metrics import Metric
-from bench.reporting.rows import Row
+import pandas as pd
+from tabulate import tabulate
+
 from bench.reporting.section import Section, Table
 from bench.reporting.tables import sections
 
 _MARKUP = re.compile(r"[\\|`]|<(?=[^\s\d])|\*(?=\S)|(?<!\w)_(?=\S)|\](?=[(\[:])")
 
 
-def markdown(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> str:
-    """Sections with aligned tables; an empty text without rows."""
-    return written(sections(rows, metrics))
+def markdown(board: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Sections with aligned tables; an empty text without entries."""
+    return written(sections(board, runs))
 
 
 def written(sections: Sequence[Section]) -> str:
@@ -50,31 +50,14 @@ def marked(page: str, name: str, text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    header = [_escaped(title) for title in table.columns]
-    cells = [[_escaped(cell) for cell in row] for block in table.blocks for row in block]
-    widths = [max(3, *map(_width, column)) for column in zip(header, *cells, strict=True)]
-
-    def line(row: Sequence[str]) -> str:
-        padded = [
-            _pad(cell, width, left=index < table.text_columns)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        return f"| {' | '.join(padded)} |"
-
-    rule = [
-        "-" * width if index < table.text_columns else "-" * (width - 1) + ":"
-        for index, width in enumerate(widths)
-    ]
-    return "\n".join([line(header), line(rule), *map(line, cells)])
+    frame = table.frame.rename(columns=_escaped).map(_escaped)
+    return pipe(list(frame.columns), frame.to_numpy().tolist(), table.text_columns)
 
 
-def _pad(text: str, width: int, *, left: bool) -> str:
-    space = " " * (width - _width(text))
-    return text + space if left else space + text
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+def pipe(head: Sequence[str], lines: Sequence[Sequence[str]], text_columns: int = 1) -> str:
+    """A table whose first columns are names, aligned to the left, and the others numbers."""
+    alignment = ["left"] * text_columns + ["right"] * (len(head) - text_columns)
+    return tabulate(lines, head, "pipe", disable_numparse=True, colalign=alignment)
 
 
 def _escaped(text: str) -> str:

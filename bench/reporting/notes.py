@@ -1,89 +1,99 @@
-"""How to read a table of results, in sentences: only what the rows in it call for."""
+"""How to read a table of results, in sentences: only what the entries in it call for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-from bench.evaluation.metrics import Metric
-from bench.reporting.cells import named
-from bench.reporting.rows import BASELINE, SIGNIFICANT, Row
+import pandas as pd
+
+from bench.evaluation.metrics import parse_metric
+from bench.records.comparison import NONE, SIGNIFICANT
+from bench.reporting.formatting import named
 
 
-def of_tests(rows: Sequence[Row], metric: Metric) -> list[str]:
-    """What is compared with what, and what p is."""
-    if not rows:
+def of_results(entries: pd.DataFrame) -> list[str]:
+    """What is compared with what, what p and times are, and which entries are not today's."""
+    if entries.empty:
         return []
-    other = rows[0].against
-    compared = [row for row in rows if str(metric) in row.gain]
-    tests = [row.significance[str(metric)] for row in rows if str(metric) in row.significance]
-    notes = []
+    return [
+        *_of_comparisons(entries),
+        *_of_tests(entries),
+        *_of_seeds(entries),
+        *_of_times(entries),
+        *_of_versions(entries),
+    ]
+
+
+def _of_comparisons(entries: pd.DataFrame) -> Iterator[str]:
+    other, compared = entries["against"].iloc[0], entries["gain"].notna().any()
     if compared:
-        notes.append(
-            f"vs {other}: {metric.label} against the method {other} with the same student, "
+        yield (
+            f"vs {other}: {_metric(entries)} against the method {other} with the same student, "
             "objective and training, on the seeds both ran."
         )
-    if other != BASELINE:
-        notes.append(
+    if other != NONE:
+        yield (
             "The teacher is the same too; a control is compared with the teacher it is made of."
             if compared
-            else f"vs {other}: no row here has a counterpart of {other}."
+            else f"vs {other}: no entry here has a counterpart of {other}."
         )
-    if tests:
-        notes.append(
-            f"p: two-sided paired test of {metric.label} over test rows, clustered by user "
-            f"({tests[0].users:,} users), with the spread between seeds of all methods of the "
-            f"student added; Holm-corrected over these methods; * below {SIGNIFICANT}: other users "
-            "and other seeds would show it."
+
+
+def _of_tests(entries: pd.DataFrame) -> Iterator[str]:
+    tests = entries[entries["p"].notna()]
+    if len(tests):
+        yield (
+            f"p: two-sided paired test of {_metric(entries)} over test examples, clustered by user "
+            f"({tests['users'].iloc[0]:,} users), with the spread between seeds of all methods of "
+            f"the student added; Holm-corrected over these methods; * below {SIGNIFICANT}: other "
+            "users and other seeds would show it."
         )
-        if not all(test.knows_seeds for test in tests):
-            notes.append(
+        if not tests["seeds_known"].all():
+            yield (
                 "Where no method of a student has two seeds, p speaks for other users alone, and "
                 "has no *."
             )
-    elif compared:
-        notes.append("p: not known, as users/ is missing or damaged beside the records.")
-    if len({(row.cell, *row.compared_seeds) for row in compared}) > len({r.cell for r in compared}):
-        notes.append("Rows rest on different seeds: compare their gains, not their scores.")
-    fewer = [row for row in compared if row.compared_seeds != row.seeds]
-    notes += [
-        f"{named(row)} is compared on {len(row.compared_seeds)} of its {len(row.seeds)} seeds."
-        for row in fewer
-    ]
-    return notes
+    elif entries["gain"].notna().any():
+        yield "p: not known, as users/ is missing or damaged beside the records."
 
 
-def of_times(rows: Sequence[Row]) -> list[str]:
-    """What a multiple of the time of `none` is, and who has none."""
-    notes = []
-    if any(row.time_vs_none for row in rows):
-        notes.append(
+def _of_seeds(entries: pd.DataFrame) -> Iterator[str]:
+    compared = entries[entries["gain"].notna()]
+    if len(compared.drop_duplicates(["setting", "compared_seeds"])) > compared["setting"].nunique():
+        yield "Entries rest on different seeds: compare their gains, not their scores."
+    fewer = compared[compared["compared_seeds"] != compared["seeds"]]
+    for name, seeds, n in zip(named(fewer), fewer["compared_seeds"], fewer["n"], strict=True):
+        yield f"{name} is compared on {len(seeds.split())} of its {n} seeds."
+
+
+def _of_times(entries: pd.DataFrame) -> Iterator[str]:
+    ratio, none = entries["epoch_vs_none"], entries["method"] == NONE
+    if ratio.notna().any():
+        yield (
             "Time: seconds of training per epoch (on a CPU those of the processor) as a multiple "
             "of none's, on the seeds that both ran on one machine; evaluation and what a method "
             "prepares before its first epoch are not in it."
         )
-    timed = {row.cell for row in rows if row.is_baseline and row.machine}
-    apart = [
-        named(row)
-        for row in rows
-        if row.cell in timed and row.machine and not row.is_baseline and not row.time_vs_none
-    ]
-    if apart:
-        notes.append(f"No seed timed on one machine with none's: {'; '.join(apart)}.")
-    return notes
+    known = entries["timed_on"].notna()
+    timed = entries["setting"].isin(entries["setting"][none & known])
+    apart = named(entries[timed & known & ~none & ratio.isna()])
+    if len(apart):
+        yield f"No seed timed on one machine with none's: {'; '.join(apart)}."
 
 
-def of_versions(rows: Sequence[Row]) -> list[str]:
-    """Which rows are not today's."""
-    older = [row for row in rows if row.tag and not row.current]
-    told = {
-        "made by another version of the suite, and compared with rows of the same version alone": [
-            row for row in older if row.outdated
-        ],
-        "of older code, settings or teacher than the row that reads the same, and not among the "
-        "methods that are corrected for": [row for row in older if not row.outdated],
-    }
-    return [
-        f"{', '.join(f'#{row.tag}' for row in rows)}: {what}."
-        for what, rows in told.items()
-        if rows
-    ]
+def _of_versions(entries: pd.DataFrame) -> Iterator[str]:
+    older = entries[entries["tag"].notna() & ~entries["is_current"]]
+    for outdated, what in (
+        (True, "made by another version of the suite, and compared with entries of it alone"),
+        (
+            False,
+            "of older code, settings or teacher than the entry that reads the same, and not among "
+            "the methods that are corrected for",
+        ),
+    ):
+        if tags := [f"#{tag}" for tag in older["tag"][older["is_outdated"] == outdated]]:
+            yield f"{', '.join(tags)}: {what}."
+
+
+def _metric(entries: pd.DataFrame) -> str:
+    return parse_metric(entries["metric"].iloc[0]).label

@@ -1,141 +1,113 @@
-"""All cells in one table: what every method gains in each of them."""
+"""All settings in one table: what every method gains in each of them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import mean
+import pandas as pd
 
-from bench.evaluation.metrics import Metric
-from bench.reporting import cells
-from bench.reporting.comparison import reference_gain
-from bench.reporting.rows import BASELINE, Row
+from bench.evaluation.metrics import parse_metric
+from bench.records.comparison import NONE
+from bench.records.leaderboard import TABLE
+from bench.reporting import formatting
 from bench.reporting.section import Section, Table
 
-Cell = tuple[str, ...]
-"""A table, and what rows are compared on within it."""
-Line = tuple[str, str]
-"""Method and teacher."""
-
 _LABELS = (
-    ("dataset", "student"),
-    ("dataset", "protocol", "student"),
-    ("dataset", "student", "objective"),
-    ("dataset", "protocol", "student", "objective", "data_fingerprint", "cell"),
+    ["dataset", "student"],
+    ["dataset", "protocol", "student"],
+    ["dataset", "student", "objective"],
+    ["dataset", "protocol", "student", "objective", "data", "digest"],
 )
-"""Fields that name a cell, the plainest first; digests by their first digits."""
-_DIGESTS = ("data_fingerprint", "cell")
+"""Fields that name a setting, the plainest first."""
 
 
-def overview(rows: Sequence[Row], metric: Metric) -> Section | None:
-    """The gains of all rows as configured, a column for each cell; None of fewer than two cells.
+def overview(entries: pd.DataFrame) -> Section | None:
+    """The gains of all entries as configured, a column for each setting; None of fewer than two.
 
     Args:
-        rows: as `leaderboard` orders them. Left out are those with overrides, those chosen on the
-            test split, and older ones than another that reads the same.
-        metric: what the gains are in.
+        entries: of one metric. Left out are those with overrides, those chosen on the test split,
+            and older ones than another that reads the same.
     """
-    rows = [row for row in rows if row.selection == "validation" and _is_newest(row)]
-    trials = [row for row in rows if row.kind == "trial" and row.seeds and not row.overrides]
-    columns = _columns([row for row in trials if str(metric) in row.gain])
+    newest = ~entries["is_outdated"] & (entries["is_current"] | entries["tag"].isna())
+    honest, configured = entries["selection"] == "validation", entries["overrides"] == ""
+    entries = entries[newest & honest & configured]
+    trials = entries[(entries["kind"] == "trial") & (entries["n"] > 0)]
+    columns = _columns(trials[trials["gain"].notna()])
     if len(columns) < 2:
         return None
-    controls = [row for row in trials if row.control]
-    taught = [row for row in trials if not row.control]
-    captioned = {
-        "": [_references(rows, columns, metric), _methods(taught, columns, metric)],
-        "Under controls of the teacher": [_methods(controls, columns, metric)],
-    }
-    return Section(
-        title="Overview",
-        intro=_intro(trials[0].against, metric),
-        tables=[
-            Table(caption, ["Method", "Teacher", *columns.values()], 2, list(filter(None, blocks)))
-            for caption, blocks in captioned.items()
-            if any(blocks)
-        ],
-        failures=[],
-    )
-
-
-def _is_newest(row: Row) -> bool:
-    """Whether no other row reads the same: one that others do has a tag."""
-    return not row.outdated and (row.current or row.tag is None)
-
-
-def _intro(against: str, metric: Metric) -> str:
-    alone = BASELINE if against == BASELINE else "a row that has no such counterpart"
-    itself = f" (of {alone} {metric.label} itself)"
-    return (
-        f"Gain in {metric.label} over {against}{itself}, by dataset and student; rows of most "
-        "columns first, then by their mean. *: other users and other seeds would show it. Seeds, "
-        "p, segments and costs stand below."
-    )
-
-
-def _columns(rows: Sequence[Row]) -> dict[Cell, str]:
-    """The cells of some rows, each with the shortest name that tells it apart."""
-    of_cell = {_cell(row): row for row in rows}
-    names: dict[Cell, str] = {}
-    for fields in _LABELS:
-        names = {
-            cell: " ".join(_named(row, field) for field in fields) for cell, row in of_cell.items()
-        }
-        if len(set(names.values())) == len(names):
-            break
-    return names
-
-
-def _named(row: Row, field: str) -> str:
-    text = str(getattr(row, field))
-    return text[:8] if field in _DIGESTS else text
-
-
-def _references(rows: Sequence[Row], columns: Iterable[Cell], metric: Metric) -> list[list[str]]:
-    """What needs no training beside `none`, if that is what is compared with."""
-    none = {_cell(row): row for row in rows if row.is_baseline and row.against == BASELINE}
-    lines: dict[Line, dict[Cell, str]] = defaultdict(dict)
-    for row in rows:
-        for cell in columns:
-            if row.kind == "reference" and row.table == cell[:-1] and cell in none:
-                gain = reference_gain(row, none[cell], str(metric))
-                lines[_line(row)][cell] = cells.percent(gain, signed=True)
-    return [_texts(line, texts, columns) for line, texts in lines.items()]
-
-
-def _methods(rows: Sequence[Row], columns: Iterable[Cell], metric: Metric) -> list[list[str]]:
-    """What is compared with, and then the methods: those of most cells, and the best, first."""
-    lines: dict[Line, dict[Cell, Row]] = defaultdict(dict)
-    for row in rows:
-        lines[_line(row)][_cell(row)] = row
-
-    def order(line: Line) -> tuple[bool, int, float]:
-        of_line = lines[line].values()
-        gains = [row.gain[str(metric)] for row in of_line if str(metric) in row.gain]
-        return bool(gains), -len(of_line), -mean(gains or [0.0])
-
-    return [
-        _texts(line, {cell: _gain(row, metric) for cell, row in lines[line].items()}, columns)
-        for line in sorted(lines, key=order)
+    control = trials["control"].notna()
+    compared = [_references(entries, columns), _methods(trials[~control], columns)]
+    controls = [_methods(trials[control], columns)]
+    tables = [
+        Table(caption, pd.concat(blocks, keys=range(len(blocks))).droplevel(1), text_columns=2)
+        for caption, blocks in (("", compared), ("Under controls of the teacher", controls))
     ]
+    return Section("Overview", _intro(entries), [table for table in tables if len(table.frame)])
 
 
-def _gain(row: Row, metric: Metric) -> str:
-    """A gain with the star of its test; the metric itself of what has none."""
-    if str(metric) not in row.gain:
-        return cells.score(row.metrics.get(str(metric)))
-    test = row.significance.get(str(metric))
-    star = " *" if test is not None and test.has_star else ""
-    return cells.percent(row.gain[str(metric)], signed=True) + star
+def reference_gains(entries: pd.DataFrame) -> pd.DataFrame:
+    """Baselines and teachers beside the `none` of each setting of their data.
+
+    Args:
+        entries: of one metric, of any datasets.
+
+    Returns:
+        The entries of baselines and teachers, once for each setting, with its `setting` and the
+        `gain` over the mean of `none` in percent. Empty where `none` is not compared with.
+    """
+    none = entries[(entries["method"] == NONE) & (entries["against"] == NONE)]
+    none = none.drop_duplicates("setting")[[*TABLE, "setting", "mean"]]
+    references = entries[entries["kind"] != "trial"].drop(columns=["setting", "gain"])
+    beside = references.merge(none, on=TABLE, suffixes=("", "_none"))
+    base = beside["mean_none"].where(beside["mean_none"] > 0)
+    return beside.assign(gain=100 * (beside["mean"] / base - 1))
 
 
-def _texts(line: Line, texts: Mapping[Cell, str], columns: Iterable[Cell]) -> list[str]:
-    return [*line, *(texts.get(cell, cells.MISSING) for cell in columns)]
+def _intro(entries: pd.DataFrame) -> str:
+    metric, against = parse_metric(entries["metric"].iloc[0]).label, entries["against"].iloc[0]
+    alone = NONE if against == NONE else "an entry that has no such counterpart"
+    return (
+        f"Gain in {metric} over {against} (of {alone} {metric} itself), by dataset and student; "
+        "methods of most columns first, then by their mean. *: other users and other seeds would "
+        "show it. Seeds, p, segments and costs stand below."
+    )
 
 
-def _line(row: Row) -> Line:
-    return row.method, row.teacher or cells.MISSING
+def _columns(entries: pd.DataFrame) -> dict[str, str]:
+    """The settings of entries, each with the shortest name that tells it apart."""
+    settings = entries.drop_duplicates("setting").set_index("setting", drop=False)
+    digests = {"data": settings["data_fingerprint"].str[:8], "digest": settings["setting"].str[:8]}
+    named = settings.assign(**digests)
+    for fields in _LABELS:
+        names = [*map(" ".join, named[fields].to_numpy())]
+        if len(set(names)) == len(names):
+            break
+    return dict(zip(named.index, names, strict=True))
 
 
-def _cell(row: Row) -> Cell:
-    return (*row.table, row.cell)
+def _references(entries: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    found = reference_gains(entries)
+    return _pivoted(found.assign(text=formatting.gain(found["gain"])), columns)
+
+
+def _methods(entries: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    """What is compared with, and then the methods: those of most settings, and the best, first."""
+    entries = entries[entries["setting"].isin(columns)]
+    gain, score = entries["gain"], formatting.score(entries["mean"], entries["std"])
+    text = formatting.gain(gain) + formatting.star(entries)
+    by_line = gain.groupby([entries["method"], formatting.teacher(entries)], dropna=False)
+    order = {
+        "compared": by_line.transform("count") > 0,
+        "settings": -by_line.transform("size"),
+        "mean": -by_line.transform("mean"),
+    }
+    entries = entries.assign(text=text.where(gain.notna(), score), **order)
+    return _pivoted(entries.sort_values([*order], kind="stable"), columns)
+
+
+def _pivoted(entries: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    """One line per method and teacher in their order, one column per setting."""
+    teacher = formatting.teacher(entries).fillna(formatting.MISSING)
+    lines = entries.assign(Method=entries["method"], Teacher=teacher)
+    order = pd.MultiIndex.from_frame(lines[["Method", "Teacher"]].drop_duplicates())
+    table = lines.pivot(index=["Method", "Teacher"], columns="setting", values="text")
+    table = table.reindex(index=order, columns=[*columns]).astype(object).fillna(formatting.MISSING)
+    return table.rename(columns=columns).rename_axis(columns=None).reset_index()

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pandas as pd
+
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text under headings.
+    """Text in columns.
 
     Attributes:
         caption: what the table shows; empty for the first of a section.
-        columns: the headings.
-        text_columns: how many columns, from the left, hold text rather than numbers.
-        blocks: rows of cells; a block is what belongs together, such as one cell of the grid.
+        frame: the cells, all of them text. Lines with the same index label belong together, such
+            as the entries of one setting.
+        text_columns: how many columns, from the left, hold names rather than numbers.
         notes: how to read the table, a sentence each.
     """
 
     caption: str
-    columns: list[str]
+    frame: pd.DataFrame
     text_columns: int
-    blocks: list[list[list[str]]]
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Section:
-    """The tables of rows that may be compared with each other."""
+    """The tables of entries that may be compared with each other."""
 
     title: str
     intro: str
     tables: list[Table]
-    failures: list[str]
+    failures: list[str] = field(default_factory=list)

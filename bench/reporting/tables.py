@@ -1,4 +1,4 @@
-"""Rows to tables of text, the common form that markdown, LaTeX and HTML print.
+"""A leaderboard to tables of text, the common form that markdown, LaTeX and HTML print.
 
 Every dataset, protocol and selection rule has its own section: the results, those under controls
 of the teacher, the results by kind of target, and what a method costs.
@@ -6,189 +6,201 @@ of the teacher, the results by kind of target, and what a method costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import groupby
+import pandas as pd
 
 from bench.data.sources.synthetic_config import is_synthetic
-from bench.evaluation.metrics import Metric, parse_metric
+from bench.evaluation.metrics import parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
-from bench.reporting import cells, notes
+from bench.records.leaderboard import TABLE
+from bench.reporting import formatting, notes
 from bench.reporting.overview import overview
-from bench.reporting.rows import BASELINE, Row
 from bench.reporting.section import Section, Table
+from bench.reporting.segments import by_segment
 
-DEFAULT_METRICS = (parse_metric("ndcg@20"), parse_metric("hr@20"))
-"""What tables show unless told otherwise; the first is the one that is sorted by and tested."""
+_NAMES = len(formatting.NAMES)
 
 
-def sections(rows: Sequence[Row], metrics: Sequence[Metric] | None = None) -> list[Section]:
-    """The sections of a report: an overview, where there is more than one cell, and every table.
+def sections(board: pd.DataFrame, runs: pd.DataFrame) -> list[Section]:
+    """The sections of a report: an overview, where there are two settings or more, and the rest.
 
     Args:
-        rows: as `leaderboard` orders them.
-        metrics: columns, NDCG@20 and HR@20 by default; the first is compared and tested.
+        board: a leaderboard of one or several metrics; the first is compared and tested.
+        runs: what it was made of.
     """
-    metrics = metrics or DEFAULT_METRICS
-    grouped = [list(group) for _, group in groupby(rows, key=lambda row: row.table)]
-    titles = [title(group[0]) for group in grouped]
-    whole = overview(rows, metrics[0])
+    if board.empty:
+        return []
+    entries = tested(board)
+    groups = [group for _, group in entries.groupby(TABLE, sort=False)]
+    titles = [title(group) for group in groups]
+    whole = overview(entries)
     return ([whole] if whole else []) + [
         Section(
-            title=f"{title} · data {group[0].table[2][:8]}" if titles.count(title) > 1 else title,
+            title=_told_apart(name, group) if titles.count(name) > 1 else name,
             intro=_intro(group),
-            tables=[table for table in _tables(group, metrics) if table.blocks],
-            failures=_failures(group),
+            tables=_tables(board[board["entry"].isin(group["entry"])], group, runs),
+            failures=_failures(group, runs),
         )
-        for title, group in zip(titles, grouped, strict=True)
+        for name, group in zip(titles, groups, strict=True)
     ]
 
 
-def _tables(rows: list[Row], metrics: Sequence[Metric]) -> list[Table]:
-    taught = [row for row in rows if not row.control]
-    return [
-        _results(taught, metrics),
-        _controls(rows, metrics[0]),
-        _by_target(taught, metrics[0]),
-        _price(taught, metrics[0]),
-    ]
+def tested(board: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a leaderboard's first metric: one for each entry."""
+    return board[board["metric"] == board["metric"].iloc[0]]
 
 
-def title(row: Row) -> str:
-    """The dataset and protocol of a row, and whether it was chosen on test."""
-    place = f"{row.dataset} · {row.protocol}"
-    return place if row.selection == "validation" else f"{place} · oracle (chosen on test)"
+def title(entries: pd.DataFrame) -> str:
+    """The dataset and protocol of entries, and whether they were chosen on test."""
+    first = entries.iloc[0]
+    place = f"{first.dataset} · {first.protocol}"
+    return place if first.selection == "validation" else f"{place} · oracle (chosen on test)"
 
 
-def _intro(rows: list[Row]) -> str:
-    size = next((f"{row.test_rows:,} test rows, " for row in rows if row.test_rows), "")
+def _told_apart(name: str, entries: pd.DataFrame) -> str:
+    return f"{name} · data {entries['data_fingerprint'].iloc[0][:8]}"
+
+
+def _intro(entries: pd.DataFrame) -> str:
+    sizes = entries["examples"].dropna()
+    size = f"{sizes.iloc[0]:,} test examples, " if len(sizes) else ""
     rule = (
         "epochs chosen on validation"
-        if rows[0].selection == "validation"
+        if entries["selection"].iloc[0] == "validation"
         else "epochs chosen on the test split itself, so these numbers are upper bounds: "
         "compare them with nothing outside this section"
     )
     made_up = "Synthetic data: drawn by a generator, not seen in the world. "
     return (
-        f"{made_up if is_synthetic(rows[0].dataset) else ''}"
+        f"{made_up if is_synthetic(entries['dataset'].iloc[0]) else ''}"
         f"{size}ranked over the full catalogue; {rule}. Mean ± standard deviation over seeds."
     )
 
 
-def _results(rows: list[Row], metrics: Sequence[Metric]) -> Table:
-    tested = metrics[0]
-    headings = [metric.label for metric in metrics]
-    against = rows[0].against if rows else BASELINE
-    return Table(
-        caption="",
-        columns=[*cells.OF_THE_ROW, "Seeds", *headings, f"vs {against}", "p", "Time"],
-        text_columns=len(cells.OF_THE_ROW),
-        blocks=_blocks(
-            rows,
-            lambda row: [
-                cells.seeds(row),
-                *(cells.score(row.metrics.get(str(metric))) for metric in metrics),
-                cells.percent(row.gain.get(str(tested)), signed=True),
-                cells.p_value(row, tested),
-                cells.times(row.time_vs_none.get("epoch")),
-            ],
-        ),
-        notes=[*notes.of_tests(rows, tested), *notes.of_times(rows), *notes.of_versions(rows)],
-    )
-
-
-def _controls(rows: list[Row], metric: Metric) -> Table:
-    """Methods under a control of their teacher, beside what they gain of the teacher itself."""
-    controls = [row for row in rows if row.control]
-    taught = {row.uncontrolled: row for row in rows if not row.control}
-    against = f"vs {rows[0].against}"
-
-    def itself(row: Row) -> str:
-        other = taught.get(row.uncontrolled)
-        return cells.percent(other.gain.get(str(metric)) if other else None, signed=True)
-
-    return Table(
-        caption="Under controls of the teacher",
-        columns=[*cells.OF_THE_ROW, "Seeds", metric.label, against, "p", "With the teacher"],
-        text_columns=len(cells.OF_THE_ROW),
-        blocks=_blocks(
-            controls,
-            lambda row: [
-                cells.seeds(row),
-                cells.score(row.metrics.get(str(metric))),
-                cells.percent(row.gain.get(str(metric)), signed=True),
-                cells.p_value(row, metric),
-                itself(row),
-            ],
-        ),
-        notes=[
-            "A control is made of the teacher, and its worth is known: what a method gains of a "
-            "shuffled one is not the teacher's knowledge. With the teacher: the gain of the same "
-            f"method under the teacher itself, {against} too. p: as above."
-        ],
-    )
-
-
-def _by_target(rows: list[Row], metric: Metric) -> Table:
-    known = [
-        row
-        for row in rows
-        if all(name in row.segments for name in TARGET_SEGMENTS)
-        and any(str(metric) in row.segments[name].metrics for name in TARGET_SEGMENTS)
+def _tables(board: pd.DataFrame, entries: pd.DataFrame, runs: pd.DataFrame) -> list[Table]:
+    taught = entries[entries["control"].isna()]
+    tables = [
+        _results(taught, board),
+        _controls(entries),
+        _by_target(taught, runs),
+        _price(taught),
     ]
-    sizes = {name: known[0].segments[name].rows for name in TARGET_SEGMENTS} if known else {}
+    return [table for table in tables if len(table.frame)]
+
+
+def _framed(entries: pd.DataFrame, columns: dict[str, pd.Series[str]]) -> pd.DataFrame:
+    """Names and other columns of entries, of which those of one setting belong together."""
+    frame = pd.concat([formatting.names(entries), pd.DataFrame(columns)], axis=1)
+    return frame.set_index(entries["setting"].fillna(""))
+
+
+def _results(entries: pd.DataFrame, board: pd.DataFrame) -> Table:
+    scores = board.assign(score=formatting.score(board["mean"], board["std"]))
+    scores = scores.pivot(index="entry", columns="metric", values="score")
+    columns = {
+        "Seeds": formatting.seeds(entries),
+        **{name.upper(): entries["entry"].map(scores[name]) for name in board["metric"].unique()},
+        f"vs {_against(entries)}": formatting.gain(entries["gain"]),
+        "p": formatting.p_value(entries),
+        "Time": formatting.ratio(entries["epoch_vs_none"]),
+    }
+    return Table("", _framed(entries, columns), _NAMES, notes.of_results(entries))
+
+
+def _controls(entries: pd.DataFrame) -> Table:
+    """Methods under a control of their teacher, beside what they gain of the teacher itself."""
+    controls = entries[entries["control"].notna()]
+    itself = controls["counterpart"].map(entries.set_index("entry")["gain"])
+    against = f"vs {_against(entries)}"
+    columns = {
+        "Seeds": formatting.seeds(controls),
+        _label(entries): formatting.score(controls["mean"], controls["std"]),
+        against: formatting.gain(controls["gain"]),
+        "p": formatting.p_value(controls),
+        "With the teacher": formatting.gain(itself),
+    }
+    note = (
+        "A control is made of the teacher, and its worth is known: what a method gains of a "
+        "shuffled one is not the teacher's knowledge. With the teacher: the gain of the same "
+        f"method under the teacher itself, {against} too. p: as above."
+    )
+    return Table("Under controls of the teacher", _framed(controls, columns), _NAMES, [note])
+
+
+def _by_target(entries: pd.DataFrame, runs: pd.DataFrame) -> Table:
+    segments = by_segment(runs, entries["metric"].iloc[0]) if len(entries) else pd.DataFrame()
+    known = entries[:0]
+    if {f"{name}/mean" for name in TARGET_SEGMENTS} <= {*segments}:
+        known = entries.join(segments, on="entry")
+        known = known[known[[f"{name}/examples" for name in TARGET_SEGMENTS]].notna().all(axis=1)]
+    columns = {
+        f"{name} ({known[f'{name}/examples'].iloc[0]:,.0f} examples)": formatting.score(
+            known[f"{name}/mean"], known[f"{name}/std"]
+        )
+        for name in (TARGET_SEGMENTS if len(known) else ())
+    }
     return Table(
-        caption=f"{metric.label} by how often the target was a training target",
-        columns=[*cells.OF_THE_ROW, *(f"{name} ({size:,} rows)" for name, size in sizes.items())],
-        text_columns=len(cells.OF_THE_ROW),
-        blocks=_blocks(
-            known,
-            lambda row: [
-                cells.score(row.segments[name].metrics.get(str(metric))) for name in TARGET_SEGMENTS
-            ],
-        ),
-        notes=["cold: never; rare: 1 to 4 times; warm: 5 times or more."],
+        f"{_label(entries)} by how often the target was a training target",
+        _framed(known, columns),
+        _NAMES,
+        ["cold: never; rare: 1 to 4 times; warm: 5 times or more."],
     )
 
 
-def _price(rows: list[Row], metric: Metric) -> Table:
+def _price(entries: pd.DataFrame) -> Table:
+    trials = entries[(entries["kind"] == "trial") & (entries["n"] > 0)]
+    network = [trials["setting"], trials["timed_on"], trials["parameters"]]
+    latency = trials.groupby(network, dropna=False)["latency_ms"].transform("min")
+    epoch = formatting.shown(trials["epoch_seconds"], formatting.duration)
+    epochs = formatting.shown(trials["epochs"], "{:.0f} x ".format) + epoch
+    total = formatting.shown(trials["train_seconds"], formatting.duration)
+    ratio = " (" + formatting.written(trials["train_vs_none"], "{:.1f}x".format) + ")"
+    extra = trials["train_parameters"].fillna(0) - trials["parameters"]
+    on_top = " + " + formatting.written(extra[extra > 0], formatting.count)
+    parameters = formatting.shown(trials["parameters"], formatting.count)
+    columns = {
+        "Gap closed": formatting.shown(trials["gap_closed"], "{:.0f} %".format),
+        "Epochs": epochs.where(trials["epoch_seconds"].notna(), formatting.MISSING),
+        "Training": total + ratio.fillna(""),
+        "Parameters": parameters + on_top.reindex(trials.index).fillna(""),
+        "Latency": formatting.shown(latency, "{:.2f} ms".format),
+    }
     return Table(
-        caption="What it costs, and what it gains of the teacher's lead",
-        columns=[*cells.OF_THE_ROW, "Gap closed", "Epochs", "Training", "Parameters", "Latency"],
-        text_columns=len(cells.OF_THE_ROW),
-        blocks=_blocks(
-            [row for row in rows if row.kind == "trial" and row.seeds],
-            lambda row: [
-                cells.percent(row.gap_closed.get(str(metric))),
-                cells.epochs(row),
-                cells.training(row),
-                cells.parameters(row.parameters),
-                cells.latency(row, rows),
-            ],
-        ),
-        notes=[
-            f"Gap closed: share of the teacher's lead over none in {metric.label} that the "
-            f"student gains, {cells.MISSING} where that lead is none or not clear (p > .0001). "
+        "What it costs, and what it gains of the teacher's lead",
+        _framed(trials, columns),
+        _NAMES,
+        [
+            f"Gap closed: share of the teacher's lead over none in {_label(entries)} that the "
+            f"student gains, {formatting.MISSING} where that lead is none or not clear "
+            "(p > .0001). "
             "Epochs: how many, and how long one took on average over the stages of a method. "
             "Training: all of them, and that as a multiple of none's; on a CPU in seconds of the "
             "processor. Parameters: of the finished student, and what only training needs on "
             "top. Latency: median of one request, the least that was seen of a student with as "
-            "many parameters in this cell, since machines are busier at one time than at "
+            "many parameters in this setting, since machines are busier at one time than at "
             "another."
         ],
     )
 
 
-def _blocks(rows: list[Row], numbers: Callable[[Row], list[str]]) -> list[list[list[str]]]:
+def _against(entries: pd.DataFrame) -> str:
+    return str(entries["against"].iloc[0]) if len(entries) else ""
+
+
+def _label(entries: pd.DataFrame) -> str:
+    """The metric as tables print it."""
+    return parse_metric(entries["metric"].iloc[0]).label if len(entries) else ""
+
+
+def _failures(entries: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """The trials without a result, entry by entry, and what each ended with."""
+    told = entries[["entry"]].assign(named=formatting.named(entries))
+    lost = told.merge(runs[runs["status"] != "done"].sort_values("seed"), on="entry")
     return [
-        [cells.described(row) + numbers(row) for row in block]
-        for _, block in groupby(rows, key=lambda row: (row.kind, row.cell))
+        f"{run.named}, seed {run.seed}: {run.status}: {last_line(run.error)}"
+        for run in lost.itertuples()
     ]
 
 
-def _failures(rows: list[Row]) -> list[str]:
-    return [
-        f"{cells.named(row)}, seed {failure.seed}: "
-        f"{failure.status}: {cells.last_line(failure.error)}"
-        for row in rows
-        for failure in row.failures
-    ]
+def last_line(text: str) -> str:
+    """What a failure ended with."""
+    return (text.strip() or "no message").splitlines()[-1]

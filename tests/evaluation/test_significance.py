@@ -143,8 +143,27 @@ def test_methods_that_differ_by_their_seeds_alone_are_rarely_called_better():
 
 
 def test_holm_by_hand():
-    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
-    assert holm([]) == []
+    found = holm([0.01, np.nan, 0.04, 0.03])
+    assert found == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
+    assert len(holm([])) == 0
+
+
+def test_statsmodels_agrees():
+    """Cluster-robust errors of a regression on a constant, and its step-down correction."""
+    models = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(8)
+    users = rng.integers(0, 40, 300)
+    ours, baseline = rng.normal(0.2, 1, 300) + rng.normal(0, 1, 40)[users], rng.normal(0, 1, 300)
+    fitted = models.OLS(ours - baseline, np.ones(300)).fit(
+        cov_type="cluster", cov_kwds={"groups": users}, use_t=True
+    )
+    got = compare_by_user(ours, baseline, users)
+    assert got.p == pytest.approx(fitted.pvalues[0])
+    assert (got.low, got.high) == pytest.approx(tuple(fitted.conf_int()[0]))
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = rng.random(20) ** 3
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))

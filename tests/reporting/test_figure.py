@@ -6,18 +6,15 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bench.evaluation.metrics import parse_metric
 from bench.reporting.figure import figure
-from bench.reporting.leaderboard import leaderboard
-from bench.reporting.render import render
-
-METRIC = parse_metric("ndcg@20")
+from bench.reporting.render import render, selected
 
 
 def drawn(bench):
-    """The axes of the panels, and the rows that they show."""
-    rows = leaderboard(bench.store, [METRIC])
-    return figure(rows, METRIC).axes, {row.method: row for row in rows if not row.control}
+    """The axes of the panels, and the entries that they show."""
+    board, _ = selected(bench.store, ["ndcg@20"])
+    entries = board[board["control"].isna()].itertuples()
+    return figure(board).axes, {entry.method: entry for entry in entries}
 
 
 def points(axes, marker="o"):
@@ -34,7 +31,7 @@ def test_points_stand_at_the_gains_best_on_top_filled_where_sure(bench):
     bench.done("dllm2rec", skill=0.4)
     bench.done("hint", skill=0.3001)
     bench.references(teacher_skill=0.4)
-    (axes,), rows = drawn(bench)
+    (axes,), entries = drawn(bench)
     names = [label.get_text().split("  ")[0] for label in axes.get_yticklabels()]
     assert sorted(names) == ["dllm2rec", "hint", "popularity", "teacher text"]
     for (gain, height, filled), method, sure in zip(
@@ -43,27 +40,27 @@ def test_points_stand_at_the_gains_best_on_top_filled_where_sure(bench):
         (False, True),
         strict=True,
     ):
-        assert gain == pytest.approx(rows[method].gain["ndcg@20"])
+        assert gain == pytest.approx(entries[method].gain)
         assert names[int(height)] == method and filled is sure
     for gain, height, _ in points(axes, "D"):
-        found = rows[names[int(height)].partition(" ")[0]]
-        means = [row.metrics["ndcg@20"].mean for row in (found, rows["none"])]
+        found = entries[names[int(height)].partition(" ")[0]]
+        means = [entry.mean for entry in (found, entries["none"])]
         assert gain == pytest.approx(100 * (means[0] / means[1] - 1))
     in_order = sorted(points(axes) + points(axes, "D"), key=lambda point: point[1])
     assert in_order == sorted(in_order)
     bars = [line for line in axes.get_lines() if line.get_marker() == "None"]
     spans = [tuple(line.get_xdata()) for line in bars if len(set(line.get_ydata())) == 1]
-    test = rows["dllm2rec"].significance["ndcg@20"]
-    percent = rows["dllm2rec"].gain["ndcg@20"] / test.difference
-    assert any(span == pytest.approx((test.low * percent, test.high * percent)) for span in spans)
+    ours, none = entries["dllm2rec"], entries["none"]
+    percent = 100 / none.mean
+    assert any(span == pytest.approx((ours.low * percent, ours.high * percent)) for span in spans)
 
 
 def test_without_users_the_points_stay_and_have_no_interval(bench):
     bench.done("none", skill=0.3)
     bench.done("dllm2rec", skill=0.4)
     (bench.store.folder / "users" / f"{bench.data.fingerprint}.npy").unlink()
-    (axes,), rows = drawn(bench)
-    assert points(axes) == [(rows["dllm2rec"].gain["ndcg@20"], 0, False)]
+    (axes,), entries = drawn(bench)
+    assert points(axes) == [(entries["dllm2rec"].gain, 0, False)]
     spans = [tuple(line.get_xdata()) for line in axes.get_lines() if line.get_marker() == "None"]
     assert all(low == high for low, high in spans)
 
@@ -90,7 +87,7 @@ def test_every_student_has_a_panel(bench):
 
 
 def test_it_is_an_image_whatever_names_there_are_and_the_same_every_time(bench):
-    ElementTree.fromstring(render(bench.store, "svg"))  # noqa: S314 - our own; no rows
+    ElementTree.fromstring(render(bench.store, "svg"))  # noqa: S314 - our own; no entries
     bench.done("none", skill=0.3)
     bench.done("<script>$x_1^$", skill=0.4)
     text = render(bench.store, "svg")

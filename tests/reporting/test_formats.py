@@ -1,19 +1,18 @@
 """The texts that are printed, and the command that prints them."""
 
-import csv
 import io
 import json
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import main
 from bench.reporting.formats import FORMATS
-from bench.reporting.leaderboard import leaderboard
 from bench.reporting.markdown import marked
-from bench.reporting.render import render
+from bench.reporting.render import render, selected
 from bench.reporting.tables import sections
 
 
@@ -97,31 +96,59 @@ def test_an_error_is_shown_as_it_is(bench, error, shown):
 def test_every_format_names_what_is_compared_with(filled, name):
     told = report(filled, "--format", name, "--against", "dllm2rec")
     assert told.exit_code == 0, told.output
-    assert ('"against": "dllm2rec"' if name == "json" else "vs dllm2rec") in told.stdout
+    lines = {"json": json_lines, "csv": csv_lines}.get(name)
+    if lines:
+        assert {line["against"] for line in lines(told.stdout)} == {"dllm2rec"}
+    else:
+        assert "vs dllm2rec" in told.stdout
 
 
-def test_json_has_the_promised_shape(filled):
-    rows = json.loads(report(filled, "--format", "json").stdout)
-    row = next(r for r in rows if r["method"] == "dllm2rec" and r["teacher"] == "text")
-    assert {"dataset": "toy", "protocol": "temporal-10", "student": "sasrec"}.items() <= row.items()
-    assert row["seeds"] == [0, 1, 2]
-    assert set(row["metrics"]) == {
+def json_lines(text):
+    return json.loads(text)
+
+
+def csv_lines(text):
+    return pd.read_csv(io.StringIO(text)).to_dict("records")
+
+
+def test_json_has_a_line_for_each_entry_and_metric(filled):
+    lines = json_lines(report(filled, "--format", "json").stdout)
+    ours = [
+        line
+        for line in lines
+        if (line["method"], line["control"], line["selection"]) == ("dllm2rec", None, "validation")
+    ]
+    assert {line["metric"] for line in ours} == {
         f"{m}@{k}" for m in ("hr", "ndcg", "mrr") for k in (1, 5, 10, 20)
     }
-    assert set(row["metrics"]["ndcg@20"]) == {"mean", "std"}
-    assert row["gain"]["ndcg@20"] > 0
-    assert row["objective"] == "ce"
-    assert {r["selection"] for r in rows} == {"validation", "oracle"}
+    line = next(line for line in ours if line["metric"] == "ndcg@20")
+    shared = {"dataset": "toy", "protocol": "temporal-10", "student": "sasrec", "objective": "ce"}
+    assert shared.items() <= line.items()
+    assert (line["teacher"], line["seeds"], line["n"]) == ("text", "0 1 2", 3)
+    assert line["gain"] > 0 and 0 < line["std"] < line["mean"]
+    assert {line["selection"] for line in lines} == {"validation", "oracle"}
+    (lost,) = (line for line in lines if line["failed"] and line["metric"] == "ndcg@20")
+    assert lost["errors"].startswith("seed 1: diverged: Traceback")
 
 
-def test_csv_has_one_line_per_row(filled):
-    rows = list(csv.DictReader(io.StringIO(render(filled.store, "csv"))))
-    data = json.loads(render(filled.store, "json"))
-    assert [row["method"] for row in rows] == [row["method"] for row in data]
-    assert float(rows[3]["ndcg@20 mean"]) == data[3]["metrics"]["ndcg@20"]["mean"]
-    assert float(rows[3]["ndcg@20 p"]) == data[3]["significance"]["ndcg@20"]["p_holm"]
-    warm = data[3]["segments"]["warm"]["metrics"]["ndcg@20"]["mean"]
-    assert float(rows[3]["ndcg@20 warm"]) == warm > 0
+def test_csv_and_json_are_the_leaderboard_with_segments(filled):
+    board, runs = selected(filled.store)
+    shown = json_lines(render(filled.store, "json", ["ndcg@20", "hr@20"]))
+    found = csv_lines(render(filled.store, "csv", ["ndcg@20", "hr@20"]))
+    for lines in (shown, found):
+        assert [line["entry"] for line in lines] == list(board["entry"])
+        for name in ("mean", "std", "gain", "p_holm", "gap_closed"):
+            values = pd.Series([line[name] for line in lines], dtype="float64")
+            assert values.to_numpy() == pytest.approx(board[name].to_numpy(), nan_ok=True), name
+    best = board[board["metric"].eq("ndcg@20") & board["n"].eq(3)].iloc[0]
+    (line,) = (
+        line for line in found if (line["entry"], line["metric"]) == (best["entry"], "ndcg@20")
+    )
+    own = runs[runs["entry"] == best["entry"]]
+    assert line["keys"].split() == list(own["key"])
+    assert line["warm/mean"] == pytest.approx(own["warm/ndcg@20"].mean())
+    assert line["warm/std"] == pytest.approx(own["warm/ndcg@20"].std())
+    assert line["warm/examples"] == own["warm/examples"].iloc[0]
 
 
 def test_latex_escapes_and_has_equal_rows(bench):
@@ -181,12 +208,13 @@ def test_a_filter_that_matches_no_record_is_refused_in_every_format(filled, opti
 
 def test_a_method_is_shown_with_the_references(filled):
     rows = json.loads(report(filled, "--format", "json", "--method", "none").stdout)
-    assert [row["method"] for row in rows] == ["popularity", "teacher", "none"]
+    names = [row["method"] for row in rows if row["metric"] == "ndcg@20"]
+    assert names == ["popularity", "teacher", "none"]
 
 
 def test_chosen_metrics_are_the_columns_and_the_first_is_tested(filled):
     text = report(filled, "--metric", "hr@3", "--metric", "mrr@10").stdout
-    assert re.search(r"\| +HR@3 \| +MRR@10 \| vs none \|", text)
+    assert re.search(r"\| +HR@3 \| +MRR@10 \| +vs none \|", text)
     assert "paired test of HR@3" in text
 
 
@@ -227,9 +255,9 @@ def test_the_same_network_is_told_to_be_as_fast_whatever_the_machine_did_meanwhi
     bench.done("none", 1)
     bench.done("hint", 1, skill=0.4, latency={"ms_p50": 6.0})
     bench.done("learn", 1, skill=0.4, latency={"ms_p50": 7.0}, parameters={"inference": 65_000})
-    (section,) = sections(leaderboard(bench.store))
+    (section,) = sections(*selected(bench.store))
     (price,) = (table for table in section.tables if "costs" in table.caption)
-    shown = {row[2]: row[-1] for block in price.blocks for row in block}
+    shown = dict(zip(price.frame["Method"], price.frame["Latency"], strict=True))
     assert shown == {"none": "0.50 ms", "hint": "0.50 ms", "learn": "7.00 ms"}
 
 

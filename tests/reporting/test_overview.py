@@ -2,13 +2,10 @@
 
 import pytest
 
-from bench.evaluation.metrics import parse_metric
-from bench.reporting.leaderboard import leaderboard
 from bench.reporting.overview import overview
-from bench.reporting.render import render
+from bench.reporting.render import render, selected
 from tests.reporting.conftest import Bench, make_data
 
-NDCG = parse_metric("ndcg@20")
 HEAD = ["Method", "Teacher"]
 
 
@@ -18,8 +15,12 @@ def other(bench):
     return Bench(bench.store.folder, make_data("other", "e" * 64))
 
 
+def board(bench, **asked):
+    return selected(bench.store, ["ndcg@20"], **asked)[0]
+
+
 def section(bench, **asked):
-    found = overview(leaderboard(bench.store, **asked), NDCG)
+    found = overview(board(bench, **asked))
     assert found is not None
     return found
 
@@ -29,7 +30,7 @@ def lines(bench, table=0, **asked):
 
 
 def cells(table):
-    return {(row[0], row[1]): row[2:] for block in table.blocks for row in block}
+    return {(line[0], line[1]): line[2:] for line in table.frame.to_numpy().tolist()}
 
 
 def both(bench, other, *methods, **settings):
@@ -43,19 +44,19 @@ def test_a_cell_is_what_the_leaderboard_of_its_dataset_says(bench, other):
     bench.done("a", skill=0.4)
     other.done("a", skill=0.2)
     table = lines(bench)
-    assert table.columns == [*HEAD, "other sasrec", "toy sasrec"]
-    rows = {row.dataset: row for row in leaderboard(bench.store) if row.method == "a"}
-    told = [f"{rows[name].gain['ndcg@20']:+.1f} % *" for name in ("other", "toy")]
+    assert list(table.frame.columns) == [*HEAD, "other sasrec", "toy sasrec"]
+    found = board(bench).set_index(["method", "dataset"])["gain"]
+    told = [f"{found['a', name]:+.1f} % *" for name in ("other", "toy")]
     assert cells(table)["a", "text"] == told
     assert told[0].startswith("-") and told[1].startswith("+")
 
 
 def test_none_shows_the_metric_itself(bench, other):
     both(bench, other, "none", "a")
-    first, *_ = lines(bench).blocks[0]
-    none = next(row for row in leaderboard(bench.store) if row.method == "none")
+    first, *_ = lines(bench).frame.to_numpy().tolist()
+    none = board(bench).set_index(["method", "dataset"]).loc["none", "other"]
     assert first[:2] == ["none", "–"]  # noqa: RUF001
-    assert first[2].startswith(f"{none.metrics['ndcg@20'].mean:.4f} ± ")
+    assert first[2].startswith(f"{none['mean']:.4f} ± ")
 
 
 def test_what_did_not_run_is_missing_and_methods_of_more_cells_come_first(bench, other):
@@ -64,7 +65,7 @@ def test_what_did_not_run_is_missing_and_methods_of_more_cells_come_first(bench,
     both(bench, other, "better", skill=0.35)
     bench.done("here", skill=0.6)
     table = lines(bench)
-    assert [row[0] for row in table.blocks[0]] == ["none", "better", "everywhere", "here"]
+    assert list(table.frame["Method"]) == ["none", "better", "everywhere", "here"]
     assert cells(table)["here", "text"][0] == "–"  # noqa: RUF001
 
 
@@ -74,7 +75,7 @@ def test_students_are_columns_and_teachers_are_rows(bench):
         bench.done("a", student=student, skill=0.4)
     bench.done("a", teacher="other", skill=0.5)
     table = lines(bench)
-    assert table.columns == [*HEAD, "toy gru4rec", "toy sasrec"]
+    assert list(table.frame.columns) == [*HEAD, "toy gru4rec", "toy sasrec"]
     assert set(cells(table)) >= {("a", "text"), ("a", "other")}
 
 
@@ -82,23 +83,27 @@ def test_cells_that_share_dataset_and_student_are_told_apart(bench):
     for protocol in ("temporal-10", "leave-one-out"):
         bench.done("none", protocol=protocol)
         bench.done("a", protocol=protocol, skill=0.4)
-    assert lines(bench).columns == [*HEAD, "toy leave-one-out sasrec", "toy temporal-10 sasrec"]
+    assert list(lines(bench).frame.columns) == [
+        *HEAD,
+        "toy leave-one-out sasrec",
+        "toy temporal-10 sasrec",
+    ]
 
 
 def test_a_long_name_is_told_whole(bench):
     name = "amazon-industrial-and-scientific-supplies"
     for one in (bench, Bench(bench.store.folder, make_data(name, "e" * 64))):
         both(one, one, "none", "a")
-    assert lines(bench).columns == [*HEAD, f"{name} sasrec", "toy sasrec"]
+    assert list(lines(bench).frame.columns) == [*HEAD, f"{name} sasrec", "toy sasrec"]
 
 
 def test_objectives_and_data_of_one_student_are_told_apart(bench):
     for objective in ("bce", "ce"):
         bench.done("none", objective=objective)
         bench.done("a", objective=objective, skill=0.4)
-    assert lines(bench).columns == [*HEAD, "toy sasrec bce", "toy sasrec ce"]
+    assert list(lines(bench).frame.columns) == [*HEAD, "toy sasrec bce", "toy sasrec ce"]
     both(bench, Bench(bench.store.folder, make_data("toy", "e" * 64)), "none", "a")
-    told = [name.rpartition(" ")[0] for name in lines(bench).columns[2:]]
+    told = [name.rpartition(" ")[0] for name in list(lines(bench).frame.columns)[2:]]
     at = "toy temporal-10 sasrec"
     assert sorted(told) == [f"{at} bce dddddddd", f"{at} ce dddddddd", f"{at} ce eeeeeeee"]
 
@@ -116,7 +121,7 @@ def test_references_show_how_far_they_are_from_none(bench, other):
         one.references(teacher_skill=0.6)
     both(bench, other, "none", "a")
     shown = cells(lines(bench))
-    means = {row.method: row.metrics["ndcg@20"].mean for row in leaderboard(bench.store)}
+    means = board(bench).groupby("method")["mean"].first()
     gain = f"{100 * (means['teacher'] / means['none'] - 1):+.1f} %"
     assert shown["teacher", "text"] == [gain, gain]
     gain = f"{100 * (means['popularity'] / means['none'] - 1):+.1f} %"
@@ -129,10 +134,9 @@ def test_against_another_method_there_are_no_references(bench, other):
     both(bench, other, "none", "a")
     both(bench, other, "b", skill=0.4)
     table = lines(bench, against="a")
-    assert table.blocks[0][0][0] == "a"
-    assert (
-        "of a row that has no such counterpart NDCG@20 itself" in section(bench, against="a").intro
-    )
+    assert table.frame["Method"].iloc[0] == "a"
+    intro = section(bench, against="a").intro
+    assert "of an entry that has no such counterpart NDCG@20 itself" in intro
     assert not {line for line in cells(table) if line[0] in ("teacher", "popularity")}
 
 
@@ -150,7 +154,7 @@ def test_overrides_oracles_and_older_rows_stay_below(bench, other):
 def test_one_cell_needs_no_overview(bench):
     bench.done("none")
     bench.done("a", skill=0.4)
-    assert overview(leaderboard(bench.store), NDCG) is None
+    assert overview(board(bench)) is None
     assert "Overview" not in render(bench.store)
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from bench.evaluation.metrics import metrics_from_ranks
+from bench.records.frame import runs
 from bench.records.record import Record, failed, finished
-from bench.reporting.cells import MISSING
+from bench.reporting.formatting import MISSING
 from bench.reporting.markdown import written
 from bench.reporting.search import searched
+from bench.reporting.section import Section
 from bench.training.config import TrainingConfig
 
 from .conftest import Bench
@@ -29,9 +31,13 @@ def record(bench: Bench, weight: float | None, valid: int, test: int, seed: int 
     return finished(trial, outcome)
 
 
+def section_of(records: list[Record]) -> Section:
+    (section,) = searched(runs(records, Path("nowhere")))
+    return section
+
+
 def cells(records: list[Record]) -> list[list[str]]:
-    (section,) = searched(records)
-    return [row for block in section.tables[0].blocks for row in block]
+    return section_of(records).tables[0].frame.to_numpy().tolist()
 
 
 def test_the_best_on_validation_is_marked_whatever_test_says(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ def test_seeds_of_one_setting_are_averaged_and_a_failure_wins_nothing(tmp_path: 
         ("2", f"{1 / np.log2(3):.4f}", "*"),
         ("0", MISSING, ""),
     ]
-    assert "diverged" in written(searched(records))
+    assert "diverged" in written([section_of(records)])
 
 
 def test_settings_with_most_seeds_compete_and_seeds_that_none_has_compare(tmp_path: Path) -> None:
@@ -101,7 +107,7 @@ def test_settings_with_most_seeds_compete_and_seeds_that_none_has_compare(tmp_pa
         ("weight=1.0", "+100.0 %", "*"),
         ("weight=9.0", "+100.0 %", ""),
     ]
-    (section,) = searched(records)
+    section = section_of(records)
     assert section.failures == ["toy sasrec hint (text) seed 1, weight=9.0: diverged"]
 
 
@@ -112,6 +118,6 @@ def test_the_metric_is_the_one_that_chose_the_epochs(tmp_path: Path) -> None:
         record(bench, 0.1, valid=10, test=1, training=training),
         record(bench, 1.0, valid=11, test=1, training=training),
     ]
-    (section,) = searched(records)
-    assert section.tables[0].columns[6] == "HR@10 (valid)"
+    section = section_of(records)
+    assert section.tables[0].frame.columns[6] == "HR@10 (valid)"
     assert [row[6] for row in cells(records)] == ["1.0000", "0.0000"]

@@ -1,0 +1,238 @@
+"""Paired comparisons: entries of a leaderboard beside others, seed by seed and example by example.
+
+What is compared is one table: `paired` puts each run of an entry beside the run of the same seed
+of its opponent. Gains and times are means over it; tests read the ranks that its keys name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.data.examples import Ids
+from bench.errors import DataError
+from bench.evaluation.metrics import Metric
+from bench.evaluation.significance import (
+    SeedSpread,
+    compare_by_seed,
+    compare_by_user,
+    holm,
+    seed_spread,
+)
+from bench.records.store import ResultStore
+
+Values = NDArray[np.float64]
+
+NONE = "none"
+"""The method without a teacher, which others are compared with unless told otherwise."""
+
+SIGNIFICANT = 0.05
+"""The corrected p below which a difference has a star."""
+
+CLEAR_LEAD = 1e-4
+"""A teacher's lead of a larger p-value is no denominator: what is divided by it could be anything.
+About four standard errors."""
+
+_PREFERRED = {"is_current": True, "changes": False, "created": True}
+"""Of several opponents the last in this order; True is ascending."""
+
+_TESTS = {
+    **dict.fromkeys(("difference", "low", "high", "p", "p_users", "p_seeds"), "float64"),
+    "users": "Int64",
+    "seeds_known": "boolean",
+}
+"""What a test says, and its dtypes; `leaderboard` documents them."""
+
+
+class Ranks:
+    """Ranks and users of runs, from the results folders that the runs name, read at most once."""
+
+    def __init__(self, runs: pd.DataFrame) -> None:
+        self._stores = [ResultStore(Path(folder)) for folder in runs["folder"].dropna().unique()]
+        self.of = cache(self._of)
+        self.users = cache(self._users)
+
+    def _of(self, key: str) -> Ids | None:
+        """Ranks of a run, int32 [R_test], or None where there are none."""
+        for store in self._stores:
+            try:
+                return store.ranks(key)
+            except DataError:
+                continue
+        return None
+
+    def _users(self, data_fingerprint: str) -> Ids | None:
+        """Users of the test examples, int32 [R_test], or None where they are not known."""
+        found = (store.users(data_fingerprint) for store in self._stores)
+        return next((users for users in found if users is not None), None)
+
+    def mean(self, key: str, metric: Metric) -> float | None:
+        """A metric of the test split, or None where there are no ranks."""
+        ranks = self.of(key)
+        return None if ranks is None else float(metric.per_row(ranks).mean())
+
+    def values(self, keys: Sequence[str], metric: Metric) -> Values | None:
+        """A metric by example, [S, R] for S runs; None where ranks are missing or differ in R."""
+        found = [self.of(key) for key in keys]
+        known = [metric.per_row(ranks) for ranks in found if ranks is not None]
+        complete = len(known) == len(found) and len({len(part) for part in known}) == 1
+        return np.stack(known) if complete else None
+
+
+def opponents(board: pd.DataFrame, against: str) -> pd.Series[str]:
+    """The entry that each entry is compared with, where there is one, by entry.
+
+    An opponent is of the same setting and has a seed of the entry; it has the same teacher, never
+    a control: a control is compared with the teacher that it is made of. An entry without a
+    teacher is compared where there is no choice of teachers. Of several versions and settings it
+    is today's code first, then what overrides least, then the newest.
+
+    Args:
+        board: entries, by entry.
+        against: the method of the opponents, its variant included. Where that is `none`, no entry
+            of `none` is compared.
+    """
+    trials = board[board["kind"] == "trial"].reset_index()
+    ours = trials[trials["method"] != NONE] if against == NONE else trials
+    theirs = trials[trials["method"].eq(against) & trials["control"].isna()]
+    fields, ranked = ["setting", "entry", "seeds", "teacher_fingerprint"], [*_PREFERRED]
+    pairs = ours[fields].merge(theirs[fields + ranked], on="setting", suffixes=("", "_other"))
+    shared = [
+        not set(seeds.split()).isdisjoint(others.split())
+        for seeds, others in zip(pairs["seeds"], pairs["seeds_other"], strict=True)
+    ]
+    teacher, other = pairs["teacher_fingerprint"], pairs["teacher_fingerprint_other"]
+    pairs = pairs[np.array(shared, bool) & (teacher.isna() | other.isna() | teacher.eq(other))]
+    choice = pairs["teacher_fingerprint_other"].fillna("").groupby(pairs["entry"])
+    pairs = pairs[choice.transform("nunique") == 1]
+    best = pairs.sort_values(ranked, ascending=[*_PREFERRED.values()])
+    best = best.drop_duplicates("entry", keep="last").set_index("entry")["entry_other"]
+    return best[best != best.index].rename("other")
+
+
+def paired(done: pd.DataFrame, others: pd.Series[str]) -> pd.DataFrame:
+    """Runs beside those of the opponent with the same seed, whose columns end in `_other`.
+
+    Args:
+        done: finished runs, sorted by entry and seed.
+        others: opponents by entry.
+    """
+    ours = done.merge(others, left_on="entry", right_index=True)
+    return ours.merge(
+        done, left_on=["other", "seed"], right_on=["entry", "seed"], suffixes=("", "_other")
+    )
+
+
+def gains(beside: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """By entry the opponent's mean over shared seeds, `base`, and the `gain` on it in percent."""
+    name, other = str(metric), f"{metric}_other"
+    means = beside.groupby("entry")[[name, other]].mean()
+    base = means[other].where(means[other] > 0)
+    return pd.DataFrame({"base": base, "gain": 100 * (means[name] / base - 1)})
+
+
+def tests(beside: pd.DataFrame, metric: Metric, ranks: Ranks) -> pd.DataFrame:
+    """The paired test of each entry against its opponent, by entry.
+
+    The spread between seeds is that of all entries of the setting that are compared.
+    """
+    differences: dict[str, list[list[float]]] = defaultdict(list)
+    for pair, ours, theirs, _ in _by_example(beside, metric, ranks):
+        differences[pair.setting].append((ours - theirs).mean(axis=1).tolist())
+    spreads = {setting: seed_spread(values) for setting, values in differences.items()}
+    found = {
+        pair.Index: _test(ours, theirs, users, spreads[pair.setting])
+        for pair, ours, theirs, users in _by_example(beside, metric, ranks)
+        if users is not None and users.shape == ours.shape[1:]
+    }
+    return pd.DataFrame.from_dict(found, orient="index", columns=[*_TESTS]).astype(_TESTS)
+
+
+def _by_example(
+    beside: pd.DataFrame, metric: Metric, ranks: Ranks
+) -> Iterator[tuple[Any, Values, Values, Ids | None]]:
+    """Entries with the keys of their runs, the metric of both by example [S, R], and users [R]."""
+    by_entry = beside.groupby("entry")
+    pairs = by_entry[["setting", "data_fingerprint"]].first()
+    for pair in pairs.join(by_entry[["key", "key_other"]].agg(list)).itertuples():
+        ours, theirs = (ranks.values(keys, metric) for keys in (pair.key, pair.key_other))
+        if ours is not None and theirs is not None and ours.shape == theirs.shape:
+            yield pair, ours, theirs, ranks.users(pair.data_fingerprint)
+
+
+def _test(
+    ours: Values, theirs: Values, users: Ids, spread: SeedSpread | None
+) -> tuple[float | None, ...]:
+    test = compare_by_user(ours, theirs, users, spread)
+    of_users = compare_by_user(ours, theirs, users)
+    of_seeds = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
+    if test is None or of_users is None:
+        return (None,) * len(_TESTS)
+    p_seeds, n_users = of_seeds.p if of_seeds else None, int(np.count_nonzero(np.bincount(users)))
+    known = spread is not None
+    return test.difference, test.low, test.high, test.p, of_users.p, p_seeds, n_users, known
+
+
+def corrected(board: pd.DataFrame) -> pd.Series[float]:
+    """Holm-corrected p of entries.
+
+    The methods of a setting are a family, their controls another, and what newer code has replaced
+    a third: what is run beside does not change what is said of a method.
+    """
+    family = [board["setting"], board["control"].isna(), board["is_current"]]
+    return board["p"].groupby(family).transform(holm)
+
+
+def gap_closed(
+    beside: pd.DataFrame, done: pd.DataFrame, metric: Metric, ranks: Ranks
+) -> pd.Series[float]:
+    """Share of the teacher's lead over `none` that entries gain, in percent, by entry.
+
+    Args:
+        beside: runs beside those of `none`.
+        done: finished runs, those of the teachers' own rankings among them.
+        metric: what the lead is in.
+        ranks: of all of them.
+
+    Returns:
+        Of entries whose teacher is clearly ahead of `none`; controls are left out.
+    """
+    known = ["data_fingerprint", "teacher_fingerprint"]
+    teachers = done[done["kind"] == "teacher"].drop_duplicates(known, keep="last")
+    taught = beside[beside["control"].isna() & beside["teacher"].notna()]
+    taught = taught.merge(teachers[[*known, "key"]], on=known, suffixes=("", "_teacher"))
+    key_of = taught.drop_duplicates("entry").set_index("entry")["key_teacher"]
+    closed = {}
+    for pair, ours, theirs, users in _by_example(taught, metric, ranks):
+        own = ranks.values([key_of[pair.Index]] * len(theirs), metric)
+        if users is not None and own is not None and own.shape == theirs.shape:
+            lead = compare_by_user(own, theirs, users)
+            if lead and lead.difference > 0 and lead.p < CLEAR_LEAD:
+                gain = float(ours.mean()) - float(theirs.mean())
+                closed[pair.Index] = 100 * gain / lead.difference
+    return pd.Series(closed, dtype="float64")
+
+
+def times(beside: pd.DataFrame) -> pd.DataFrame:
+    """Training against that of `none`, over the seeds that both ran on one machine, by entry.
+
+    Args:
+        beside: runs beside those of `none`.
+
+    Returns:
+        `epoch_vs_none` and `train_vs_none`: ratios of seconds, by epoch and of all epochs.
+    """
+    timed = beside["epoch_seconds"].notna() & beside["epoch_seconds_other"].notna()
+    comparable = beside["timed_on"] == beside["timed_on_other"]
+    fields = ["train_seconds", "epochs", "train_seconds_other", "epochs_other"]
+    sums = beside[timed & comparable].groupby("entry")[fields].sum().astype("float64")
+    total = sums["train_seconds"] / sums["train_seconds_other"]
+    epoch = total * sums["epochs_other"] / sums["epochs"]
+    return pd.DataFrame({"epoch_vs_none": epoch, "train_vs_none": total})

@@ -1,0 +1,243 @@
+"""Records as data: a DataFrame with one line per run.
+
+A run is a trial, or a ranking that needed no training: a baseline's or a teacher's own. This file
+alone knows where a record keeps what; leaderboards and reports read columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import plan
+from bench.errors import ConfigError
+from bench.evaluation.metrics import metric_names
+from bench.evaluation.segments import TARGET_SEGMENTS
+from bench.plan import Reference, Trial, digest
+from bench.records.record import Record
+from bench.registry import METHODS, MethodEntry
+
+TEXT = pd.Series([""]).dtype
+"""As pandas itself keeps text: `str`, and `object` before pandas 3. A missing one is unequal to
+every text, where one of the dtype `string` would be neither equal nor unequal."""
+
+COLUMNS = {
+    "key": TEXT,
+    "kind": TEXT,
+    "dataset": TEXT,
+    "protocol": TEXT,
+    "student": TEXT,
+    "objective": TEXT,
+    "method": TEXT,
+    "variant": TEXT,
+    "teacher": TEXT,
+    "control": TEXT,
+    "seed": "Int64",
+    "status": TEXT,
+    "error": TEXT,
+    "overrides": "object",
+    "settings": "object",
+    "selection": TEXT,
+    "seen": TEXT,
+    "monitor": TEXT,
+    "best_epoch": "Int64",
+    "epochs": "Int64",
+    "steps": "Int64",
+    "train_seconds": "float64",
+    "epoch_seconds": "float64",
+    "wall_seconds": "float64",
+    "cpu_seconds": "float64",
+    "total_seconds": "float64",
+    "parameters": "Int64",
+    "train_parameters": "Int64",
+    "latency_ms": "float64",
+    "latency_ms_p95": "float64",
+    "coverage": "float64",
+    "device": TEXT,
+    "device_name": TEXT,
+    "cores": "Int64",
+    "threads": "Int64",
+    "python": TEXT,
+    "torch": TEXT,
+    "commit": TEXT,
+    "timed_on": TEXT,
+    "created": TEXT,
+    "folder": TEXT,
+    "data_fingerprint": TEXT,
+    "teacher_fingerprint": TEXT,
+    "results_version": "Int64",
+    "is_current": "bool",
+    "setting": TEXT,
+    "entry": TEXT,
+    "counterpart": TEXT,
+    "examples": "Int64",
+}
+"""Columns of every frame of runs and their dtypes; docs/python.md says what they hold.
+
+The metrics follow, float64: `ndcg@20` is of the test split, `valid/ndcg@20` of the validation
+split, `test-masked/ndcg@20` of test without the items that users had before, `cold/ndcg@20` of a
+segment of test, which has `cold/examples` examples.
+"""
+
+_MACHINE = ("machine", "device", "device_name", "cores", "threads")
+"""What of a record's environment decides how long an epoch takes."""
+
+
+def runs(records: Iterable[Record], folder: Path) -> pd.DataFrame:
+    """One line per record, in the order of the records.
+
+    Args:
+        records: finished or failed.
+        folder: the results folder that they lie in. `leaderboard` reads the ranks there.
+
+    Returns:
+        `COLUMNS` and the metrics that any record has.
+    """
+    place = str(folder.resolve())
+    frame = pd.DataFrame([{**_line(record), "folder": place} for record in records])
+    measured = dict.fromkeys([*metric_names(), *frame.columns.difference(COLUMNS, sort=False)])
+    dtypes = COLUMNS | dict.fromkeys(measured, "float64")
+    return frame.reindex(columns=list(dtypes)).astype(dtypes).copy()  # in one piece: faster
+
+
+def _line(record: Record) -> dict[str, Any]:
+    subject, version = record.subject, _version(record)
+    of_subject = (
+        _of_trial(subject, version) if isinstance(subject, Trial) else _of_reference(subject)
+    )
+    return {
+        **of_subject,
+        "key": record.key,
+        "dataset": subject.dataset,
+        "protocol": subject.protocol,
+        "data_fingerprint": subject.data_fingerprint,
+        "teacher_fingerprint": subject.teacher_fingerprint,
+        "status": record.status,
+        "error": record.error,
+        "settings": record.settings,
+        "created": record.created,
+        "results_version": version,
+        "is_current": version == plan.RESULTS_VERSION and _is_todays_code(subject),
+        "entry": _entry(subject, version),
+        **_cost(record),
+        **_environment(record),
+        **_metrics(record),
+    }
+
+
+def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
+    config, training = trial.student_config.model_dump(), trial.training.model_dump()
+    data = [trial.dataset, trial.protocol, trial.data_fingerprint]
+    return {
+        "kind": "trial",
+        "student": trial.student,
+        "objective": trial.training.objective,
+        "method": trial.method_name,
+        "variant": trial.variant,
+        "teacher": trial.teacher,
+        "control": trial.control,
+        "seed": trial.seed,
+        "overrides": trial.overrides,
+        "selection": trial.training.selection,
+        "seen": trial.seen,
+        "monitor": f"{'valid-masked' if trial.seen == 'mask' else 'valid'}/{trial.training.select}",
+        "setting": digest([version, data, trial.seen, trial.student, config, training]),
+        "counterpart": _entry(trial.model_copy(update={"control": None}), version),
+    }
+
+
+def _of_reference(reference: Reference) -> dict[str, Any]:
+    method, _, teacher = reference.name.partition(":")
+    return {
+        "kind": "teacher" if teacher else "baseline",
+        "method": method,
+        "teacher": teacher or None,
+        "overrides": {},
+        "selection": "validation",
+    }
+
+
+def _entry(subject: Trial | Reference, version: int | None) -> str:
+    """What has to be equal in runs that differ in nothing but the seed."""
+    content = subject.model_dump(mode="json", exclude={"seed", "overrides"})
+    return digest({"results_version": version, **content})
+
+
+def _version(record: Record) -> int | None:
+    """RESULTS_VERSION of the suite that wrote the record; None for some older one.
+
+    The key of a record tells as well: an older suite gave the same content another key.
+    """
+    today = record.subject.key == record.key
+    return plan.RESULTS_VERSION if today else record.results_version
+
+
+def _is_todays_code(subject: Trial | Reference) -> bool:
+    """Whether the method's code is today's, which cannot be known of a plug-in that is absent."""
+    if not isinstance(subject, Trial):
+        return True
+    try:
+        return _code_digest(METHODS.get(subject.method)) == subject.method_code
+    except ConfigError:
+        return True
+
+
+@lru_cache
+def _code_digest(entry: MethodEntry) -> str:
+    return entry.code_digest
+
+
+def _cost(record: Record) -> dict[str, Any]:
+    seconds, epochs, covered = record.timings.get(_clock(record)), record.epochs, record.teacher
+    return {
+        "best_epoch": record.best_epoch,
+        "epochs": epochs,
+        "steps": record.steps,
+        "train_seconds": seconds,
+        "epoch_seconds": seconds / epochs if seconds and epochs else None,
+        "wall_seconds": record.timings.get("train_seconds"),
+        "cpu_seconds": record.timings.get("train_cpu_seconds"),
+        "total_seconds": record.timings.get("total_seconds"),
+        "parameters": record.parameters.get("inference"),
+        "train_parameters": record.parameters.get("training"),
+        "latency_ms": record.latency.get("ms_p50"),
+        "latency_ms_p95": record.latency.get("ms_p95"),
+        "coverage": covered["covered"] / covered["rows"] if covered.get("rows") else None,
+    }
+
+
+def _clock(record: Record) -> str:
+    """Which timing is compared: on a CPU the processor's, which other work does not lengthen."""
+    on_cpu = record.environment.get("device") == "cpu" and record.timings.get("train_cpu_seconds")
+    return "train_cpu_seconds" if on_cpu else "train_seconds"
+
+
+def _environment(record: Record) -> dict[str, Any]:
+    environment = record.environment
+    counts = {name: environment.get(name) for name in ("cores", "threads")}
+    known = environment.keys() >= set(_MACHINE)
+    machine = [_clock(record), *(str(environment.get(name)) for name in _MACHINE)]
+    return {
+        **{name: environment.get(name) for name in ("device", "device_name", "python", "commit")},
+        **{name: count if isinstance(count, int) else None for name, count in counts.items()},
+        "torch": environment.get("packages", {}).get("torch"),
+        "timed_on": ", ".join(machine) if known else None,
+    }
+
+
+def _metrics(record: Record) -> dict[str, float | None]:
+    sizes = [record.segments.get(name, {}).get("rows") for name in TARGET_SEGMENTS]
+    named: dict[str, float | None] = {
+        **record.metrics.get("test", {}),
+        "examples": sum(size or 0 for size in sizes) or None,
+    }
+    parts: dict[str, Mapping[str, float | None]] = {**record.metrics, **record.segments}
+    for part, values in parts.items():
+        if part != "test":
+            for name, value in values.items():
+                named[f"{part}/{'examples' if name == 'rows' else name}"] = value
+    return named

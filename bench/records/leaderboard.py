@@ -1,0 +1,229 @@
+"""Runs to a leaderboard: a DataFrame with one line per entry, compared with `none` or another.
+
+An entry is what differs in nothing but the seed: runs of older code, teachers or data never blend
+into newer ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bench import plan
+from bench.errors import ConfigError, UnknownNameError
+from bench.evaluation.metrics import Metric, parse_metric
+from bench.records.comparison import (
+    NONE,
+    SIGNIFICANT,
+    Ranks,
+    corrected,
+    gains,
+    gap_closed,
+    opponents,
+    paired,
+    tests,
+    times,
+)
+from bench.records.frame import TEXT
+
+TABLE = ["dataset", "protocol", "data_fingerprint", "selection"]
+"""Entries are comparable only within one of these."""
+
+READS_AS = [*TABLE, "student", "objective", "label", "teacher", "control"]
+"""What tells an entry from others, if it has no tag."""
+
+COLUMNS = [
+    *("dataset", "protocol", "student", "objective", "method", "teacher", "control", "label"),
+    *("metric", "n", "mean", "std", "against", "gain", "gain_low", "gain_high", "p", "p_holm"),
+    *("significant", "gap_closed", "difference", "low", "high", "p_users", "p_seeds", "users"),
+    *("seeds_known", "seeds", "compared_seeds", "failed", "epochs", "epoch_seconds"),
+    *("train_seconds", "epoch_vs_none", "train_vs_none", "parameters", "train_parameters"),
+    *("latency_ms", "latency_ms_p95", "timed_on", "kind", "variant", "overrides", "selection"),
+    *("examples", "tag", "is_current", "is_outdated", "created", "data_fingerprint"),
+    *("teacher_fingerprint", "setting", "entry", "counterpart"),
+]
+"""Columns of every leaderboard, in their order; docs/python.md says what they hold."""
+
+_OF_ALL_SEEDS = [
+    *("kind", "dataset", "protocol", "student", "objective", "method", "variant", "teacher"),
+    *("control", "selection", "examples", "parameters", "train_parameters", "is_current"),
+    *("results_version", "data_fingerprint", "teacher_fingerprint", "setting", "counterpart"),
+]
+"""What all runs of an entry have in common."""
+
+_COMPARED = [
+    *("entry", "seed", "key", "kind", "setting", "control", "teacher"),
+    *("data_fingerprint", "teacher_fingerprint"),
+    *("epochs", "epoch_seconds", "train_seconds", "timed_on"),
+]
+"""What comparisons read of a run, beside its metrics."""
+
+_TIMES = ["train_seconds", "epoch_seconds", "latency_ms", "latency_ms_p95"]
+
+
+def leaderboard(
+    runs: pd.DataFrame,
+    metric: str | Sequence[str] = "ndcg@20",
+    against: str = NONE,
+    *,
+    split: str = "test",
+) -> pd.DataFrame:
+    """Mean, spread, gain and test of every entry.
+
+    Args:
+        runs: as `bench.results` returns them, or any of its lines. Entries are compared, and
+            p-values corrected, within these.
+        metric: `hr@K`, `ndcg@K` or `mrr@K`, with any K on the test split. Of several, each entry
+            has one line per metric; the first decides their order.
+        against: the method to compare with, its variant included.
+        split: `test`, another split of the records such as `valid` or `test-masked`, or a segment
+            of test such as `cold`. Tests and the share of the teacher's lead are of `test` alone.
+
+    Returns:
+        `COLUMNS`, by dataset and protocol: baselines and teachers, then by setting `none` and the
+        methods, best first.
+
+    Raises:
+        ConfigError: an unknown metric, or one that no run has on this split, or no run of the
+            method to compare with.
+    """
+    metrics = [parse_metric(name) for name in ([metric] if isinstance(metric, str) else metric)]
+    _check_opponent(runs, against)
+    runs, ranks = newest(runs), Ranks(runs)
+    done = runs[runs["status"] == "done"]
+    board = _entries(runs, done)
+    values = {str(each): _measured(done, each, split, ranks) for each in metrics}
+    done = done[_COMPARED].assign(**values)
+    beside = paired(done, opponents(board, against))
+    beside_none = beside if against == NONE else paired(done, opponents(board, NONE))
+    board = board.join(times(beside_none))
+    board["against"], board["compared_seeds"] = against, _listed(beside)
+    parts = []
+    for each in metrics:
+        part = board.assign(metric=str(each)).join(_spread(done, each)).join(gains(beside, each))
+        tested = split == "test"
+        part = part.join(tests(beside if tested else beside[:0], each, ranks))
+        part["gap_closed"] = gap_closed(beside_none if tested else beside[:0], done, each, ranks)
+        part["gain_low"] = 100 * part["low"] / part["base"]
+        part["gain_high"] = 100 * part["high"] / part["base"]
+        part["p_holm"] = corrected(part)
+        part["significant"] = part["seeds_known"].fillna(False).astype(bool) & part["p_holm"].lt(
+            SIGNIFICANT
+        )
+        parts.append(part)
+    order = _order(parts[0])
+    return pd.concat([part.loc[order] for part in parts]).reset_index()[COLUMNS]
+
+
+def newest(runs: pd.DataFrame) -> pd.DataFrame:
+    """One run of each entry and seed, the newest, in their order."""
+    last = runs.sort_values("created").drop_duplicates(["entry", "seed"], keep="last")
+    return last.sort_values(["entry", "seed"])
+
+
+def _check_opponent(runs: pd.DataFrame, against: str) -> None:
+    """Reject a method that no run is of; of no runs at all, whatever is named is right."""
+    plain = runs[(runs["kind"] == "trial") & (runs["status"] == "done") & runs["control"].isna()]
+    known = {NONE, *plain["method"]}
+    if len(runs) and against not in known:
+        raise UnknownNameError("method to compare with", against, known, "these records")
+
+
+def _measured(done: pd.DataFrame, metric: Metric, split: str, ranks: Ranks) -> pd.Series[float]:
+    """A metric of runs, as their records hold it or from the ranks."""
+    name = str(metric) if split == "test" else f"{split}/{metric}"
+    values = done[name] if name in done else pd.Series(np.nan, index=done.index)
+    if split == "test":
+        values = values.fillna(done["key"][values.isna()].map(lambda key: ranks.mean(key, metric)))
+    elif len(done) and values.isna().all():
+        raise ConfigError(f"no run has '{name}': no such split or segment, or another metric")
+    return values.astype("float64")
+
+
+def _entries(runs: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
+    """What entries are and cost, by entry; `done` are those of the runs that have a result."""
+    # What one run overrode may be what another finds configured: the plainer name is the entry's.
+    plainest = runs.assign(changes=runs["overrides"].map(len), failed=runs["status"] != "done")
+    plainest = plainest.sort_values(["failed", "changes", "seed"], kind="stable")
+    plainest = plainest.drop_duplicates("entry").set_index("entry")
+    board = plainest[[*_OF_ALL_SEEDS, "changes"]].join(_times(done))
+    board["overrides"] = plainest["overrides"].map(_written).astype(TEXT)
+    labels = [*map(_label, plainest["method"], plainest["overrides"])]
+    board["label"] = pd.Series(labels, board.index, TEXT)
+    by_entry = runs.groupby("entry")
+    board["created"] = by_entry["created"].max()
+    board["n"] = done.groupby("entry").size().reindex(board.index, fill_value=0)
+    board["failed"] = by_entry.size() - board["n"]
+    board["seeds"] = _listed(done).reindex(board.index, fill_value="")
+    board["epochs"] = done["epochs"].astype("float64").groupby(done["entry"]).mean()
+    return _told_apart(board)
+
+
+def _times(done: pd.DataFrame) -> pd.DataFrame:
+    """Mean times of the machine that most runs of an entry ran on, by entry.
+
+    Times of several machines have no mean.
+    """
+    machine = done["timed_on"].fillna("")
+    count = machine.groupby([done["entry"], machine]).transform("size")
+    most = done.assign(count=count).sort_values("count", ascending=False, kind="stable")
+    most = most.drop_duplicates("entry").set_index("entry")["timed_on"]
+    measured = done[machine == done["entry"].map(most).fillna("")]
+    return measured.groupby("entry")[_TIMES].mean().join(most)
+
+
+def _told_apart(board: pd.DataFrame) -> pd.DataFrame:
+    """The entries, with tags for those that read the same and those of another suite.
+
+    Of entries that read the same the newest one with a result alone stays `is_current`.
+    """
+    board["is_outdated"] = (
+        board["results_version"].ne(plan.RESULTS_VERSION).fillna(True).astype(bool)
+    )
+    with_result = board.assign(done=board["n"] > 0)
+    newest = with_result.sort_values(["is_current", "done", "created"], kind="stable")
+    board["is_current"] &= ~newest.duplicated(READS_AS, keep="last").reindex(board.index)
+    tagged = board["is_outdated"] | board.duplicated(READS_AS, keep=False)
+    board["tag"] = board.index.to_series().str[:6].where(tagged)
+    board["label"] += (" #" + board["tag"]).fillna("")
+    return board
+
+
+def _written(overrides: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(overrides.items()))
+
+
+def _label(method: str, overrides: Mapping[str, object]) -> str:
+    """The method with what was changed of its settings."""
+    changes = [f"{k.removeprefix('method.')}={v}" for k, v in sorted(overrides.items())]
+    return f"{method} [{', '.join(changes)}]" if changes else method
+
+
+def _listed(runs: pd.DataFrame) -> pd.Series[str]:
+    """The seeds of runs, such as `0 1 2`, by entry."""
+    seeds = runs["seed"].dropna().astype(str)
+    return seeds.groupby(runs["entry"]).agg(" ".join)
+
+
+def _spread(done: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """Mean and sample deviation over seeds; that of one is not known."""
+    values = done.groupby("entry")[str(metric)]
+    return pd.DataFrame({"mean": values.mean(), "std": values.std()})
+
+
+def _order(board: pd.DataFrame) -> pd.Index[str]:
+    """Entries in the order of a leaderboard."""
+    trial, teacher = board["kind"] == "trial", board["teacher"].fillna("")
+    last = np.where(trial, board["method"] != NONE, teacher != "")
+    keys = {
+        "oracle": board["selection"] != "validation",
+        "trial": trial,
+        "last": last,
+        "score": -board["mean"].fillna(-1.0),
+        "name": board["label"].where(trial | (teacher == ""), teacher),
+    }
+    by = ["dataset", "protocol", "oracle", "data_fingerprint", "trial"]
+    by += ["student", "objective", "setting", "last", "score", "name", "teacher"]
+    return board.assign(**keys).sort_values(by).index
