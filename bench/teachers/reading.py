@@ -32,6 +32,10 @@ _KINDS: dict[Holds, str] = {"numbers": "iuf", "floats": "f", "integers": "iu", "
 """NumPy's letters for what an array may hold."""
 
 
+TORCH = (".pt", ".pth", ".bin")
+"""Endings of what torch.save writes."""
+
+
 def read_array(
     path: Path,
     holds: Holds = "numbers",
@@ -42,7 +46,7 @@ def read_array(
     """The array of a file of any known format.
 
     Args:
-        path: `.npy`, `.safetensors`, `.pt`, or text, a table [R, K] of float64.
+        path: `.npy`, `.safetensors`, one of `TORCH`, or text, a table [R, K] of float64.
         holds: what it must hold.
         key: name of the tensor in a `.safetensors`; None: the only one there is.
         mapped: map a `.npy` into memory in place of reading it.
@@ -51,11 +55,14 @@ def read_array(
     Raises:
         Unreadable: it does not hold what its name promises.
     """
-    if path.suffix == ".pt":
+    ending = path.suffix.lower()
+    if ending in TORCH:
         return read_tensor(path, holds)
-    if path.suffix == ".txt":
+    if ending == ".npz":
+        raise Unreadable(f"{path.name} holds several arrays; save the one that counts as .npy")
+    if ending == ".txt":
         array: NDArray[Any] = read_text(path) if keep else _parse(path)
-    elif path.suffix == ".safetensors":
+    elif ending == ".safetensors":
         array = read_safetensors(path, key)
     else:
         array = map_npy(path) if mapped else read_npy(path, holds)

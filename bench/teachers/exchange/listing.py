@@ -112,6 +112,7 @@ def read_listing(
             table["value"] = -table["value"]
     if "rank" in columns:
         table["rank"] = pd.Series(parse_numbers(frame[columns["rank"]], path), frame.index)
+        _reject_tied_ranks(table, frame[columns["user"]], path)
     table = _with_items(table, names, data, key, id_base, path, listing.report)
     table = _in_order(table, data, listing.report)
     for split in SPLITS:
@@ -241,7 +242,14 @@ def _rows_of(
     by = "ordinal" if "ordinal" in columns else "target"
     told = pd.DataFrame({"user": frame[columns["user"]], "key": frame[columns[by]]})
     if by == "ordinal":
-        told["key"] = parse_numbers(told["key"], path).astype(np.int64)
+        numbers = parse_numbers(told["key"], path)
+        if numbers.dtype.kind == "f":
+            row = told.index[numbers != np.floor(numbers)][0]
+            raise DataError(
+                f"{path}: row {row}: ordinal '{told['key'][row]}' is no whole number: it is the "
+                "place of the target in its user's history, counted from 0"
+            )
+        told["key"] = numbers
     told["list"] = told.groupby(["user", "key"], sort=False).ngroup()
     lists = told.drop_duplicates("list")
     rows = pd.concat([_keys(getattr(data, split), split, data, by) for split in SPLITS])
@@ -254,6 +262,8 @@ def _rows_of(
             f"'{one['user']}' with target '{one['key']}': name rows by the ordinal of their target "
             f"in the user's history (column 'ordinal', counted from 0)"
         )
+    if by == "ordinal":
+        _reject_from_1(found, rows, path, report)
     where = found.set_index("list")[["split", "row"]]
     of_split = where["split"].fillna("").value_counts()
     report.append(
@@ -270,6 +280,35 @@ def _rows_of(
         raise DataError(f"{path}: no list is that of a training row: " + "; ".join(report[1:]))
     table = told[["list"]].join(where, on="list")
     return table.dropna(subset="split").astype({"row": np.int64})
+
+
+def _reject_from_1(found: pd.DataFrame, rows: pd.DataFrame, path: Path, report: list[str]) -> None:
+    """Ordinals that are those of more rows if they count from 1 are none from 0."""
+    shifted = found[["user", "key"]].assign(key=found["key"] - 1)
+    from_0 = int(found["split"].notna().sum())
+    from_1 = len(shifted.merge(rows, on=["user", "key"]))
+    if from_1 > from_0:
+        raise DataError(
+            f"{path}: the ordinals seem to count from 1: {from_1:,} of {len(found):,} lists are "
+            f"those of rows so, and {from_0:,} counted from 0. Subtract 1, or name rows by target"
+        )
+    if from_1 == from_0 > 0:
+        report.append(
+            "on trust: the ordinals count from 0 (counted from 1 they would be those of as many "
+            "rows; a column 'target' would prove it)"
+        )
+
+
+def _reject_tied_ranks(table: pd.DataFrame, users: pd.Series, path: Path) -> None:
+    """Equal ranks in a list leave its order open, unless distances or scores tell it."""
+    by = ["list", "rank", *(["value"] if "value" in table else [])]
+    tied = table.duplicated(by)
+    if tied.any():
+        row = table.index[tied][0]
+        raise DataError(
+            f"{path}: row {row}: rank {table['rank'][row]:g} stands twice in a list of user "
+            f"'{users[row]}' ({tied.sum():,} such rows): ranks must tell the order of a list"
+        )
 
 
 def _keys(rows: Examples, split: str, data: PreparedData, by: str) -> pd.DataFrame:
@@ -323,7 +362,7 @@ def _in_order(table: pd.DataFrame, data: PreparedData, report: list[str]) -> pd.
     """The lines list by list, best first, no item twice, each with its `place` in the list."""
     preferred = np.zeros(data.n_items + 1, dtype=np.int64)
     preferred[preference(data)] = np.arange(data.n_items)
-    by: Sequence[str] = [name for name in ("rank", "value") if name in table][:1]
+    by: Sequence[str] = [name for name in ("rank", "value") if name in table]
     table = table.assign(line=table.index, preferred=preferred[table["item"]])
     last = ["preferred"] if by else ["line", "preferred"]
     table = table.sort_values(["list", *by, *last], kind="stable")

@@ -10,6 +10,7 @@ from bench.data.sources.tables import table_format
 from bench.errors import ConfigError
 from bench.signals import Signal
 from bench.teachers.manifest import MANIFEST
+from bench.teachers.reading import TORCH
 
 
 def _stems(signal: Signal) -> tuple[str, ...]:
@@ -30,7 +31,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 }
 """What a file can be, and the names (without ending) by which that is known."""
 
-_ARRAYS = (".npy", ".pt", ".safetensors", ".txt")
+_ARRAYS = (".npy", *TORCH, ".safetensors", ".txt")
 _TABLES = ("csv", "tsv", "parquet")
 
 
@@ -92,6 +93,8 @@ def _in_folder(folder: Path, items: Path | None) -> list[tuple[str, Path]]:
 def _role_alone(path: Path) -> str:
     """What a file is that is given by itself, where a table needs no telling name."""
     role = "table" if table_format(path) in _TABLES else _role(path)
+    if role is None and path.suffix.lower() == ".npz":
+        raise ConfigError(f"{path}: holds several arrays; save the one that counts as .npy")
     if role is None:
         raise ConfigError(f"{path}: what is it? Say ROLE=PATH. {known_roles()}")
     return role
@@ -107,4 +110,4 @@ def _role(path: Path) -> str | None:
         return known if known == "table" else None
     if ending not in _ARRAYS:
         return None
-    return "embeddings" if known is None and ending in (".pt", ".safetensors") else known
+    return "embeddings" if known is None and ending in (*TORCH, ".safetensors") else known

@@ -218,3 +218,24 @@ def test_tables_that_tell_no_lists(
     columns: dict[str, list[Any]], options: dict[str, Any], message: str, desk: Desk
 ) -> None:
     assert message in desk.refused(desk.table("lists.csv", **columns), **options)
+
+
+def test_ordinals_that_count_from_1_or_are_no_numbers_are_refused(
+    desk: Desk, folder: Folder
+) -> None:
+    rows = list(range(N_ROWS))
+    frame = lines(desk, rows, folder.ids, "ordinal")
+    with pytest.raises(DataError, match=r"seem to count from 1: .*Subtract 1, or name rows by"):
+        desk.bring(desk.table("one.csv", **{**frame, "ordinal": frame["ordinal"] + 1}))
+    with pytest.raises(DataError, match=r"row 1: ordinal '\d+\.5' is no whole number"):
+        desk.bring(desk.table("half.csv", **{**frame, "ordinal": frame["ordinal"] + 0.5}))
+
+
+def test_tied_ranks_are_ordered_by_distance_or_refused(desk: Desk, folder: Folder) -> None:
+    rows = list(range(10))
+    frame = lines(desk, rows, folder.ids[rows], "ordinal")
+    frame["rank"] = np.tile(np.arange(K) // 2, 10)
+    with pytest.raises(DataError, match=r"row 2: rank 0 stands twice in a list of user"):
+        desk.bring(desk.table("ties.csv", **frame))
+    desk.bring(desk.table("told.csv", **frame, distance=folder.distances[rows].ravel()))
+    np.testing.assert_array_equal(desk.knowledge().rankings[rows], folder.ids[rows])
