@@ -13,10 +13,10 @@ from bench.errors import DataError
 from bench.files import write_whole, writing_to
 from bench.records.archive import SUFFIX, Place
 from bench.records.record import Record
-from bench.records.store import CURVE, RANKS, RECORD, USERS, ResultStore
+from bench.records.store import LOG, STUDENT, USERS, ResultStore
 
-PACKED = (CURVE, RANKS, RECORD)
-"""Files of a record that are packed; students and logs stay in their folders."""
+LEFT_OUT = (STUDENT, LOG)
+"""Files of a record that stay in its folder; no report is made of them."""
 
 
 def pack(store: ResultStore) -> list[Path]:
@@ -54,20 +54,24 @@ def _dataset(record: Record) -> str:
 def _members(store: ResultStore, records: list[Record]) -> Iterator[tuple[str, Place]]:
     """Name and place of all that an archive holds, laid out as in a results folder."""
     for record in records:
-        folder = store.place(record.key)
-        assert folder is not None  # noqa: S101 - the record was read from there
-        yield from ((f"{record.key}/{name}", folder / name) for name in PACKED)
+        files = packed_files(store, record.key)
+        yield from ((f"{record.key}/{file.name}", file) for file in files)
     for fingerprint in sorted({str(record.subject.data_fingerprint) for record in records}):
         users = store.place(USERS, f"{fingerprint}.npy")
         if users is not None:
             yield f"{USERS}/{fingerprint}.npy", users
 
 
+def packed_files(store: ResultStore, key: str) -> list[Place]:
+    """The files of a record that are packed, ordered by name."""
+    folder = store.place(key)
+    files = [] if folder is None else [file for file in folder.iterdir() if file.is_file()]
+    return sorted((f for f in files if f.name not in LEFT_OUT), key=lambda file: file.name)
+
+
 def _write(members: list[tuple[str, Place]], stream: BinaryIO) -> None:
     with zipfile.ZipFile(stream, "w") as archive:
         for name, place in members:
-            if not place.exists():  # a reference has no curve, a failure no ranks
-                continue
             info = zipfile.ZipInfo(name)  # of 1980: the bytes do not say when they were packed
             info.create_system, info.external_attr = 3, 0o644 << 16  # nor on what system
             archive.writestr(info, place.read_bytes(), zipfile.ZIP_DEFLATED, compresslevel=9)
