@@ -22,9 +22,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bench.plan import Trial
-from bench.records.pack import PACKED, pack
+from bench.records.pack import pack, packed_files
 from bench.records.record import Record
-from bench.records.store import ResultStore
+from bench.records.store import RECORD, ResultStore
 from bench.registry import METHODS
 
 from . import pins
@@ -49,10 +49,9 @@ def rekey(archive: Path, moved: Collection[str]) -> Counter[str]:
             today = with_todays_key(record, moved)
             counts["same" if today.key == record.key else "new"] += 1
             target.write(today)
-            for name in PACKED:
-                file = store.place(record.key, name)
-                if file is not None and name != "record.json":
-                    (target.folder / today.key / name).write_bytes(file.read_bytes())
+            for file in packed_files(store, record.key):
+                if file.name != RECORD:
+                    (target.folder / today.key / file.name).write_bytes(file.read_bytes())
             users = store.users(str(record.subject.data_fingerprint))
             if users is not None:
                 target.write_users(str(record.subject.data_fingerprint), users)
@@ -74,7 +73,8 @@ def with_todays_key(record: Record, moved: Collection[str]) -> Record:
 
 def moved_methods() -> set[str]:
     """The methods of which a golden trial gives other ranks or metrics than are pinned."""
-    pinned, now = pins.read()["trials"], pins.measured()
+    found = pins.measured()
+    pinned, now = pins.read()["trials"][found["arithmetic"]], found["trials"]
     trials = [name.split() for name in pinned if pinned[name] != now.get(name)]
     return {words[2].partition(":")[0] for words in trials if len(words) > 2}
 
