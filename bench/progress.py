@@ -1,7 +1,8 @@
 """Progress of long work: whose line a log line is, and how far a loop has come.
 
-Work reports through `logging`; whoever shows it (the command line, a notebook) decides how. Loops
-report through `track`: a display that the caller installed draws a bar, else log lines tell.
+Work reports through `logging`: at INFO what happens, at DEBUG what a bar shows as well. Whoever
+shows it (the command line, a notebook) decides how. Loops report through `track`: a display that
+the caller installed draws a bar, else log lines tell.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REPORT_SECONDS = 10.0
 Advance = Callable[[int], None]
 """Counts finished steps of a loop."""
 
-logging.getLogger("bench").setLevel(logging.INFO)  # what shows the lines decides which
+logging.getLogger("bench").setLevel(logging.DEBUG)  # what shows the lines decides which
 
 _task: ContextVar[str] = ContextVar("task", default="")
 
@@ -78,29 +79,47 @@ class Display(Protocol):
 _display: Display | None = None
 
 
-def install(display: Display | None) -> None:
-    """Let `display` draw all loops from now on; None goes back to log lines."""
+def install(display: Display | None) -> Display | None:
+    """Let `display` draw all loops from now on; None goes back to log lines.
+
+    Returns:
+        What drew them before.
+    """
     global _display
-    _display = display
+    before, _display = _display, display
+    return before
+
+
+def has_display() -> bool:
+    """Whether loops are drawn."""
+    return _display is not None
 
 
 @contextlib.contextmanager
-def track(description: str, total: int, unit: str = "") -> Iterator[Advance]:
+def track(
+    description: str, total: int, unit: str = "", *, logged: bool = True
+) -> Iterator[Advance]:
     """Show how far a loop has come and how long the rest will take.
 
     Args:
         description: what is done, such as `encoding texts`.
         total: number of steps.
         unit: name of the steps, such as `rows`.
+        logged: where no display is installed, log now and then; False where what happens within
+            is logged anyway.
 
     Yields:
         A function that counts n more finished steps.
     """
-    if total == 0:
+    if total == 0 or (_display is None and not logged):
         yield lambda steps: None
         return
-    loop = _logged if _display is None else _display.loop
-    with loop(description, total, unit) as advance:
+    loop: contextlib.AbstractContextManager[Advance]
+    if _display is None:
+        loop = _logged(description, total, unit)
+    else:
+        loop = _display.loop(f"{_task.get()}{description}", total, unit)
+    with loop as advance:
         yield advance
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from bench import __version__
-from bench.cli.printing import show_log
+from bench.display import shown
 from bench.errors import BenchError, nearest
 
 USAGE = 2
@@ -90,7 +90,8 @@ class Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="bench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
     """Which way of distilling a large teacher into a small recommender is worth its cost?
 
     \b
@@ -100,4 +101,4 @@ def main(debug: bool) -> None:
 
     Exit codes: 0 all done, 1 some trials failed, 2 wrong usage.
     """
-    show_log()
+    context.with_resource(shown())

@@ -93,12 +93,15 @@ class Grid:
         data: by dataset and protocol.
         teachers: by dataset, protocol and name.
         notes: sentences about what the selection does not do, for whoever asked.
+        selection: what the grid was resolved from, with `search`.
     """
 
     trials: list[TrialSpec]
     data: dict[DataName, DataSource]
     teachers: dict[TeacherName, TeacherSource]
     notes: list[str]
+    selection: Selection
+    search: bool
 
     def is_overridden(self, teacher: TeacherName | None) -> bool:
         """Whether `--set teacher.*` changed the options of a teacher."""
@@ -168,7 +171,8 @@ class _Resolver:
             for spec in setting
         ]
         self.overrides.refuse_unused()
-        return Grid(trials, data, self.teachers, self.notes(choices))
+        notes = self.notes(choices)
+        return Grid(trials, data, self.teachers, notes, self.selection, self.search)
 
     def notes(self, choices: list[_Choice]) -> list[str]:
         """Which methods have no use for an override that others take."""

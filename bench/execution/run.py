@@ -12,8 +12,9 @@ from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Task, run_trials
 from bench.execution.workers import run_in_workers
 from bench.paths import Workspace
-from bench.plan import TrialSpec, references
-from bench.records.record import Record
+from bench.plan import Trial, TrialSpec, references
+from bench.progress import track
+from bench.records.record import Record, now
 from bench.records.store import ResultStore
 
 _logger = logging.getLogger(__name__)
@@ -50,16 +51,17 @@ def run_grid(
         BenchError: something is wrong with the request, its data or its teachers, and no trial
             ran; or the results folder cannot be written to any more.
     """
+    retry_before = now() if retry_failed else None
     # What a trial would fail of is raised before data and teachers are made, which may take hours.
-    grid = runnable(grid, store, workspace, device=device, retry_failed=retry_failed)
+    grid = runnable(grid, store, workspace, device=device, retry_before=retry_before)
     inputs = Inputs(grid, workspace)
-    if missing_trials(grid, store, workspace, retry_failed=retry_failed):
+    if missing_trials(grid, store, workspace, retry_before=retry_before):
         store.check_writable()
 
     inputs.prepare_data()
 
     # Data of another source or configuration than before make other trials.
-    missing = missing_trials(grid, store, workspace, retry_failed=retry_failed)
+    missing = missing_trials(grid, store, workspace, retry_before=retry_before)
     # A teacher that exists but was built with other options is rejected even if all trials are
     # done: their records do not answer the question.
     overridden = [spec for spec in grid.trials if grid.is_overridden(spec.teacher_name)]
@@ -68,19 +70,22 @@ def run_grid(
         inputs.build_teachers([spec.teacher_name for spec in [*missing, *overridden]], device)
 
     trials = [trial for trial in identify(grid, workspace) if trial is not None]
-    found = {trial.key: store.get(trial.key) for trial in trials}
-    left = [trial for trial in trials if _is_missing(found[trial.key], retry_failed)]
-    check_teachers(left, inputs)
+    missing_now = [trial for trial in trials if _is_missing(trial, store, retry_before)]
+    check_teachers(missing_now, inputs)
     reference_rows.write_missing(references(trials), store, inputs)
 
-    if left:
+    if missing_now:
         at_once, share = divide(jobs, threads)
-        failures = {key: record for key, record in found.items() if record and not record.is_done}
-        task = Task(left, grid, store, workspace, device, share, failures)
-        if min(at_once, len(left)) > 1:
-            inputs.release()
-            run_in_workers(task, min(at_once, len(left)))
-        run_trials(task, inputs)
+        task = Task(missing_now, grid, store, workspace, device, share, retry_before)
+        with track("trials", len(missing_now), logged=False) as advance:
+
+            def watch(trial: Trial | None) -> None:
+                advance(int(trial is None))
+
+            if min(at_once, len(missing_now)) > 1:
+                inputs.release()
+                run_in_workers(task, min(at_once, len(missing_now)), watch)
+            run_trials(task, inputs, watch=watch)
     return [record for trial in trials if (record := store.get(trial.key)) is not None]
 
 
@@ -90,7 +95,7 @@ def runnable(
     workspace: Workspace,
     *,
     device: str = "auto",
-    retry_failed: bool = False,
+    retry_before: str | None = None,
 ) -> Grid:
     """The grid without what cannot be; a finished grid as it is (which needs no torch).
 
@@ -101,23 +106,22 @@ def runnable(
     """
     for note in grid.notes:
         _logger.info(note)
-    missing = missing_trials(grid, store, workspace, retry_failed=retry_failed)
+    missing = missing_trials(grid, store, workspace, retry_before=retry_before)
     if not missing:
         return grid
     return drop_incompatible(grid, missing, resolve_device(device), workspace)
 
 
 def missing_trials(
-    grid: Grid, store: ResultStore, workspace: Workspace, *, retry_failed: bool = False
+    grid: Grid, store: ResultStore, workspace: Workspace, *, retry_before: str | None = None
 ) -> list[TrialSpec]:
-    """What has to run: no record is there, or a failure that is to be run again."""
+    """What has to run: no record is there, or a failure from before `retry_before`."""
     trials = zip(grid.trials, identify(grid, workspace), strict=True)
-    return [
-        spec
-        for spec, trial in trials
-        if trial is None or _is_missing(store.get(trial.key), retry_failed)
-    ]
+    return [spec for spec, trial in trials if _is_missing(trial, store, retry_before)]
 
 
-def _is_missing(record: Record | None, retry_failed: bool) -> bool:
-    return record is None or (retry_failed and not record.is_done)
+def _is_missing(trial: Trial | None, store: ResultStore, retry_before: str | None) -> bool:
+    if trial is None:
+        return True
+    record = store.get(trial.key)
+    return record is None or record.is_to_be_retried(retry_before)

@@ -19,7 +19,7 @@ from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
 from bench.paths import Workspace
 from bench.plan import Trial
-from bench.records.record import Outcome, Record, failed, finished
+from bench.records.record import Outcome, failed, finished
 from bench.records.store import ResultStore
 from bench.registry import METHODS
 
@@ -40,8 +40,8 @@ class Task:
         workspace: where data and teachers are.
         device: a torch device.
         threads: of each trial, for torch on the CPU.
-        previous_failures: records that were there when the trials were found to need one, by key.
-            What another process has written since then is no longer to be run.
+        retry_before: run trials again that failed before this moment (see `bench.records.record.
+            now`); None: none that failed.
     """
 
     trials: list[Trial]
@@ -50,14 +50,12 @@ class Task:
     workspace: Workspace
     device: str
     threads: int
-    previous_failures: dict[str, Record]
+    retry_before: str | None = None
 
     def is_complete(self, trial: Trial) -> bool:
-        """Whether a trial is done, or has failed since it was found to need a record."""
+        """Whether a trial has a record, and not one that is to be replaced."""
         record = self.store.get(trial.key)
-        if record is None:
-            return False
-        return record.is_done or record != self.previous_failures.get(trial.key)
+        return record is not None and not record.is_to_be_retried(self.retry_before)
 
     def incomplete(self) -> list[Trial]:
         return [trial for trial in self.trials if not self.is_complete(trial)]
@@ -68,7 +66,7 @@ def run_trials(
     inputs: Inputs,
     *,
     wait: bool = True,
-    begin: Callable[[Trial], object] = lambda trial: None,
+    watch: Callable[[Trial | None], object] = lambda trial: None,
 ) -> None:
     """Run every trial that is neither complete nor claimed by another process.
 
@@ -77,7 +75,7 @@ def run_trials(
         inputs: the data and teachers of the task.
         wait: return when every trial has its record, those that other processes run included;
             else when there is none left that nobody runs.
-        begin: is told each trial that this process has claimed.
+        watch: called with a trial when it begins, and with None when it has a record.
 
     Raises:
         DeviceLost: a trial, which has its record, left a device that fails all others.
@@ -93,11 +91,12 @@ def run_trials(
             with task.store.claim(trial.key) as granted:
                 if not granted or task.is_complete(trial):
                     continue
-                begin(trial)
+                watch(trial)
                 with _recording(trial, task, environment) as attempt:
                     data, knowledge = inputs.data(trial.data_name), inputs.knowledge_for(trial)
                     method = METHODS.load(trial.method)
                     attempt.outcome = run_trial(trial, data, knowledge, method, task.device)
+                watch(None)
         if not wait:
             return
         # A pass takes long: meanwhile others have completed what they had claimed.

@@ -1,102 +1,146 @@
 """Trials in several processes at once.
 
-A worker is one more process on the results folder: it claims trials as any other run does, and
-ends when nothing is left that nobody works on. This process only tells what workers say, and
-what became of them.
+A worker is one more process on the results folder (see `bench.execution.worker`). The process that
+started it passes on what it says, and records what became of its trial if it dies.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-import multiprocessing
 import os
+import queue
 import signal
+import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
-from bench.errors import BenchError, DeviceLost
+from bench import progress
+from bench.errors import BenchError
 from bench.execution.environment import capture
-from bench.execution.inputs import Inputs
-from bench.execution.runner import Task, run_trials
+from bench.execution.runner import Task
+from bench.execution.worker import MARK, WITHOUT_DEVICE, Job
+from bench.paths import SHIPPED
 from bench.plan import Trial
-from bench.progress import TaskFormatter
+from bench.progress import Advance
 from bench.records.record import failed
-from bench.registry import METHODS
 
 _logger = logging.getLogger(__name__)
-
-WITHOUT_DEVICE = 3
-"""What a worker exits with that can no longer use its device; the others can."""
 
 GRACE_SECONDS = 10.0
 """How long a worker that is told to end may take to let go of its trial."""
 
 
-def run_in_workers(task: Task, jobs: int) -> None:
+def run_in_workers(task: Task, jobs: int, watch: Callable[[Trial | None], object]) -> None:
     """Run trials in `jobs` processes until no worker finds one that nobody works on.
 
     A trial whose worker dies is recorded as `lost-worker`. The worker is not replaced: the others
     go on, and where memory is short, fewer at once is what helps. So it is with a worker that an
     error of its trial leaves without a device. No worker outlives this process.
 
+    Args:
+        task: what to run.
+        jobs: number of processes.
+        watch: called with a trial when a worker begins it, and with None when it has a record.
+
     Raises:
         BenchError: no trial can be run any more; the results folder cannot be written to.
     """
+    events: _Events = queue.SimpleQueue()
     workers: list[_Worker] = []
     try:
-        with _deaf_to_interrupts():
-            for _ in range(jobs):
-                workers.append(_Worker(task))
-        working = list(workers)
+        for _ in range(jobs):
+            workers.append(_Worker(task, watch, events))
+        working = len(workers)
         while working:
-            ready = wait([worker.pipe for worker in working])
-            for worker in [worker for worker in working if worker.pipe in ready]:
-                if not worker.tell():
-                    working.remove(worker)
-                    worker.bury()
+            worker, event = events.get()
+            if event is None:
+                working -= 1
+                worker.ended()
+            else:
+                worker.tell(event)
     finally:
         for worker in workers:
             worker.process.terminate()
         for worker in workers:
-            worker.process.join(GRACE_SECONDS)
-            worker.process.kill()
+            worker.close()
 
 
 class _Worker:
     """A worker as the process that started it sees it."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, watch: Callable[[Trial | None], object], events: _Events):
         self.task = task
+        self.watch = watch
         self.trial: Trial | None = None
-        # A forked copy of a process that has used torch's threads or a GPU would not work.
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe(duplex=False)
-        plugins = [entry.path for entry in METHODS if entry.is_plugin]
-        self.process = context.Process(target=_work, args=(task, plugins, theirs), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.bars: dict[int, tuple[contextlib.ExitStack, Advance]] = {}
+        paths = [str(SHIPPED), os.environ.get("PYTHONPATH", "")]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.execution.worker"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # a terminal sends Ctrl-C to its own; this process answers it
+        )
+        threading.Thread(target=self._listen, args=(events,), daemon=True).start()
+        with contextlib.suppress(OSError):  # it ended, which is found out below
+            self._stdin.write(f"{Job.of(task).model_dump_json()}\n")
+            self._stdin.flush()  # and stays open: its end tells the worker that nobody waits
 
-    def tell(self) -> bool:
-        """Pass on its next line; False if there will be none any more."""
-        try:
-            self.trial, line = self.pipe.recv()
-        except (EOFError, OSError):  # it ended, perhaps in the middle of a line
-            return False
-        if self.trial is None:
-            raise BenchError(line)
-        _logger.info(line)
-        return True
+    @property
+    def _stdin(self) -> Any:
+        return self.process.stdin
 
-    def bury(self) -> None:
+    def _listen(self, events: _Events) -> None:
+        assert self.process.stdout is not None  # noqa: S101 - it is a pipe
+        for line in self.process.stdout:
+            text, mark, event = line.rstrip("\n").partition(MARK)
+            if text:  # of a library, or of a method that prints
+                events.put((self, {"log": [logging.INFO, text]}))
+            if mark:
+                with contextlib.suppress(ValueError):  # it ended in the middle of a line
+                    events.put((self, json.loads(event)))
+        events.put((self, None))
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Pass on what it says."""
+        ((kind, content),) = event.items()
+        getattr(self, f"_on_{kind}")(content)
+
+    def _on_log(self, content: tuple[int, str]) -> None:
+        _logger.log(*content)
+
+    def _on_error(self, content: str) -> None:
+        raise BenchError(content)
+
+    def _on_trial(self, key: str | None) -> None:
+        self.trial = next((trial for trial in self.task.trials if trial.key == key), None)
+        self.watch(self.trial)
+
+    def _on_loop(self, content: dict[str, Any]) -> None:
+        stack = contextlib.ExitStack()
+        number = content.pop("number")
+        self.bars[number] = stack, stack.enter_context(progress.track(**content))
+
+    def _on_advance(self, content: tuple[int, int]) -> None:
+        number, steps = content
+        self.bars[number][1](steps)
+
+    def _on_end(self, number: int) -> None:
+        self.bars.pop(number)[0].close()
+
+    def ended(self) -> None:
         """Record the trial of a worker that died in the middle of it."""
-        self.process.join()
-        code = self.process.exitcode or 0
+        for number in list(self.bars):
+            self._on_end(number)
+        code = self.process.wait()
         if code == 0:
             return
         why = f"its worker ended with {signal.Signals(-code).name if code < 0 else code}"
@@ -109,79 +153,24 @@ class _Worker:
             _logger.info(f"a worker is lost, no trial with it: {why}")
             return
         _logger.info(f"{trial.label}: lost-worker: {why}")
+        self.watch(None)
         with task.store.claim(trial.key) as granted:
             # Another worker may have been faster, and tries the trial again.
             if granted and not task.is_complete(trial):
                 environment = capture(task.device, task.threads)
                 task.store.write(failed(trial, "lost-worker", why, environment))
 
-
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started within never see Ctrl-C: a terminal sends it to all, one answers."""
-    resource_tracker.ensure_running()  # else it is started within, and lifts the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _work(task: Task, plugins: list[Path], pipe: Connection) -> None:
-    """What a worker does."""
-    signal.signal(signal.SIGTERM, _unwind)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-    sender = _Sender(pipe)
-    logging.getLogger("bench").addHandler(sender)
-    try:
-        for path in plugins:
-            METHODS.add_plugin(path)
-        inputs = Inputs(task.grid, task.workspace)
-        run_trials(task, inputs, wait=False, begin=sender.begin)
-    except DeviceLost:  # its trial has a record, and other processes can use the device
-        sys.exit(WITHOUT_DEVICE)
-    except BenchError as error:
-        sender.send(None, str(error))
-    finally:
-        # It ends anyway: nothing is to interrupt what runs at the end of a process.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-class _Sender(logging.Handler):
-    """Sends a worker's log lines to the process that started it."""
-
-    def __init__(self, pipe: Connection) -> None:
-        super().__init__()
-        self.setFormatter(TaskFormatter())
-        self.pipe = pipe
-        self.trial: Trial | None = None
-
-    def begin(self, trial: Trial) -> None:
-        self.trial = trial
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self.trial is not None:
-            self.send(self.trial, self.format(record))
-
-    def send(self, trial: Trial | None, line: str) -> None:
+    def close(self) -> None:
+        """Return when the process is gone."""
         try:
-            self.pipe.send((trial, line))
-        except OSError:  # nobody listens any more: the run is over, the trial has not failed
-            sys.exit(1)
+            self.process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for number in list(self.bars):
+            self._on_end(number)
+        with contextlib.suppress(OSError):
+            self._stdin.close()
 
 
-def _unwind(*_: object) -> None:
-    """End by an exception, once: claims are let go, temporary folders removed."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + signal.SIGTERM)
-
-
-def _end_with_parent() -> None:
-    """Wait until the process that started this one is gone, however it died; then end."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE_SECONDS)
-    os._exit(1)
+_Events = queue.SimpleQueue[tuple[_Worker, dict[str, Any] | None]]

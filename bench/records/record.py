@@ -127,6 +127,10 @@ class Record(BaseModel):
     def is_done(self) -> bool:
         return self.status == "done"
 
+    def is_to_be_retried(self, before: str | None) -> bool:
+        """Whether it is a failure from before a moment (see `now`); None: from before all."""
+        return not self.is_done and before is not None and self.created < before
+
 
 def finished(
     subject: Trial | Reference, outcome: Outcome, environment: dict[str, Any] | None = None

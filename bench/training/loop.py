@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.distillation import Batch, Stage
 from bench.errors import ConfigError, Diverged
+from bench.progress import track
 from bench.training.negatives import sample_negatives
 from bench.training.objectives import NEEDS_NEGATIVE, ROBUST, make_objective
 from bench.training.output import BlockBuffers, StepOutput
@@ -88,13 +89,17 @@ def fit(
         for number, stage in enumerate(method.stages(), start=1):
             method.on_stage_start(number - 1)
             limits, best, before = _Limits.of(stage, config), _Best(step.modules), result.epochs
-            with step.trains(stage):
+            with (
+                step.trains(stage),
+                track("epochs", limits.max_epochs, logged=False) as advance,
+            ):
                 for epoch in range(1, limits.max_epochs + 1):
                     line, value = _epoch(step, epoch, limits.max_epochs, evaluate)
                     result.curve.append({"epoch": before + epoch, "stage": number, **line})
                     best.offer(epoch, value, method.settled)
                     judged = "" if stage.judge is None else f", judged {value:.4f}"
-                    _logger.info(
+                    advance(1)
+                    _logger.debug(
                         f"epoch {before + epoch}: loss {line['loss']:.4f}, {config.select} "
                         f"{line[config.select]:.4f}{judged} (best {best.value:.4f} at "
                         f"{before + best.epoch}), "

@@ -1,6 +1,5 @@
 """Several trials at once: the same records, whatever becomes of the processes that make them."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -26,7 +25,7 @@ from bench.registry import METHODS
 from ..listening import listening
 
 PLUGIN = '''
-import multiprocessing, os, pathlib, resource, signal
+import os, pathlib, resource, signal, sys
 from torch import Tensor
 from bench.registry import register_method
 from bench.distillation import Batch, Method, MethodConfig, Output
@@ -52,6 +51,13 @@ def grid_of(tiny: Workspace, *methods: str, seeds: str) -> Grid:
     return resolve(Selection.model_validate({"teachers": teachers, **fields}), tiny)
 
 
+def workers() -> list[str]:
+    """Process ids of the workers that this process has started."""
+    command = ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+    found = subprocess.run(command, capture_output=True, text=True).stdout  # noqa: S603
+    return [line.split()[0] for line in found.splitlines() if "bench.execution.worker" in line]
+
+
 def folders(store: ResultStore) -> list[str]:
     """Records, and anything that should not be there."""
     return sorted(p.name for p in store.folder.iterdir() if p.name not in ("users", ".claims"))
@@ -71,7 +77,7 @@ def test_the_same_bits_as_one_after_the_other(tiny: Workspace, tmp_path: Path) -
     def hear(line: str) -> None:
         nonlocal at_once
         lines.append(line)
-        at_once = max(at_once, len(multiprocessing.active_children()))
+        at_once = max(at_once, len(workers()))
 
     def run(store: ResultStore, jobs: int) -> list[Record]:
         options = {"device": "cpu", "threads": 1, "jobs": jobs}
@@ -83,7 +89,7 @@ def test_the_same_bits_as_one_after_the_other(tiny: Workspace, tmp_path: Path) -
     assert at_once == 0
     found = run(two, 2)
     assert at_once == 2
-    assert multiprocessing.active_children() == []
+    assert workers() == []
     assert [(r.key, r.status, r.metrics) for r in found] == [
         (r.key, "done", r.metrics) for r in expected
     ]
@@ -138,7 +144,7 @@ def test_a_killed_worker_loses_its_trial_alone(tiny: Workspace, tmp_path: Path) 
 
 def test_without_any_worker_left_the_run_goes_on_alone(tiny: Workspace, tmp_path: Path) -> None:
     body = """
-        if multiprocessing.parent_process() is not None:
+        if 'bench.execution.worker' in sys.orig_argv:
             os.kill(os.getpid(), signal.SIGKILL)"""
     path = plugin(tmp_path, "kills-workers", body)
     arguments = bench(tiny, "--plugin", str(path), "-m", "kills-workers", "--seeds", "0-2")
@@ -156,7 +162,7 @@ def test_a_full_disk_stops_all_workers_with_a_clear_message(
     grid, store = grid_of(tiny, "fills-the-disk", seeds="0-1"), ResultStore(tiny.results)
     with pytest.raises(BenchError, match=f"results folder {tiny.results} cannot be written"):
         run_grid(grid, store, tiny, device="cpu", threads=1, jobs=2)
-    assert multiprocessing.active_children() == []
+    assert workers() == []
     assert [record.kind for record in store.records()] == ["reference"] * 2
     assert claims(store) == []
 
@@ -172,7 +178,7 @@ def test_workers_end_while_the_run_waits_for_another_one(
 
     def hear(line: str) -> None:
         if "waiting for 1 trials" in line:
-            alive.append(len(multiprocessing.active_children()))
+            alive.append(len(workers()))
             waits.set()
 
     def run(results: ResultStore) -> None:
