@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from bench import layers
 from bench.errors import BenchError, ConfigError, UnknownNameError
 from bench.paths import PACKAGE, SHIPPED, shipped
-from bench.signals import SIGNALS
+from bench.signals import SignalName
 from bench.source import code_digest, decorated_classes
 
 if TYPE_CHECKING:
@@ -264,15 +264,7 @@ class MethodEntry(SourceEntry):
         needs: teacher signals that it always needs.
     """
 
-    needs: frozenset[str] = frozenset()
-
-    @field_validator("needs")
-    @classmethod
-    def _teachers_can_offer_them(cls, needs: frozenset[str]) -> frozenset[str]:
-        for need in needs:
-            if need not in SIGNALS:
-                raise ValueError(str(UnknownNameError("signal", need, SIGNALS)))
-        return needs
+    needs: frozenset[SignalName] = frozenset()
 
 
 METHODS: SourceRegistry[type[Method], MethodEntry] = SourceRegistry(

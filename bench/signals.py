@@ -13,6 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Generic, Literal, TypeVar, get_type_hints
 
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from bench.errors import UnknownNameError
+
 A = TypeVar("A")
 """NumPy arrays where a teacher is made or read, tensors where a method learns from it."""
 
@@ -184,6 +189,17 @@ COVERED = next(signal for signal in ARRAYS if signal.name == "covered")
 
 SIGNALS: dict[str, Signal] = {signal.name: signal for signal in ARRAYS if signal is not COVERED}
 """What a teacher can offer and a method need."""
+
+
+def _known(name: str) -> str:
+    if name not in SIGNALS:
+        error = str(UnknownNameError("signal", name, SIGNALS))
+        raise PydanticCustomError("signal", "{error}", {"error": error})
+    return name
+
+
+SignalName = Annotated[str, AfterValidator(_known)]
+"""A name of `SIGNALS`, for pydantic."""
 
 TEST_RANKS = Signal("test-ranks", "test_ranks.npy", "T", "int32", holds="integers")
 """Ranks of the test targets, 1..N, which reports read and no method does."""

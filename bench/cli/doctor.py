@@ -199,17 +199,17 @@ def _kinds_of_teachers(workspace: Workspace) -> tuple[dict[str, str], list[Findi
 def _teachers(
     workspace: Workspace, prepared: dict[str, str], kinds: dict[str, str]
 ) -> Iterator[Finding]:
-    from bench.teachers.config import LANGUAGE_MODELS, SYNTHETIC_ONLY
     from bench.teachers.manifest import read_manifest, teacher_folder
+    from bench.teachers.registry import KINDS
 
+    named = {kind.name for kind in KINDS if kind.needs_language_model or kind.synthetic_only}
     for dataset, slug in prepared.items():
         missing = []
         for teacher, kind in kinds.items():
             folder = teacher_folder(workspace, dataset, teacher, slug, slug)
             what = f"teacher {teacher} of {dataset}"
             if not folder.is_dir():
-                made_when_named = kind in LANGUAGE_MODELS | SYNTHETIC_ONLY
-                missing += [] if made_when_named else [teacher]
+                missing += [] if kind in named else [teacher]
                 continue
             try:
                 yield Finding(what, True, ", ".join(read_manifest(folder).signals))

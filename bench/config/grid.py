@@ -30,14 +30,9 @@ from bench.registry import METHODS, MethodEntry
 from bench.signals import CONTROLS
 from bench.students import properties
 from bench.students.config import StudentConfig, StudentFile, StudentLayer, read_student
-from bench.teachers.config import (
-    LANGUAGE_MODELS,
-    SIGNALS,
-    TeacherConfig,
-    read_teacher,
-    teacher_kinds,
-)
+from bench.teachers.config import TeacherConfig, read_teacher, teacher_kinds
 from bench.teachers.manifest import read_manifest, teacher_folder, teachers_in
+from bench.teachers.registry import KindEntry, find_kind
 from bench.training.config import TrainingConfig
 
 DEFAULTS = Selection(students=["sasrec"], seeds="0")
@@ -57,12 +52,14 @@ class TeacherSource:
     """One teacher of one dataset.
 
     Attributes:
+        dataset: that it is about.
         name: the teacher's name.
         folder: where it lies, or will.
         config: None for one that was imported.
         is_overridden: whether `--set teacher.*` changed its options.
     """
 
+    dataset: str
     name: str
     folder: Path
     config: TeacherConfig | None
@@ -72,6 +69,11 @@ class TeacherSource:
     def is_there(self) -> bool:
         return self.folder.is_dir()
 
+    @property
+    def kind(self) -> KindEntry | None:
+        """What is known of its kind; None where no kind that is registered made it."""
+        return find_kind(self.config.kind) if self.config else None
+
     def signals(self) -> set[str] | None:
         """What it offers, or will when it is built; None where nobody can tell yet.
 
@@ -80,8 +82,9 @@ class TeacherSource:
         """
         if self.is_there:
             return set(read_manifest(self.folder).signals)
-        told = SIGNALS.get(self.config.kind) if self.config else None
-        return None if told is None else set(told)
+        if self.kind is None or self.config is None:
+            return None
+        return self.kind.offers(self.config.options_for(self.dataset))
 
 
 @dataclass(frozen=True)
@@ -310,7 +313,7 @@ class _Resolver:
         kinds = teacher_kinds(self.workspace)
         return expand(
             self.selection.teachers,
-            [name for name, kind in kinds.items() if kind not in LANGUAGE_MODELS],
+            [name for name, kind in kinds.items() if kind is None or not kind.needs_language_model],
         )
 
     def refuse_unknown(self, source: DataSource) -> None:
@@ -340,7 +343,7 @@ class _Resolver:
             file = read_teacher(name, self.workspace)
             config = teacher_for(source.name, file, self.overrides)
         self.teachers[source.name, source.protocol.slug, name] = TeacherSource(
-            name, self.folder(name, source), config, bool(self.teacher_overrides(name))
+            source.name, name, self.folder(name, source), config, bool(self.teacher_overrides(name))
         )
 
     def teacher_overrides(self, teacher: str | None) -> dict[str, Any]:

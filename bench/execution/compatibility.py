@@ -17,7 +17,7 @@ from bench.paths import Workspace
 from bench.plan import TeacherName, Trial, TrialSpec
 from bench.registry import METHODS
 from bench.students import abilities
-from bench.teachers.config import SIGNALS, SYNTHETIC_ONLY, teacher_kinds
+from bench.teachers.config import read_teacher, teacher_kinds
 from bench.teachers.manifest import read_manifest, teachers_in
 from bench.training.config import TrainingConfig
 
@@ -101,7 +101,7 @@ def require_signals(spec: TrialSpec, offered: Signals | None, workspace: Workspa
     """
     missing = missing_signals(spec, offered)
     if offered is not None and missing:
-        known = dict(_configured_teachers(workspace))
+        known = dict(_configured_teachers(spec.dataset, workspace))
         known |= dict(_built_teachers(workspace.tocf / spec.dataset))
         able = sorted(name for name, signals in known.items() if missing <= signals)
         raise ConfigError(
@@ -135,9 +135,8 @@ def _not_offered(spec: TrialSpec, missing: Signals, offered: Signals) -> str:
 
 
 def _offered(name: TeacherName, teacher: TeacherSource) -> Signals | None:
-    dataset, _, _ = name
-    kind = teacher.config.kind if teacher.config else None
-    if kind in SYNTHETIC_ONLY and not is_synthetic(dataset) and not teacher.is_there:
+    kind = teacher.kind
+    if kind and kind.synthetic_only and not is_synthetic(name[0]) and not teacher.is_there:
         return set()
     # One that is broken is rejected when it is opened, with all that is wrong with it.
     with contextlib.suppress(ArtifactError):
@@ -145,11 +144,12 @@ def _offered(name: TeacherName, teacher: TeacherSource) -> Signals | None:
     return None
 
 
-def _configured_teachers(workspace: Workspace) -> Iterator[tuple[str, Signals]]:
-    """Those whose kind tells its signals, but for what is made for synthetic data alone."""
+def _configured_teachers(dataset: str, workspace: Workspace) -> Iterator[tuple[str, Signals]]:
+    """Those whose kind declares its signals, but for what is made for synthetic data alone."""
     for name, kind in teacher_kinds(workspace).items():
-        if kind in SIGNALS and kind not in SYNTHETIC_ONLY:
-            yield name, set(SIGNALS[kind])
+        if kind and not kind.synthetic_only:
+            with contextlib.suppress(ConfigError):
+                yield name, kind.offers(read_teacher(name, workspace).options_for(dataset))
 
 
 def _built_teachers(folder: Path) -> Iterator[tuple[str, Signals]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from bench.data.examples import PreparedData
 from bench.folders import locked, replaced
 from bench.paths import Workspace
-from bench.teachers.builder import KINDS, resolved_options
+from bench.teachers.builder import resolved_options
 from bench.teachers.config import TeacherConfig
 from bench.teachers.recipe import refuse_other_recipe
+from bench.teachers.registry import KINDS
 from bench.teachers.writing import write
 
 _logger = logging.getLogger(__name__)

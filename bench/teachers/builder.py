@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from bench import layers
 from bench.data.examples import PreparedData
 from bench.paths import Workspace
-from bench.registry import Entry, Registry
 from bench.signals import Signals
 from bench.teachers.config import TeacherConfig
+from bench.teachers.registry import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,37 +41,35 @@ class Product(Signals[NDArray[Any]]):
     notes: list[str] = field(default_factory=list)
 
 
-class Builder(Protocol):
-    """A kind of teacher: typed options, and a function of options and data.
+class Builder:
+    """Base of every kind of teacher: typed options, and a function of options and data.
 
-    A kind whose options take up what other files say has a second static method,
-    `complete(options, dataset, workspace)`, that fills it in: what is built is then identified
-    by all that it was built from.
+    Two abilities are methods that are there. `complete` fills in what options take from other
+    files: what is built is then identified by all that it was built from. `members`, with the
+    arguments of `build`, returns trained recommenders (`recommenders.members.Member`), which a
+    `mix` asks for.
     """
 
     Options: ClassVar[type[BaseModel]]
+    name: ClassVar[str]
+    """Of the kind; set by `register_teacher`."""
+
+    @staticmethod
+    def complete(options: dict[str, Any], dataset: str, workspace: Workspace) -> dict[str, Any]:
+        """The options with what they take from other files; here as they are."""
+        return options
 
     @staticmethod
     def build(options: Any, data: PreparedData, cache: Path, device: str) -> Product:
-        """Make the knowledge; training rows are the only ones that may be learned from.
+        """Make the knowledge; training examples are the only ones that may be learned from.
 
         Args:
             options: an instance of `Options`.
-            data: rows and catalogue.
+            data: examples and catalogue.
             cache: folder for what can be computed again and is costly.
             device: name of the torch device to compute on.
         """
-
-
-KINDS: Registry[type[Builder], Entry] = Registry("teacher kind", Entry)
-KINDS.register("text", "bench.teachers.kinds.text:TextTeacher")
-KINDS.register("learn", "bench.teachers.kinds.learn:LearnTeacher")
-KINDS.register("raw-text", "bench.teachers.kinds.raw_text:RawTextTeacher")
-KINDS.register("ensemble", "bench.teachers.kinds.ensemble:EnsembleTeacher")
-KINDS.register("bigrec", "bench.teachers.kinds.bigrec:BigRecTeacher")
-KINDS.register("delrec", "bench.teachers.kinds.delrec:DelrecTeacher")
-KINDS.register("mix", "bench.teachers.kinds.mix:MixTeacher")
-KINDS.register("planted", "bench.teachers.kinds.planted:PlantedTeacher")
+        raise NotImplementedError
 
 
 def resolved_options(
@@ -88,8 +86,6 @@ def resolved_options(
     Raises:
         ConfigError: a wrong option, an unknown kind.
     """
-    builder, asked = KINDS.load(config.kind), config.options_for(dataset)
-    complete = getattr(builder, "complete", None)
-    if complete is not None:
-        asked = complete(asked, dataset, workspace)
-    return layers.build(builder.Options, asked, where)
+    builder = KINDS.load(config.kind)
+    options = builder.complete(config.options_for(dataset), dataset, workspace)
+    return layers.build(builder.Options, options, where)

@@ -8,24 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench import layers
 from bench.paths import Workspace
-
-SIGNALS = {
-    "text": {"embeddings", "rankings", "confidence", "truth-distance"},
-    "learn": {"embeddings", "rankings", "confidence", "truth-distance", "trajectories"},
-    "raw-text": {"embeddings"},
-    "ensemble": {"rankings", "confidence", "trajectories"},
-    "bigrec": {"embeddings", "rankings", "confidence", "truth-distance"},
-    "delrec": {"embeddings", "rankings", "confidence"},
-    "mix": {"embeddings", "rankings", "confidence", "truth-distance"},
-    "planted": {"embeddings", "rankings", "confidence"},
-}
-"""What the teachers of a kind will offer, for planning before one is built."""
-
-LANGUAGE_MODELS = frozenset({"bigrec", "delrec"})
-"""Kinds that load a language model and take days where there is no GPU: made when named."""
-
-SYNTHETIC_ONLY = frozenset({"planted"})
-"""Kinds that offer nothing on data whose truth is not known."""
+from bench.teachers.registry import KindEntry, find_kind
 
 
 class TeacherConfig(BaseModel):
@@ -47,10 +30,10 @@ class TeacherConfig(BaseModel):
         return layers.merge(self.options, self.datasets.get(dataset))
 
 
-def teacher_kinds(workspace: Workspace) -> dict[str, Any]:
-    """The kind that the file of every configured teacher names, unchecked."""
+def teacher_kinds(workspace: Workspace) -> dict[str, KindEntry | None]:
+    """The kind of every configured teacher; None where its file names none that is registered."""
     names = layers.names("teachers", workspace)
-    return {name: layers.read("teachers", name, workspace).get("kind") for name in names}
+    return {name: find_kind(layers.read("teachers", name, workspace).get("kind")) for name in names}
 
 
 def read_teacher(name: str, workspace: Workspace) -> TeacherConfig:

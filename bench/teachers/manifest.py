@@ -13,10 +13,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from bench.errors import ArtifactError, UnknownNameError
+from bench.errors import ArtifactError
 from bench.files import sha256_of, write_whole
 from bench.paths import Workspace
-from bench.signals import BINARY, PUBLISHED, PUBLISHED_SIGNALS, SIGNALS
+from bench.signals import BINARY, PUBLISHED, PUBLISHED_SIGNALS, SIGNALS, SignalName
 
 MANIFEST = "teacher.json"
 PUBLISHED_NAME = "published"
@@ -34,7 +34,7 @@ class TeacherManifest(BaseModel):
     kind: str = Field("external", description="teacher kind that built it, `external` if none did")
     dataset: str = Field(description="name of the dataset whose examples and items it is about")
     protocol: str | None = Field(None, description="slug of the protocol")
-    signals: list[str] = Field(description="what it offers")
+    signals: list[SignalName] = Field(description="what it offers")
     id_base: Literal[0, 1] | None = Field(
         None,
         validate_default=True,
@@ -52,15 +52,6 @@ class TeacherManifest(BaseModel):
     )
     created_by: str = Field("", description="program and version")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of each file")
-
-    @field_validator("signals")
-    @classmethod
-    def _signals_are_known(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in SIGNALS:
-                error = str(UnknownNameError("signal", name, SIGNALS))
-                raise PydanticCustomError("signals", "{error}", {"error": error})
-        return names
 
     @field_validator("id_base")
     @classmethod

@@ -11,8 +11,8 @@ from bench import layers
 from bench.data.examples import PreparedData
 from bench.data.fingerprints import digest
 from bench.errors import ConfigError
-from bench.teachers.builder import KINDS
 from bench.teachers.manifest import read_manifest
+from bench.teachers.registry import KINDS
 
 TEXTS = "item_texts"
 """Key in the recipe of a kind that reads item texts: their hash (`texts_hash`)."""

@@ -19,11 +19,12 @@ from bench.execution.run import run_grid
 from bench.paths import Workspace
 from bench.records.store import ResultStore
 from bench.signals import TEST_RANKS
-from bench.teachers.builder import KINDS, Product
+from bench.teachers.builder import Builder, Product
 from bench.teachers.manifest import read_manifest
+from bench.teachers.registry import KINDS
 
 
-class Witness:
+class Witness(Builder):
     """A kind that writes down where it was built."""
 
     class Options(BaseModel):
@@ -44,7 +45,7 @@ class Witness:
         )
 
 
-KINDS.register("witness", Witness)
+KINDS.register("witness", Witness, signals=set(), summary="", path=Path(__file__))
 
 
 @pytest.fixture

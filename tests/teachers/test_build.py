@@ -15,17 +15,18 @@ from pydantic import BaseModel, ConfigDict
 from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
-from bench.teachers.builder import KINDS, Product
+from bench.teachers.builder import Builder, Product
 from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import MANIFEST, read_manifest, teacher_folder
 from bench.teachers.recipe import TEXTS, texts_hash
+from bench.teachers.registry import KINDS
 
 from ..listening import listening
 
 RAW = {"summary": "", "kind": "counting"}
 
 
-class Counting:
+class Counting(Builder):
     """A kind that counts how often it was asked, and can fail."""
 
     calls: ClassVar[list[str]] = []
@@ -69,8 +70,8 @@ class Counting:
         )
 
 
-KINDS.register("counting", Counting)
-KINDS.register("tallying", Counting)
+KINDS.register("counting", Counting, signals=set(), summary="", path=Path(__file__))
+KINDS.register("tallying", Counting, signals=set(), summary="", path=Path(__file__))
 
 
 @pytest.fixture(autouse=True)

@@ -328,7 +328,8 @@ def test_mistakes(arguments: list[str], message: str, workspace: Workspace) -> N
 def test_shipped_configurations_are_valid() -> None:
     from bench import layers
     from bench.teachers.builder import resolved_options
-    from bench.teachers.config import SYNTHETIC_ONLY, TeacherConfig
+    from bench.teachers.config import TeacherConfig
+    from bench.teachers.registry import KINDS
 
     workspace = Workspace.current()
     names = layers.names("teachers", workspace)
@@ -336,6 +337,6 @@ def test_shipped_configurations_are_valid() -> None:
     for name in names:
         config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), name)
         assert config.summary
-        real = () if config.kind in SYNTHETIC_ONLY else ("any", "game", "movielens")
+        real = () if KINDS.get(config.kind).synthetic_only else ("any", "game", "movielens")
         for dataset in ("game-synthetic", *real, *config.datasets):
             resolved_options(config, dataset, workspace, name)

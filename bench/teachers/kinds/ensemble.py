@@ -28,11 +28,12 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.progress import task
 from bench.students.config import read_student
-from bench.teachers.builder import Product
+from bench.teachers.builder import Builder, Product
 from bench.teachers.recommenders.counting import MODELS
 from bench.teachers.recommenders.lists import DECAY, combined, listed, rank_targets
 from bench.teachers.recommenders.members import REACHED, TOLD, Counted, Member, Trained, untrained
 from bench.teachers.recommenders.options import MemberOptions
+from bench.teachers.registry import register_teacher
 from bench.teachers.rows import hold_out
 
 _logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class EnsembleOptions(BaseModel):
     seed: NonNegativeInt = 0
 
 
-class EnsembleTeacher:
+@register_teacher("ensemble", signals={"rankings", "confidence", "trajectories"})
+class EnsembleTeacher(Builder):
     """Builder of the kind `ensemble`."""
 
     Options: ClassVar[type[BaseModel]] = EnsembleOptions

@@ -8,21 +8,19 @@ four states of its training.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.data.examples import Examples, PreparedData
+from bench.data.examples import PreparedData
 from bench.teachers.builder import Product
 from bench.teachers.recommenders.lists import listed
+from bench.teachers.registry import register_teacher
 from bench.teachers.towers.alignment import PreferenceAlignment, in_batch
-from bench.teachers.towers.fitting import Fitted, fit, full_softmax
-from bench.teachers.towers.tower import TwoTowers
+from bench.teachers.towers.fitting import FitOptions, Loss
 from bench.teachers.towers.tower_teacher import TowerOptions, TowerTeacher
 
 TRAJECTORY_LENGTH = 64
@@ -49,31 +47,21 @@ class LearnOptions(TowerOptions):
     epochs: PositiveInt = Field(4, description="passes over the catalogue, at most")
 
 
-def align(
-    texts: Tensor,
-    train: Examples,
-    options: LearnOptions,
-    validate: Callable[[TwoTowers], float],
-    device: str = "cpu",
-) -> Fitted:
-    """Fit the transformer: first against the batch's targets, then over the whole catalogue.
+@register_teacher(
+    "learn",
+    signals={"embeddings", "rankings", "confidence", "truth-distance", "trajectories"},
+)
+class LearnTeacher(TowerTeacher):
+    """Builder of the kind `learn`, which also exports lists of earlier states of the towers.
 
-    Args:
-        texts: float32 [N, T], frozen text vectors.
-        train: the training rows, the only rows that are learned from.
-        options: sizes and optimisation.
-        validate: metric (larger is better) of the towers as they are; chooses the epoch.
-        device: name of the torch device to compute on.
-
-    Returns:
-        The towers of the best epoch of either phase, in evaluation mode.
-
-    Raises:
-        BenchError: the loss became NaN or infinite.
+    They are fitted against the targets of the batch first, then over the whole catalogue.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(options.seed)
-        towers = PreferenceAlignment(
+
+    Options = LearnOptions
+
+    @classmethod
+    def network(cls, texts: Tensor, length: int, options: LearnOptions) -> PreferenceAlignment:
+        return PreferenceAlignment(
             texts,
             normalise=options.normalise,
             width=options.width,
@@ -82,31 +70,17 @@ def align(
             out_width=options.out_width,
             dropout=options.dropout,
             scale=options.scale,
-        ).to(device)
-        fitted = Fitted("learn", towers)
-        if options.pretrain_epochs:
-            epochs = options.pretrain_epochs
-            first = options.model_copy(update={"epochs": epochs, "patience": epochs})
-            fit(fitted, in_batch, train, first, validate)
-        return fit(fitted, full_softmax, train, options, validate)
-
-
-class LearnTeacher(TowerTeacher):
-    """Builder of the kind `learn`, which also tells how the towers were at states before."""
-
-    Options = LearnOptions
-    fit = staticmethod(align)
+        )
 
     @classmethod
-    def build(
-        cls,
-        options: LearnOptions,
-        data: PreparedData,
-        cache: Path,
-        device: str,
-    ) -> Product:
-        """Encode the texts, align them on the training rows, write down what came of it."""
-        product, fitted = cls.told(options, data, cache, device)
+    def phases(cls, options: LearnOptions) -> list[tuple[Loss, FitOptions]]:
+        epochs = options.pretrain_epochs
+        first = options.model_copy(update={"epochs": epochs, "patience": epochs})
+        return [*([(in_batch, first)] if epochs else []), *super().phases(options)]
+
+    @classmethod
+    def build(cls, options: LearnOptions, data: PreparedData, cache: Path, device: str) -> Product:
+        product, fitted = cls.product(options, data, cache, device)
         trajectories, _ = listed([fitted], data.train, data.n_items, TRAJECTORY_LENGTH, device)
         return replace(
             product,

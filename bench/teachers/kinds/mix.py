@@ -33,10 +33,11 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
 from bench.progress import task
-from bench.teachers.builder import KINDS, Product, resolved_options
-from bench.teachers.config import SIGNALS, TeacherConfig
+from bench.teachers.builder import Builder, Product, resolved_options
+from bench.teachers.config import TeacherConfig
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import TOLD, Member
+from bench.teachers.registry import KINDS, register_teacher
 from bench.teachers.rows import blocks, unseen
 from bench.teachers.towers.fitting import SELECT, Fitted
 from bench.teachers.towers.lists import Lists
@@ -89,14 +90,15 @@ class MixOptions(BaseModel):
                 f"'embeddings' ({self.embeddings}) must be one of {', '.join(self.parts)}"
             )
         kind = self.parts[self.embeddings].kind
-        if "embeddings" not in SIGNALS.get(kind, ()):
+        if "embeddings" not in KINDS.get(kind).signals:
             raise ValueError(
                 f"'embeddings' ({self.embeddings}) is of kind '{kind}', which has no item vectors"
             )
         return self
 
 
-class MixTeacher:
+@register_teacher("mix", signals={"embeddings", "rankings", "confidence", "truth-distance"})
+class MixTeacher(Builder):
     """Builder of the kind `mix`."""
 
     Options: ClassVar[type[BaseModel]] = MixOptions

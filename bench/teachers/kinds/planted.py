@@ -26,7 +26,8 @@ from bench.data.sources.synthetic_config import GENERATOR, SyntheticConfig
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
-from bench.teachers.builder import Product
+from bench.teachers.builder import Builder, Product
+from bench.teachers.registry import register_teacher
 
 _logger = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class PlantedOptions(BaseModel):
     generator: int = Field(GENERATOR, description="version of the generator")
 
 
-class PlantedTeacher:
+@register_teacher("planted", signals={"embeddings", "rankings", "confidence"}, synthetic_only=True)
+class PlantedTeacher(Builder):
     """Builder of the kind `planted`."""
 
     Options: ClassVar[type[BaseModel]] = PlantedOptions

@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.builder import Product
+from bench.teachers.builder import Builder, Product
 from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
+from bench.teachers.registry import register_teacher
 
 BLOCK = 1024
 
@@ -29,7 +30,8 @@ class RawTextOptions(BaseModel):
     encoder: str = Field(MINILM, description="sentence encoder: name, local folder or hub name")
 
 
-class RawTextTeacher:
+@register_teacher("raw-text", signals={"embeddings"})
+class RawTextTeacher(Builder):
     """Builder of the kind `raw-text`."""
 
     Options: ClassVar[type[BaseModel]] = RawTextOptions

@@ -183,3 +183,18 @@ def _fit(name: str, tokenizer: Any, model: Any, architecture: Architecture) -> N
 def _identity(folder: Path) -> str:
     files = sorted({path for pattern in _IDENTIFYING for path in folder.glob(pattern)})
     return digest([[file.name, sha256_of(file)] for file in files])
+
+
+def peft_package() -> Any:
+    """The package peft.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise ConfigError(
+            "tuning a language model needs the packages of the extra 'llm' (peft)"
+        ) from error
+    return peft

@@ -1,21 +1,22 @@
-"""What a teacher made of two towers tells: the part that kinds of such teachers share."""
+"""Builder of teachers that are two towers: what kinds of such teachers share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
 
 from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.builder import Product
+from bench.teachers.builder import Builder, Product
 from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import Member
-from bench.teachers.towers.fitting import SELECT, FitOptions, Fitted
+from bench.teachers.towers.fitting import SELECT, FitOptions, Fitted, Loss, fit, full_softmax
 from bench.teachers.towers.folds import OutOfFold, folds_of, out_of_fold
 from bench.teachers.towers.lists import Lists, rank_targets, ranked_lists
 from bench.teachers.towers.tower import TwoTowers
@@ -43,28 +44,72 @@ Train = Callable[[Examples], Fitted]
 """Towers fitted to rows, in their best state."""
 
 
-class TowerTeacher:
-    """Builder of a kind whose teacher is two towers; the kind says how they are fitted."""
+class TowerTeacher(Builder):
+    """Builder of a kind whose teacher is two towers; the kind says what they are made of."""
 
-    Options: ClassVar[type[BaseModel]]
-    fit: ClassVar[Callable[..., Fitted]]
-    """Of (texts, rows, options, validate, device), as a static method."""
+    @classmethod
+    def network(cls, texts: Tensor, length: int, options: Any) -> TwoTowers:
+        """Towers with their initial parameters.
+
+        Args:
+            texts: float32 [N, T], frozen text vectors.
+            length: L, the longest history.
+            options: an instance of `Options`.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def phases(cls, options: Any) -> list[tuple[Loss, FitOptions]]:
+        """The losses that the towers are fitted by, one after the other."""
+        return [(full_softmax, options)]
+
+    @classmethod
+    def fit(
+        cls,
+        texts: Tensor,
+        train: Examples,
+        options: Any,
+        validate: Callable[[TwoTowers], float],
+        device: str = "cpu",
+    ) -> Fitted:
+        """Fit the towers to examples, the only ones that are learned from.
+
+        Args:
+            texts: float32 [N, T], frozen text vectors.
+            train: the training examples.
+            options: sizes and optimisation.
+            validate: metric (larger is better) of the towers as they are; chooses the epoch.
+            device: name of the torch device to compute on.
+
+        Returns:
+            The towers of the best epoch of the last phase, in evaluation mode.
+
+        Raises:
+            BenchError: the loss became NaN or infinite.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(options.seed)
+            towers = cls.network(texts, train.history.shape[1], options).to(device)
+            fitted = Fitted(cls.name, towers)
+            for loss, phase in cls.phases(options):
+                fit(fitted, loss, train, phase, validate)
+            return fitted
 
     @classmethod
     def build(cls, options: Any, data: PreparedData, cache: Path, device: str) -> Product:
-        """Encode the texts, fit the towers to the training rows, write down what they know."""
-        return cls.told(options, data, cache, device)[0]
+        """Encode the texts, fit the towers to the training examples, export what they know."""
+        return cls.product(options, data, cache, device)[0]
 
     @classmethod
-    def told(
+    def product(
         cls, options: Any, data: PreparedData, cache: Path, device: str
     ) -> tuple[Product, Fitted]:
-        """The same, with the towers that were fitted to all training rows."""
+        """The same, with the towers that were fitted to all training examples."""
         return _product(cls._train(options, data, cache, device), data, options)
 
     @classmethod
     def members(cls, options: Any, data: PreparedData, cache: Path, device: str) -> list[Member]:
-        """The towers fitted to all training rows, as a `mix` asks for them."""
+        """The towers fitted to all training examples, as a `mix` asks for them."""
         return [cls._train(options, data, cache, device)(data.train)]
 
     @classmethod

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from bench.data.examples import PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.teachers.config import SIGNALS
 from bench.teachers.contract import check
-from bench.teachers.kinds.learn import LearnOptions, align
+from bench.teachers.kinds.learn import LearnOptions, LearnTeacher
 from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest
+from bench.teachers.registry import KINDS
 from bench.teachers.summary import summarise
 from bench.teachers.towers.lists import rank_targets
 from bench.teachers.towers.tower import TwoTowers
@@ -41,7 +41,7 @@ def test_a_planted_rule_is_learned_in_two_phases(texts: torch.Tensor, data: Prep
         return metrics_from_ranks(rank_targets(towers, data.valid))["ndcg@20"]
 
     with listening(lines.append):
-        fitted = align(texts, data.train, OPTIONS, validate)
+        fitted = LearnTeacher.fit(texts, data.train, OPTIONS, validate)
     chance = 5 / data.n_items
     assert metrics_from_ranks(rank_targets(fitted.towers, data.test))["hr@5"] > 4 * chance
     # One phase against the batch, one against the catalogue.
@@ -57,7 +57,7 @@ def test_only_training_rows_are_learned_from_and_the_seed_decides(
     short = OPTIONS.model_copy(update={"pretrain_epochs": 1, "epochs": 1, "dropout": 0.2})
     state = torch.get_rng_state()
     first, again, other = (
-        align(texts, data.train, options, lambda towers: 0.0).towers.points()
+        LearnTeacher.fit(texts, data.train, options, lambda towers: 0.0).towers.points()
         for options in (short, short, short.model_copy(update={"seed": 1}))
     )
     assert torch.equal(torch.get_rng_state(), state)
@@ -77,7 +77,7 @@ def test_what_is_built_can_be_read(
     }
     folder = ensure("learn", raw, data)
     manifest = read_manifest(folder)
-    assert set(manifest.signals) == SIGNALS["learn"] and manifest.members == ["learn"]
+    assert set(manifest.signals) == KINDS.get("learn").signals and manifest.members == ["learn"]
     knowledge = load_knowledge(folder, data)
     assert knowledge.embeddings is not None and knowledge.rankings is not None
     assert knowledge.distances is not None and knowledge.truth_distance is not None

@@ -14,7 +14,7 @@ from bench.errors import ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.teachers.builder import Product, resolved_options
-from bench.teachers.config import SIGNALS, TeacherConfig
+from bench.teachers.config import TeacherConfig
 from bench.teachers.kinds.ensemble import EnsembleOptions, EnsembleTeacher
 from bench.teachers.kinds.mix import MixTeacher, mixed_lists, ranks_of, simplex
 from bench.teachers.kinds.text import TextOptions, TextTeacher
@@ -22,6 +22,7 @@ from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest
 from bench.teachers.recommenders.counting import MODELS
 from bench.teachers.recommenders.members import Counted
+from bench.teachers.registry import KINDS
 
 from ...listening import listening
 
@@ -129,7 +130,7 @@ def test_the_whole(
     workspace = Workspace(tmp_path)
     folder = ensure("mix", {"kind": "mix", "options": raw}, data)
     manifest, knowledge = read_manifest(folder), load_knowledge(folder, data)
-    assert set(manifest.signals) == SIGNALS["mix"]
+    assert set(manifest.signals) == KINDS.get("mix").signals
     values = manifest.recipe["validation_ndcg@20_by_shares"]
     shares = manifest.recipe["shares"]
     assert len(values) == 15 and list(shares) == ["text", "sasrec", "counting"]

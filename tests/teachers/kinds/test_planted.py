@@ -19,9 +19,9 @@ from bench.errors import ConfigError, DataError
 from bench.evaluation.references import popularity_ranks
 from bench.paths import Workspace
 from bench.teachers.builder import Product
-from bench.teachers.config import SIGNALS
 from bench.teachers.contract import check
 from bench.teachers.kinds.planted import PlantedOptions, PlantedTeacher
+from bench.teachers.registry import KINDS
 
 NAME = "toy-synthetic"
 
@@ -132,7 +132,7 @@ def test_what_it_writes_keeps_the_contract(
     folder = ensure("planted", config, data)
     checked = check(folder, data)
     assert not checked.problems
-    assert set(checked.manifest.signals) == SIGNALS["planted"]
+    assert set(checked.manifest.signals) == KINDS.get("planted").signals
     assert checked.rankings.shape == (len(data.train), 100)
     world = checked.manifest.recipe["options"]["world"]
     assert (world["users"], world["seed"]) == (700, 0)

@@ -16,7 +16,7 @@ from bench.errors import BenchError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.kinds.learn import LearnTeacher
 from bench.teachers.kinds.raw_text import RawTextTeacher
-from bench.teachers.kinds.text import TextOptions, TextTeacher, train_towers
+from bench.teachers.kinds.text import TextOptions, TextTeacher
 from bench.teachers.towers.fitting import Fitted
 from bench.teachers.towers.lists import rank_targets, ranked_lists
 from bench.teachers.towers.tower import TwoTowers
@@ -45,7 +45,7 @@ def fitted(texts: torch.Tensor, data: PreparedData, options: TextOptions = OPTIO
     def validate(towers: TwoTowers) -> float:
         return metrics_from_ranks(rank_targets(towers, data.valid))["ndcg@20"]
 
-    return train_towers(texts, data.train, options, validate)
+    return TextTeacher.fit(texts, data.train, options, validate)
 
 
 def test_a_planted_rule_is_learned(texts: torch.Tensor, data: PreparedData) -> None:
@@ -75,7 +75,7 @@ def test_held_out_rows_are_not_read_in_training(
     options = OPTIONS.model_copy(update={"epochs": 1})
     with pytest.raises(AssertionError, match="held-out"):
         fitted(texts, data, options)  # choosing the epoch does read validation rows
-    trained = train_towers(texts, data.train, options, lambda towers: 0.0)
+    trained = TextTeacher.fit(texts, data.train, options, lambda towers: 0.0)
     ranked_lists(trained.towers, data.train, 5)
 
 
@@ -88,7 +88,7 @@ def test_the_best_epoch_is_kept_and_training_stops(texts: torch.Tensor, data: Pr
         return next(scores)
 
     options = OPTIONS.model_copy(update={"patience": 2})
-    trained = train_towers(texts, data.train, options, validate)
+    trained = TextTeacher.fit(texts, data.train, options, validate)
     assert trained.values == [0.1, 0.3, 0.2, 0.1]  # two epochs without a better one
     assert torch.equal(trained.towers.points(), seen[1])
     assert not trained.towers.training
