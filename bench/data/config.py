@@ -166,6 +166,17 @@ class DatasetConfig(BaseModel):
         default_factory=list,
         description="download: places that hold the same interactions, the first one preferred",
     )
+    file_order: bool = Field(
+        False,
+        description="download: ties of time stand in the order of the file, so that repeats are "
+        "kept, and rows of equal time in the order in which their users appear in it; else ties "
+        "are drawn (docs/protocol.md)",
+    )
+    titled_only: bool = Field(
+        False,
+        description="download: interactions of items without a title of two characters or more are "
+        "left out before there are sequences; the items stay in the catalogue",
+    )
     synthetic: SyntheticConfig | None = Field(None, description="synthetic: what to draw")
     stand_in: str | None = Field(
         None,
@@ -184,6 +195,8 @@ class DatasetConfig(BaseModel):
     def _source_is_described(self) -> DatasetConfig:
         if (self.source == "download") != bool(self.tables):
             raise ValueError("source download needs 'tables', and no other source takes them")
+        if self.source != "download" and (self.file_order or self.titled_only):
+            raise ValueError("file_order and titled_only are for source download")
         if (self.source == "synthetic") != (self.synthetic is not None):
             raise ValueError("source synthetic needs 'synthetic', and no other source takes it")
         return self

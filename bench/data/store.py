@@ -160,7 +160,12 @@ def _write(
     folder: Path,
 ) -> None:
     data = filters.apply(data, config.filters_under(protocol))
-    ordinal, _ = ordinals(data.user)
+    ordinal, size = ordinals(data.user)
+    report = list(data.report)
+    if single := int((size == 1).sum()):
+        report.append(
+            f"{single:,} users have one interaction, which no history goes before: no row"
+        )
     tables = [
         examples_at(targets, data.user, data.item, ordinal, protocol.history)
         for targets in targets_of(data, protocol)
@@ -177,7 +182,7 @@ def _write(
     split_hash = split_fingerprint(data.user_tokens, data.item_tokens, tables)
     summary = {
         "origin": data.origin,
-        "report": data.report,
+        "report": report,
         "users": len(data.user_tokens),
         "items": len(data.item_tokens),
         "interactions": len(data),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,13 +38,20 @@ class Events:
     item_texts: dict[str, str] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)
 
-    def canonical(self, item_texts: dict[str, str], origin: str, report: list[str]) -> Interactions:
+    def canonical(
+        self,
+        item_texts: dict[str, str],
+        origin: str,
+        report: list[str],
+        keep_position: bool = False,
+    ) -> Interactions:
         """The interactions in canonical order.
 
         Args:
             item_texts: texts of a table of items, stronger than those beside the interactions.
             origin: where the data came from.
             report: lines that come after those of the events.
+            keep_position: as `interactions.canonical` has it.
 
         Raises:
             DataError: as `interactions.canonical`.
@@ -58,8 +65,28 @@ class Events:
             position=self.position,
             split=self.split,
             rating=self.rating,
+            keep_position=keep_position,
             origin=origin,
             report=[*self.report, *report],
+        )
+
+    def of_items(self, wanted: Collection[str], report: str) -> Events:
+        """The interactions with some items alone; `{count}` in the report are the others."""
+        known = np.array([item in wanted for item in self.item.categories])
+        mask = known[self.item.codes]
+
+        def kept(array: Any) -> Any:
+            return None if array is None else array[mask]
+
+        return replace(
+            self,
+            user=self.user[mask].remove_unused_categories(),
+            item=self.item[mask].remove_unused_categories(),
+            time=kept(self.time),
+            position=kept(self.position),
+            split=kept(self.split),
+            rating=kept(self.rating),
+            report=[*self.report, report.format(count=f"{(~mask).sum():,}")],
         )
 
 

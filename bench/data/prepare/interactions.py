@@ -28,8 +28,8 @@ SOURCE_FILE = "source.json"
 ORDER = 2
 """Version of the canonical order, kept with the interactions that are in it."""
 
-_ARRAYS = ("user", "item", "time", "split", "rating")
-_OPTIONAL = ("time", "split", "rating")
+_ARRAYS = ("user", "item", "time", "split", "rating", "position")
+_OPTIONAL = ("time", "split", "rating", "position")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Interactions:
         user_tokens: the U user tokens, sorted.
         item_tokens: the N item tokens, sorted.
         item_texts: the N item texts.
+        position: int64 [M], the place in the file, where the order of the file is part of the data;
+            else None.
         time_scale: how many of `time` are one unit of the source's own times.
         origin: where it came from, one line.
         report: what was read and what was dropped, one line each.
@@ -59,6 +61,7 @@ class Interactions:
     user_tokens: list[str]
     item_tokens: list[str]
     item_texts: list[str]
+    position: NDArray[np.int64] | None = None
     time_scale: int = 1
     origin: str = ""
     report: list[str] = field(default_factory=list)
@@ -108,6 +111,7 @@ def canonical(
     position: NDArray[np.int64] | None = None,
     split: NDArray[np.int8] | None = None,
     rating: NDArray[np.float32] | None = None,
+    keep_position: bool = False,
     origin: str = "",
     report: list[str] | None = None,
 ) -> Interactions:
@@ -125,6 +129,7 @@ def canonical(
             same chance for the same users and items.
         split: int8 [M], `HISTORY` or an index of `SPLITS`.
         rating: float32 [M].
+        keep_position: whether the positions are part of the data, and not of their order alone.
         origin: where the data came from.
         report: lines about what was read so far.
 
@@ -175,6 +180,7 @@ def canonical(
         time=None if time is None else time[order].astype(np.int64),
         split=None if split is None else split[order].astype(np.int8),
         rating=None if rating is None else rating[order].astype(np.float32),
+        position=position[order] if keep_position and position is not None else None,
         user_tokens=user_tokens,
         item_tokens=item_tokens,
         item_texts=[item_texts.get(token, "") for token in item_tokens],
@@ -247,6 +253,7 @@ def save(data: Interactions, folder: Path) -> None:
         "fingerprint": data.fingerprint,
         "order": ORDER,
         "time_scale": data.time_scale,
+        "file_order": data.position is not None,
     }
     write_json(folder / SOURCE_FILE, about)
 

@@ -100,7 +100,9 @@ def targets_of(data: Interactions, protocol: ProtocolConfig) -> Targets:
     Raises:
         DataError: a split would be empty, or the data lack what the protocol needs.
     """
-    targets = PROTOCOLS[protocol.name](data, protocol)
+    ordinal, _ = ordinals(data.user)
+    train, valid, test = PROTOCOLS[protocol.name](data, protocol)
+    targets = train[ordinal[train] > 0], valid[ordinal[valid] > 0], test[ordinal[test] > 0]
     if protocol.cold_targets == "drop":
         targets = _without_cold(data, targets)
     for name, part in zip(SPLITS, targets, strict=True):
@@ -126,7 +128,11 @@ def _why_none(split: str, data: Interactions, protocol: ProtocolConfig) -> str:
 
 
 def _chronological(data: Interactions, protocol: ProtocolConfig) -> tuple[Index, NDArray[np.int64]]:
-    """All targets ordered by (time, user, ordinal), and the time of every interaction."""
+    """All targets ordered by (time, user, ordinal), and the time of every interaction.
+
+    Users are in the order of their tokens, or, where the order of the file is part of the data, in
+    that of their first appearance.
+    """
     if data.time is None:
         raise DataError(
             f"{data.origin}: interactions have an order but no time, so users cannot be compared: "
@@ -134,9 +140,15 @@ def _chronological(data: Interactions, protocol: ProtocolConfig) -> tuple[Index,
             f"{' or split labels' if protocol.name == 'temporal' else ''}; 'leave-one-out' does not"
         )
     ordinal, size = ordinals(data.user)
-    first = np.maximum(np.minimum(protocol.first_target, size - 1), 1)
+    first = np.minimum(protocol.first_target, size - 1)
+    if data.position is None:
+        targets = np.flatnonzero(ordinal >= np.maximum(first, 1))
+        return targets[np.argsort(data.time[targets], kind="stable")], data.time
+    # As published: the only interaction of a user counts for the cuts, and has no history to show.
     targets = np.flatnonzero(ordinal >= first)
-    return targets[np.argsort(data.time[targets], kind="stable")], data.time
+    appears = np.minimum.reduceat(data.position, np.flatnonzero(ordinal == 0))
+    order = np.lexsort([appears[data.user[targets]], data.time[targets]])
+    return targets[order], data.time
 
 
 def _cuts(count: int, protocol: ProtocolConfig) -> tuple[int, int]:

@@ -23,6 +23,8 @@ def is_outdated(config: DatasetConfig, about: Mapping[str, Any]) -> bool:
     """
     if about.get("order") != ORDER:
         return True
+    if about["origin"].startswith("download"):
+        return bool(about.get("file_order")) != config.file_order
     return config.synthetic is not None and about["origin"] != config.synthetic.origin
 
 

@@ -47,7 +47,7 @@ def read_public(name: str, config: DatasetConfig, folder: Path) -> Interactions:
             except Unavailable as error:
                 failures += error.failures
             else:
-                return _read(place, paths)
+                return _read(place, paths, config)
     tried = "".join(f"\n    {failure}" for failure in failures)
     by_hand = " and ".join(dict.fromkeys(table.file_name for table in _both(config.tables[0])))
     raise DataError(
@@ -71,18 +71,29 @@ def _both(place: PlaceConfig) -> list[TableConfig]:
     return [place.interactions] if place.items is None else [place.interactions, place.items]
 
 
-def _read(place: PlaceConfig, paths: list[Path]) -> Interactions:
+def _read(place: PlaceConfig, paths: list[Path], config: DatasetConfig) -> Interactions:
     with _opened(paths[0], place.interactions) as (table, columns):
-        events = read_log(table, columns, time_format=place.interactions.time_format)
+        events = read_log(
+            table,
+            columns,
+            time_format=place.interactions.time_format,
+            file_order=config.file_order,
+        )
     texts: dict[str, str] = {}
     report: list[str] = []
     if place.items is not None:
         rated = None if place.unrated else dict.fromkeys(events.item.categories, "")
         with _opened(paths[1], place.items) as (table, columns):
             texts = item_texts(table.chunks(columns, OPTIONAL), rated)
-        silent = sum(1 for text in texts.values() if not text)
-        report = [*table.faults.report(), f"{silent:,} of {len(texts):,} items lack a title"]
-    return events.canonical(texts, f"download of {place.interactions.urls[0]}", report)
+        untitled = sum(1 for text in texts.values() if not text)
+        report = [*table.faults.report(), f"{untitled:,} of {len(texts):,} items lack a title"]
+    if config.titled_only:
+        titled = {token for token, text in texts.items() if len(text) > 1}
+        events = events.of_items(titled, "left out {count} interactions of items without a title")
+    origin = f"download of {place.interactions.urls[0]}"
+    if config.file_order:
+        report.append("ties of time stand in the order of the file, which a model can learn")
+    return events.canonical(texts, origin, report, keep_position=config.file_order)
 
 
 @contextlib.contextmanager
