@@ -73,7 +73,7 @@ def test_prompts_are_for_students_that_read_vectors(workspace: Workspace) -> Non
         (left,) = compatible(grid, workspace).trials
     assert left.student == "sasrec"
     (line,) = lines
-    assert line.startswith("left out: method 'delrec-reverse'") and "student model NARM" in line
+    assert line.startswith("left out: narm delrec-reverse: ") and "student model NARM" in line
 
 
 @pytest.mark.parametrize("setting", ["cuda_graphs=true", "precision=tf32"])
