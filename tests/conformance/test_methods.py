@@ -29,6 +29,8 @@ UNWEIGHTED = {"none", "learn", "whiten"}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "init": {"components": 0},
     "alphafuse": {"form": "clip", "null_fraction": 1.0, "start": "student"},
+    "llm-esr": {"weight": 0, "view": "none", "start": "random"},
+    "sra-cl": {"between": 0, "inside": 0},
 }
 """Settings of methods that are switched off by something else than a weight."""
 OBJECTIVES = ["ce", "bpr", "bce", "dros"]

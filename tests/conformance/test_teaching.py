@@ -31,6 +31,9 @@ TEACHING = {
     "init": {"scale": 0.5},
     # Dot products of what a fresh adapter makes are small, and grow late.
     "whiten": {"temperature": 0.1},
+    # What a history means is its last item here, and no mean over its items.
+    "llm-esr": {"weight": 0.0},
+    "sra-cl": {"inside": 0.3, "nearest": 4, "replace": 0.5, "keep_last": False},
 }
 
 
