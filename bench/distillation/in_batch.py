@@ -37,3 +37,25 @@ def candidates(target: Tensor, history: Tensor) -> Tensor:
     other = first & ~same & ~contains(history, target.expand(len(target), -1))
     own = torch.eye(len(target), dtype=torch.bool, device=target.device)
     return other | own
+
+
+def views_loss(left: Tensor, right: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of two views of every row against all other views of the batch (SimCLR).
+
+    Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations",
+    ICML 2020, on dot products.
+
+    Args:
+        left: float32 [B, d].
+        right: float32 [B, d], the other views of the same rows.
+        temperature: divides the dot products.
+
+    Returns:
+        Scalar, mean over the 2 B views; 0 where there is one row.
+    """
+    views = torch.cat([left, right])
+    count = len(left)
+    places = torch.arange(2 * count, device=views.device)
+    scores = views @ views.T / temperature
+    scores = scores.masked_fill(places.unsqueeze(1) == places, -torch.inf)
+    return F.cross_entropy(scores, places.roll(count))
