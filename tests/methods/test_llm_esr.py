@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.distillation import Knowledge
-from bench.students.recbole import RecBoleStudent
+from bench.students.adapter import Adapter
 from bench.training.output import BlockBuffers, StepOutput
 from methods.init import Init
 from methods.llm_esr import LlmEsr
@@ -15,7 +15,7 @@ from .conftest import make_student
 from .rows import USERS, batch_at, make_rows, with_rows
 
 
-def attached(knowledge: Knowledge, **settings: object) -> tuple[LlmEsr, RecBoleStudent]:
+def attached(knowledge: Knowledge, **settings: object) -> tuple[LlmEsr, Adapter]:
     student = make_student()
     torch.manual_seed(5)
     method = LlmEsr(LlmEsr.Config(**settings))
@@ -23,7 +23,7 @@ def attached(knowledge: Knowledge, **settings: object) -> tuple[LlmEsr, RecBoleS
     return method, student
 
 
-def said(student: RecBoleStudent, row_id: list[int]) -> StepOutput:
+def said(student: Adapter, row_id: list[int]) -> StepOutput:
     batch = batch_at(row_id)
     hidden = student.encode(batch.history, batch.length, batch.user)
     return StepOutput(hidden, student, BlockBuffers())

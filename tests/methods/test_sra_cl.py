@@ -10,7 +10,7 @@ import torch
 
 from bench.distillation import Knowledge
 from bench.distillation.in_batch import views_loss
-from bench.students.recbole import RecBoleStudent
+from bench.students.adapter import Adapter
 from bench.training.output import BlockBuffers, StepOutput
 from methods.sra_cl import SemanticContrast
 
@@ -20,7 +20,7 @@ from .rows import batch_at, make_rows, with_rows
 ROWS = [0, 9, 17, 33, 41]
 
 
-def attached(knowledge: Knowledge, **settings: object) -> tuple[SemanticContrast, RecBoleStudent]:
+def attached(knowledge: Knowledge, **settings: object) -> tuple[SemanticContrast, Adapter]:
     student = make_student()
     torch.manual_seed(5)
     method = SemanticContrast(SemanticContrast.Config(**settings))
