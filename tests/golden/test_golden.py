@@ -27,9 +27,13 @@ def test_no_trial_gives_other_ranks_than_before() -> None:
         pytest.skip(f"this processor rounds as none of the pinned: {pins.COMMAND} adds it")
     elsewhere = set().union(*pinned["trials"].values()) - before.keys()
     here = {name: gave for name, gave in now["trials"].items() if name not in elsewhere}
+    lines = []
     if moved := differences(before, here):
         head = f"{len(moved)} golden trials moved:"
         lines = [head, *moved, *other_versions(pinned["versions"]), RAISE]
+    if new := sorted(here.keys() - before.keys()):
+        lines.append(f"{', '.join(new)}: not pinned yet, which {pins.COMMAND} does")
+    if lines:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
@@ -39,12 +43,11 @@ def test_what_moved_is_reported_with_its_metrics() -> None:
 
     before = {"same": gave("a", 0.25), "moved": gave("a", 0.25), "gone": gave("a", 0.25)}
     now = {"same": gave("a", 0.25), "moved": gave("b", 0.125), "new": gave("a", 0.25)}
-    now["failed"] = {"error": "Traceback\nValueError: no"}
+    before["failed"], now["failed"] = gave("a", 0.25), {"error": "Traceback\nValueError: no"}
     assert differences(before, now) == [
         "  failed: fails: ValueError: no",
         "  gone: has no result any more",
         "  moved: other ranks; test ndcg@20 0.25 -> 0.125",
-        "  new: is not pinned",
     ]
     assert "raise RESULTS_VERSION" in RAISE
 
@@ -66,22 +69,19 @@ def test_pins_of_other_processors_stay_where_nothing_moved(
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """A line for each trial that is not as it was."""
-    names = sorted(before.keys() | now.keys())
+    """A line for each trial that was pinned and is not as it was."""
     return [
-        f"  {name}: {_difference(before.get(name), now.get(name))}"
-        for name in names
-        if before.get(name) != now.get(name)
+        f"  {name}: {_difference(gave, now.get(name))}"
+        for name, gave in sorted(before.items())
+        if gave != now.get(name)
     ]
 
 
-def _difference(before: dict[str, Any] | None, now: dict[str, Any] | None) -> str:
+def _difference(before: dict[str, Any], now: dict[str, Any] | None) -> str:
     if now is None:
         return "has no result any more"
     if "error" in now:
         return f"fails: {now['error'].strip().splitlines()[-1]}"
-    if before is None:
-        return "is not pinned"
     said = ["other ranks"] if now["ranks"] != before["ranks"] else []
     for split, metrics in before["metrics"].items():
         said += [
