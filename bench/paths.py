@@ -43,6 +43,11 @@ class Workspace:
         return self.home / "results"
 
     @property
+    def cache(self) -> Path:
+        """What can be made again at any time."""
+        return self.home / ".cache"
+
+    @property
     def config_folders(self) -> list[Path]:
         """Folders of YAML, the strongest first: the user's own, then the shipped ones."""
         return list(dict.fromkeys([self.home / "configs", shipped("configs")]))

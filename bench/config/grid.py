@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import layers
-from bench.config.method_settings import setting_names
+from bench.config.method_settings import setting_keys
 from bench.config.methods import MethodFile, read_method
 from bench.config.overrides import (
     PROTOCOL_PARTS,
@@ -119,6 +119,7 @@ class _Choice:
     variant: str
     file: MethodFile
     code: str
+    keys: list[str] | None
     tried: dict[str, Any]
 
 
@@ -179,15 +180,15 @@ class _Resolver:
 
     def notes(self, choices: list[_Choice]) -> list[str]:
         """Which methods have no use for an override that others take."""
-        names = dict.fromkeys(choice.entry for choice in choices if choice.entry.needs)
+        keys = {choice.entry.name: choice.keys for choice in choices if choice.entry.needs}
         without: dict[str, list[str]] = {}
-        for entry in names:
-            for key in self.overrides.passed("method", setting_names(entry)):
-                without.setdefault(key, []).append(entry.name)
+        for name, known in keys.items():
+            for key in self.overrides.passed("method", known):
+                without.setdefault(key, []).append(name)
         return [
             f"--set {key}: no setting of {', '.join(methods)}"
             for key, methods in without.items()
-            if len(methods) < len(names)
+            if len(methods) < len(keys)
         ]
 
     def choices(self) -> list[_Choice]:
@@ -202,7 +203,9 @@ class _Resolver:
             if variant not in allowed:
                 raise UnknownNameError(f"variant of {name}", variant, allowed)
             code, points = entry.code_digest, (file.search if self.search else []) or [{}]
-            choices[name, variant] = [_Choice(entry, variant, file, code, p) for p in points]
+            # Where nothing is set it does not matter what could be.
+            keys = setting_keys(entry, self.workspace) if self.overrides.has("method") else []
+            choices[name, variant] = [_Choice(entry, variant, file, code, keys, p) for p in points]
         return [choice for points in choices.values() for choice in points]
 
     def data(self) -> Iterator[tuple[str, DataSource]]:
@@ -264,7 +267,7 @@ class _Resolver:
     def settings(self, choice: _Choice, dataset: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Settings of a method beyond its class's defaults, and the overrides among them."""
         file = choice.file
-        taken = self.overrides.take("method", setting_names(choice.entry))
+        taken = self.overrides.take("method", choice.keys)
         if fixed := layers.flat(choice.tried).keys() & taken.keys():
             raise ConfigError(
                 f"--set method.{sorted(fixed)[0]}: is what is searched of {choice.entry.name} "

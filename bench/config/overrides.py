@@ -45,12 +45,17 @@ class Overrides:
                 raise UnknownNameError("section", section, SECTIONS, f"--set {text}")
             self._values[section][path] = value
 
+    def has(self, section: str) -> bool:
+        """Whether there is any override of a section."""
+        return bool(self._values[section])
+
     def take(self, section: str, known: Iterable[str] | None) -> dict[str, Any]:
-        """The overrides of a section that concern something with these top-level keys.
+        """The overrides of a section that concern something with these keys.
 
         Args:
             section: one of `SECTIONS`.
-            known: its keys; None where they cannot be told, and every override may concern it.
+            known: its dotted keys, each with all that is below it; None where they cannot be told,
+                and every override may concern it.
 
         Returns:
             Values by dotted key within the section.
@@ -79,9 +84,11 @@ class Overrides:
                 raise UnknownNameError("key", key, allowed, "--set")
 
 
-def _concerns(path: str, names: set[str] | None) -> bool:
-    """Whether a key within a section is of something with these top-level keys; None: perhaps."""
-    return names is None or path.split(".")[0] in names
+def _concerns(path: str, known: set[str] | None) -> bool:
+    """Whether a key within a section is one of these, below or above one; None: perhaps."""
+    if known is None:
+        return True
+    return any(f"{path}.".startswith(f"{key}.") or key.startswith(f"{path}.") for key in known)
 
 
 def _in_sections(key: str) -> str:

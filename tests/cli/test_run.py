@@ -402,7 +402,7 @@ def test_a_mistake_is_one_clear_message_before_anything_runs(
     [
         (
             ["-m", "dllm2rec", "--set", "method.ranking.wieght=1"],
-            "unknown key 'ranking.wieght'. Did you mean 'weight'?",
+            "unknown key 'method.ranking.wieght'. Did you mean 'method.ranking.weight'?",
         ),
         (["-m", "none", "--device", "gpu"], "--device gpu: not available here. Allowed: auto, cpu"),
     ],
