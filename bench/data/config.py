@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from datetime import date
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -40,19 +42,31 @@ def protocol_name(name: str | None) -> ProtocolName | None:
     raise UnknownNameError("protocol", name, FIRST_TARGET)
 
 
+def _moment(value: Any) -> Any:
+    """A day as `2018-01-01`, whether YAML took it for a date or not; numbers as they are."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str):
+        return (
+            int(value) if value.lstrip("-").isdecimal() else date.fromisoformat(value).isoformat()
+        )
+    return value
+
+
+Moment = Annotated[int | str, BeforeValidator(_moment)]
+
+
 class Filters(BaseModel):
     """Interactions that are left out before rows are made; none where a part is not given."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    since: int | None = Field(
+    since: Moment | None = Field(
         None,
-        description="earliest kept time, in the unit that the source's column has; dates: seconds "
-        "since 1970",
+        description="earliest kept time: a date such as 2018-01-01 (UTC), or a number in the unit "
+        "that the source's column has (of dates: seconds since 1970)",
     )
-    until: int | None = Field(
-        None, description="time from which on nothing is kept, in the unit of `since`"
-    )
+    until: Moment | None = Field(None, description="time from which on nothing is kept, as `since`")
     min_rating: float | None = Field(None, description="least rating of a kept interaction")
     repeats: Literal["keep", "first", "last"] | None = Field(
         None,
@@ -172,6 +186,11 @@ class DatasetConfig(BaseModel):
         "kept, and rows of equal time in the order in which their users appear in it; else ties "
         "are drawn (docs/protocol.md)",
     )
+    unordered: bool = Field(
+        False,
+        description="download: the order of the file says nothing, so that of each user's items is "
+        "drawn where there is no time",
+    )
     titled_only: bool = Field(
         False,
         description="download: interactions of items without a title of two characters or more are "
@@ -195,8 +214,10 @@ class DatasetConfig(BaseModel):
     def _source_is_described(self) -> DatasetConfig:
         if (self.source == "download") != bool(self.tables):
             raise ValueError("source download needs 'tables', and no other source takes them")
-        if self.source != "download" and (self.file_order or self.titled_only):
-            raise ValueError("file_order and titled_only are for source download")
+        if self.source != "download" and (self.file_order or self.unordered or self.titled_only):
+            raise ValueError("file_order, unordered and titled_only are for source download")
+        if self.file_order and self.unordered:
+            raise ValueError("the order of the file is part of the data (file_order) or none")
         if (self.source == "synthetic") != (self.synthetic is not None):
             raise ValueError("source synthetic needs 'synthetic', and no other source takes it")
         return self

@@ -508,3 +508,27 @@ def test_a_row_keeps_its_number_when_others_were_dropped(tmp_path):
     log = "user,item,time\n,x,1\n\na,x,yesterday\n"
     with pytest.raises(DataError, match=r"row 3: 'yesterday' is not a number"):
         read(write(tmp_path / "shop", log, None, "interactions.csv"))
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6], ids=["s", "ms", "us"])
+def test_a_period_may_be_given_in_days(tmp_path, unit):
+    days = [1577836800 + 86_400 * n for n in range(4)]
+    log = "user,item,time\n" + "".join(
+        f"a,{item},{day * unit}\n" for item, day in zip("wxyz", days, strict=True)
+    )
+    data = read(write(tmp_path / "shop", log, None, "interactions.csv"))
+    kept = filters.apply(data, Filters(since="2020-01-02", until="2020-01-04"))
+    assert kept.item_tokens == ["x", "y"]
+    few = read(write(tmp_path / "few", "user,item,time\na,w,1\n", None, "interactions.csv"))
+    with pytest.raises(DataError, match="2020-01-02 cannot be found among its times"):
+        filters.apply(few, Filters(since="2020-01-02"))
+    with pytest.raises(ValueError, match="Invalid isoformat"):
+        Filters(since="yesterday")
+
+
+def test_an_order_by_item_is_doubted(tmp_path):
+    lines = [f"u{user} {' '.join(map(str, range(user, user + 12)))}\n" for user in range(9)]
+    (tmp_path / "sorted.txt").write_text("".join(lines))
+    data = importing.read(tables_at(tmp_path / "sorted.txt", layout="user-sequences"))
+    assert any("WARNING: 100.0% of users' steps go to an item" in line for line in data.report)
+    assert not any("WARNING" in line for line in read_movielens().report)

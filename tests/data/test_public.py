@@ -233,6 +233,20 @@ def test_lists_of_articles_keep_the_order_of_the_file(mirror, tmp_path):
     assert data.time is None
 
 
+def test_lists_without_an_order_have_one_drawn_and_titles_of_another_count(mirror, tmp_path):
+    lines = "".join(f"10 {' '.join(str(10 * u + i) for i in range(10))}\n" for u in range(30))
+    titles = "doc.id,raw.title\n" + "".join(f"{i + 1},Title {i}\n" for i in range(300))
+    listed = mirror.table(lines.encode(), "users.dat", format="lists")
+    columns = {"item": "doc.id", "title": "raw.title"}
+    items = mirror.table(titles.encode(), "raw.csv", columns=columns, first_id=1)
+    place = {"interactions": listed, "items": items}
+    data = read_public("citeulike", config(place, unordered=True), tmp_path)
+    assert data.item_texts[data.item_tokens.index("7")] == "Title 7"
+    last = [int(item) for user, item in pairs(data)][9::10]
+    assert sum(item % 10 == 9 for item in last) < 15, "the greatest of ten comes last by chance"
+    assert not any("WARNING" in line for line in data.report)
+
+
 def test_check_ins_have_places_for_titles(mirror, tmp_path):
     line = "470\tB1\tc\tArts & Crafts Store\t40.7\t-74.0\t-240\tTue Apr 03 18:00:09 +0000 2012\n"
     table = mirror.table(zipped(**{"d/x_NYC.txt": line, "d/x_TKY.txt": line * 2}), "d.zip")

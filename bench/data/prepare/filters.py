@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import calendar
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -31,9 +33,9 @@ def apply(data: Interactions, filters: Filters) -> Interactions:
         raise DataError(f"{data.origin}: has split labels, which filters would contradict")
     keep = np.ones(len(data), dtype=bool)
     if filters.since is not None:
-        keep &= _need(data, "time", "since") >= filters.since * data.time_scale
+        keep &= _need(data, "time", "since") >= _moment(filters.since, data)
     if filters.until is not None:
-        keep &= _need(data, "time", "until") < filters.until * data.time_scale
+        keep &= _need(data, "time", "until") < _moment(filters.until, data)
     if filters.min_rating is not None:
         keep &= _need(data, "rating", "min_rating") >= filters.min_rating
     if filters.repeats in ("first", "last"):
@@ -43,6 +45,27 @@ def apply(data: Interactions, filters: Filters) -> Interactions:
         raise DataError(f"{data.origin}: the filters leave no interactions")
     dropped = f"filters dropped {(~keep).sum():,} interactions"
     return replace(data.keep(keep), report=[*data.report, dropped])
+
+
+def _moment(when: int | str, data: Interactions) -> int:
+    """A number in the unit of the source, or a date, as one of `data.time`.
+
+    Times of today are ten digits in seconds since 1970, thirteen in milliseconds, and so on.
+
+    Raises:
+        DataError: a date, where the latest time is none of these.
+    """
+    if isinstance(when, int):
+        return when * data.time_scale
+    seconds = calendar.timegm(date.fromisoformat(when).timetuple())
+    latest = 0 if data.time is None or not len(data) else int(data.time.max()) // data.time_scale
+    for unit in (1, 10**3, 10**6, 10**9):
+        if 10**8 <= latest // unit < 10**10:
+            return seconds * unit * data.time_scale
+    raise DataError(
+        f"{data.origin}: {when} cannot be found among its times, whose latest is {latest}: that is "
+        "no number of seconds, milli-, micro- or nanoseconds since 1970. Give a number of theirs"
+    )
 
 
 def _need(data: Interactions, column: str, filter_name: str) -> NDArray[Any]:

@@ -28,6 +28,9 @@ SOURCE_FILE = "source.json"
 ORDER = 2
 """Version of the canonical order, kept with the interactions that are in it."""
 
+SORTED, SORTED_AFTER = 0.98, 50
+"""Share of steps to a greater item id that is no order of time, among so many or more."""
+
 _ARRAYS = ("user", "item", "time", "split", "rating", "position")
 _OPTIONAL = ("time", "split", "rating", "position")
 
@@ -189,7 +192,24 @@ def canonical(
         report=report,
     )
     _reject_backward_labels(result)
+    result.report.extend(_doubted_order(result))
     return result
+
+
+def _doubted_order(data: Interactions) -> list[str]:
+    """A warning where the items of nearly all users stand in the order of their ids."""
+    ids = np.arange(len(data.item_tokens))
+    if all(token.isdecimal() for token in data.item_tokens):
+        ids = np.argsort(np.argsort([int(token) for token in data.item_tokens]))
+    step = np.diff(ids[data.item])[data.user[1:] == data.user[:-1]]
+    moves = step[step != 0]
+    ascending = float((moves > 0).mean()) if len(moves) else 0.0
+    if len(moves) < SORTED_AFTER or ascending < SORTED:
+        return []
+    return [
+        f"WARNING: {ascending:.1%} of users' steps go to an item with a greater id: is this the "
+        "order of time? A model learns such an order, and the last item is always the greatest"
+    ]
 
 
 def _drawn_order(

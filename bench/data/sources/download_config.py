@@ -70,6 +70,10 @@ class TableConfig(Download):
     time_format: str | None = Field(
         None, description="strptime's; else times are numbers or ISO 8601"
     )
+    first_id: int = Field(
+        0,
+        description="of items: the number of the first one, where the interactions count from 0",
+    )
     tolerance: float = Field(
         0.01,
         ge=0,

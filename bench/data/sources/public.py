@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,12 +80,14 @@ def _read(place: PlaceConfig, paths: list[Path], config: DatasetConfig) -> Inter
             time_format=place.interactions.time_format,
             file_order=config.file_order,
         )
+    if config.unordered:
+        events = replace(events, position=None if events.position is None else 0 * events.position)
     texts: dict[str, str] = {}
     report: list[str] = []
     if place.items is not None:
         rated = None if place.unrated else dict.fromkeys(events.item.categories, "")
         with _opened(paths[1], place.items) as (table, columns):
-            texts = item_texts(table.chunks(columns, OPTIONAL), rated)
+            texts = item_texts(table.chunks(columns, OPTIONAL), rated, place.items.first_id)
         untitled = sum(1 for text in texts.values() if not text)
         report = [*table.faults.report(), f"{untitled:,} of {len(texts):,} items lack a title"]
     if config.titled_only:
@@ -126,12 +129,18 @@ def _spelt(column: str | int | list[str], table: Table) -> str | int:
     raise DataError(f"{table.faults.where}: no column {listed}. Columns: {there}")
 
 
-def item_texts(chunks: Iterable[pd.DataFrame], rated: dict[str, str] | None) -> dict[str, str]:
+def item_texts(
+    chunks: Iterable[pd.DataFrame], rated: dict[str, str] | None, first_id: int = 0
+) -> dict[str, str]:
     """The text of each item; of an item that stands several times, the first that has one.
 
     Args:
         chunks: with a column item, and any of title, year and genres.
         rated: the items that count, with empty texts; None if all do.
+        first_id: what is taken off ids, which are whole numbers then.
+
+    Raises:
+        DataError: `first_id` is to be taken off an id that is no whole number.
     """
     texts = {} if rated is None else rated
     for chunk in chunks:
@@ -139,9 +148,17 @@ def item_texts(chunks: Iterable[pd.DataFrame], rated: dict[str, str] | None) -> 
         parts = zip(*(chunk[role] for role in roles), strict=True)
         for item, values in zip(chunk["item"], parts, strict=True):
             token = token_of(item)
+            if first_id:
+                token = _counted_from_0(token, first_id)
             if (rated is None or token in texts) and not texts.get(token):
                 texts[token] = _text(**dict(zip(roles, values, strict=True)))
     return texts
+
+
+def _counted_from_0(token: str, first: int) -> str:
+    if not token.isdecimal():
+        raise DataError(f"item '{token}' is no whole number, from which {first} could be taken")
+    return str(int(token) - first)
 
 
 def _text(title: object = None, year: object = None, genres: object = None) -> str:
