@@ -70,8 +70,8 @@ class Filters(BaseModel):
     min_rating: float | None = Field(None, description="least rating of a kept interaction")
     repeats: Literal["keep", "first", "last"] | None = Field(
         None,
-        description="which of a user's interactions with the same item are kept: all of them "
-        "(keep), the first or the last",
+        description="which of a user's interactions with the same item are kept: all that differ "
+        "in time (keep), the first or the last",
     )
     user_core: NonNegativeInt | None = Field(None, description="least interactions of a kept user")
     item_core: NonNegativeInt | None = Field(None, description="least interactions of a kept item")
