@@ -23,9 +23,6 @@ RESULTS_VERSION = 2
 
 DEFAULT_VARIANT = "default"
 
-COUNTED = ("popularity", "item-knn")
-"""References that count training rows, and ask for nothing that has to be chosen."""
-
 
 DataName = tuple[str, str]
 """Dataset and slug of the protocol."""
@@ -109,20 +106,21 @@ class Trial(TrialSpec):
 
 
 class Reference(BaseModel):
-    """A row that needs no training: the ranking by popularity, or a teacher's own."""
+    """An entry of a leaderboard that needs no training: a baseline, or a teacher's own ranking."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str
     protocol: str
-    name: str = Field(description="one of `COUNTED`, or `teacher:<name>`")
+    name: str = Field(description="of a baseline, or `teacher:<name>`")
     data_fingerprint: str
     teacher_fingerprint: str | None = None
+    code: str | None = Field(None, description="digest of a baseline that is not the suite's own")
 
     @property
     def key(self) -> str:
         """SHA-256 of its identity, 64 hex digits."""
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude=None if self.code else {"code"})
         return digest({"results_version": RESULTS_VERSION, "kind": "reference", **content})
 
 
@@ -146,28 +144,6 @@ def identify(
         fingerprints = {"data_fingerprint": of_data, "teacher_fingerprint": of_teacher}
         found.append(Trial.model_validate({**dict(spec), **fingerprints}) if known else None)
     return found
-
-
-def references(trials: Iterable[Trial]) -> list[Reference]:
-    """The references that a leaderboard of the trials is read against."""
-    found: dict[str, Reference] = {}
-    for trial in trials:
-        setting = {
-            "dataset": trial.dataset,
-            "protocol": trial.protocol,
-            "data_fingerprint": trial.data_fingerprint,
-        }
-        rows = [Reference(name=name, **setting) for name in COUNTED]
-        if trial.teacher_fingerprint is not None:
-            rows.append(
-                Reference(
-                    name=f"teacher:{trial.teacher}",
-                    teacher_fingerprint=trial.teacher_fingerprint,
-                    **setting,
-                )
-            )
-        found |= {row.key: row for row in rows}
-    return list(found.values())
 
 
 def derive_seed(trial: TrialSpec, purpose: str) -> int:

@@ -24,7 +24,9 @@ Entry = dict[str, Any]
 @click.command()
 @click.argument(
     "kind",
-    type=click.Choice(["methods", "datasets", "students", "teachers", "suites", "results"]),
+    type=click.Choice(
+        ["methods", "datasets", "students", "teachers", "baselines", "suites", "results"]
+    ),
 )
 @options.form
 @options.plugins
@@ -37,6 +39,7 @@ def command(kind: str, form: str, results: Path | None) -> None:
         "datasets": lambda: _datasets(workspace),
         "students": lambda: _students(workspace),
         "teachers": lambda: _teachers(workspace),
+        "baselines": _baselines,
         "suites": lambda: _suites(workspace),
         "results": lambda: _results(results or workspace.results),
     }
@@ -101,6 +104,12 @@ def _teachers(workspace: Workspace) -> list[Entry]:
         {"name": name, "summary": f"of {', '.join(datasets)}", "kind": "imported"}
         for name, datasets in sorted(imported.items())
     ]
+
+
+def _baselines() -> list[Entry]:
+    from bench.baselines.interface import BASELINES
+
+    return [{"name": entry.name, "summary": entry.summary} for entry in BASELINES]
 
 
 def _suites(workspace: Workspace) -> list[Entry]:

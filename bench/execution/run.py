@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 
 from bench.config.grid import Grid
-from bench.execution import reference_rows
+from bench.execution import references
 from bench.execution.compatibility import check_teachers, drop_incompatible
 from bench.execution.devices import Jobs, divide, resolve_device, set_up
 from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Task, run_trials
 from bench.execution.workers import run_in_workers
 from bench.paths import Workspace
-from bench.plan import Trial, TrialSpec, references
+from bench.plan import Trial, TrialSpec
 from bench.progress import track
 from bench.records.record import Record, now
 from bench.records.store import ResultStore
@@ -72,7 +72,7 @@ def run_grid(
     trials = [trial for trial in identify(grid, workspace) if trial is not None]
     missing_now = [trial for trial in trials if _is_missing(trial, store, retry_before)]
     check_teachers(missing_now, inputs)
-    reference_rows.write_missing(references(trials), store, inputs)
+    references.write_missing(trials, store, inputs)
 
     if missing_now:
         at_once, share = divide(jobs, threads)

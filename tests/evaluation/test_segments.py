@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks, segment_metrics
 
 
@@ -84,7 +83,7 @@ def test_ranks_of_other_rows_are_refused():
 
 @settings(max_examples=50)
 @given(st.data())
-def test_segments_partition_the_rows_and_popularity_counts_ties(draw):
+def test_segments_partition_the_rows(draw):
     n_items = draw.draw(st.integers(1, 12))
     item = st.integers(1, n_items)
     train = draw.draw(st.lists(item, min_size=1, max_size=40))
@@ -96,15 +95,3 @@ def test_segments_partition_the_rows_and_popularity_counts_ties(draw):
     histories = [n for n in masks if "history" in n]
     for family in (TARGET_SEGMENTS, ("head", "tail"), popularity, histories):
         assert (np.sum([masks[name] for name in family], axis=0) == 1).all()
-    brute = [
-        sum(train.count(other) >= train.count(target) for other in range(1, n_items + 1))
-        for target in test
-    ]
-    assert popularity_ranks(toy).tolist() == brute
-    assert popularity_ranks(toy).dtype == np.int32
-
-
-def test_popularity_ranks_are_those_of_the_split():
-    toy = data([1, 1, 2], test=[1, 2, 3], n_items=4)
-    assert popularity_ranks(toy, "test").tolist() == [1, 2, 4]
-    assert popularity_ranks(toy, "valid").tolist() == [1, 2, 4]

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.baselines import interface
+from bench.baselines.interface import BASELINES
+from bench.baselines.popularity import Popularity
 from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
 from bench.data import store as data_store
@@ -18,13 +21,13 @@ from bench.data.examples import PreparedData
 from bench.data.sources import importing
 from bench.errors import ArtifactError, ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.evaluation.references import popularity_ranks
-from bench.execution import reference_rows, runner
 from bench.execution import run as execution
+from bench.execution import runner
 from bench.execution.inputs import identify
+from bench.execution.references import references
 from bench.execution.run import run_grid
 from bench.paths import Workspace
-from bench.plan import Reference, references
+from bench.plan import Reference
 from bench.records.record import Outcome, Record, failed, finished
 from bench.records.store import ResultStore
 from bench.signals import TEST_RANKS
@@ -66,9 +69,11 @@ def test_popularity_has_a_row(tiny: Workspace) -> None:
     row, store, data = counted(tiny, "popularity")
     record = store.get(row.key)
     assert record is not None and record.kind == "reference"
-    assert store.ranks(row.key).tolist() == popularity_ranks(data).tolist()
-    assert record.metrics["test"] == metrics_from_ranks(popularity_ranks(data))
-    assert record.metrics["valid"] == metrics_from_ranks(popularity_ranks(data, "valid"))
+    popularity = Popularity().fit(data.train, data.n_items)
+    assert store.ranks(row.key).tolist() == popularity.ranks(data.test, data.n_items).tolist()
+    for split in ("valid", "test"):
+        ranks = popularity.ranks(getattr(data, split), data.n_items)
+        assert record.metrics[split] == metrics_from_ranks(ranks)
     users = store.users(row.data_fingerprint)
     assert users is not None and users.tolist() == data.test.user.tolist()
 
@@ -108,7 +113,7 @@ def test_counting_neighbours_has_a_row(tiny: Workspace) -> None:
 def test_counting_neighbours_has_no_row_where_it_would_cost_much(
     tiny: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference_rows, "AFFORDABLE", 1000)
+    monkeypatch.setattr(interface, "AFFORDABLE", 1000)
     grid = grid_of(tiny, "none")
     run(grid, tiny)
     store = ResultStore(tiny.results)
@@ -288,7 +293,7 @@ def test_a_disk_that_fills_up_stops_the_run_with_a_clear_message(tiny: Workspace
             run_grid(grid_of(tiny, "none"), store, tiny, device="cpu", threads=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [record.kind for record in store.records()] == ["reference"] * 2
+    assert [record.kind for record in store.records()] == ["reference"] * len(BASELINES.names())
     assert list((tiny.results / ".claims").iterdir()) == []
 
 

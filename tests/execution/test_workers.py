@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bench.baselines.interface import BASELINES
 from bench.cli.main import main
 from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
@@ -134,7 +135,7 @@ def test_a_killed_worker_loses_its_trial_alone(tiny: Workspace, tmp_path: Path) 
     assert lost.status == "lost-worker"
     assert lost.error is not None and "SIGKILL" in lost.error
     assert f"{lost.trial.label}: lost-worker: " in run.stderr
-    assert len(folders(store)) == 6
+    assert len(folders(store)) == 4 + len(BASELINES.names())
     assert claims(store) == []
 
     again = CliRunner().invoke(main, [*arguments, "--seeds", "0-1", "--retry-failed"])
@@ -163,7 +164,7 @@ def test_a_full_disk_stops_all_workers_with_a_clear_message(
     with pytest.raises(BenchError, match=f"results folder {tiny.results} cannot be written"):
         run_grid(grid, store, tiny, device="cpu", threads=1, jobs=2)
     assert workers() == []
-    assert [record.kind for record in store.records()] == ["reference"] * 2
+    assert [record.kind for record in store.records()] == ["reference"] * len(BASELINES.names())
     assert claims(store) == []
 
 
@@ -243,8 +244,8 @@ def test_no_worker_outlives_its_run(tiny: Workspace, tmp_path: Path, how: str) -
         time.sleep(0.05)
     store = ResultStore(tiny.results)
     assert len(list(pids.iterdir())) == 2
-    assert [record.kind for record in store.records()] == ["reference"] * 2
-    assert len(folders(store)) == 2
+    assert [record.kind for record in store.records()] == ["reference"] * len(BASELINES.names())
+    assert len(folders(store)) == len(BASELINES.names())
     assert claims(store) == []
 
 

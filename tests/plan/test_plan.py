@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import plan
+from bench.execution.references import references
 from bench.plan import Reference, Trial, TrialSpec, derive_seed, digest
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
@@ -181,18 +182,29 @@ def test_a_trial_is_known_by_its_data_and_its_teacher() -> None:
     assert plan.identify(specs, {data: None}, {teachers: "teacher"}) == [None, None]
 
 
-def test_references_are_counts_and_the_teachers_of_each_setting() -> None:
+def test_references_are_baselines_and_the_teachers_of_each_setting() -> None:
     trials = [make(seed=seed, student=student) for seed in (0, 1) for student in ("a", "b")]
     trials += [make(dataset="other", teacher=None, teacher_fingerprint=None)]
-    found = plan.references(trials)
-    assert [(row.dataset, row.name) for row in found] == [
-        ("game", "popularity"),
-        ("game", "item-knn"),
-        ("game", "teacher:text"),
-        ("other", "popularity"),
-        ("other", "item-knn"),
+    found = references(trials)
+    baselines = ["ease", "item-knn", "markov", "popularity"]
+    assert [(one.dataset, one.name) for one in found] == [
+        *(("game", name) for name in [*baselines, "teacher:text"]),
+        *(("other", name) for name in baselines),
     ]
-    assert len({row.key for row in found}) == len(found)
+    assert len({one.key for one in found}) == len(found)
+
+
+def test_a_baseline_of_others_is_another_reference_when_its_code_changes() -> None:
+    fields = {"dataset": "d", "protocol": "p", "name": "theirs", "data_fingerprint": "f"}
+    assert len({Reference(code=code, **fields).key for code in (None, "a", "b")}) == 3
+
+
+def test_the_key_of_a_reference_is_what_it_was() -> None:
+    """Records of before are found by it."""
+    fields = {"dataset": "game", "protocol": "temporal-10", "name": "item-knn"}
+    data = "789b7abe2f7a4e330b8a6104a83a2b0a4e6c91d097f65fedd3f222103b434fdc"
+    key = "8758e83d66116e2f02edf95e6cff1f8d5dc90d604112a8ffcb9a656cf67f62f6"
+    assert Reference(data_fingerprint=data, **fields).key == key
 
 
 def test_a_rebuilt_teacher_is_another_reference() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.baselines.popularity import Popularity
 from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.evaluation.references import popularity_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.plan import Reference, Trial
 from bench.records.record import Outcome, failed, finished
@@ -122,7 +122,11 @@ class Bench:
             "protocol": self.data.protocol,
             "data_fingerprint": self.data.fingerprint,
         }
-        popularity = popularity_ranks(self.data)
+        popularity = (
+            Popularity()
+            .fit(self.data.train, self.data.n_items)
+            .ranks(self.data.test, self.data.n_items)
+        )
         for name, print_, outcome in (
             ("popularity", None, replace(self.outcome(0, 0), ranks=popularity)),
             ("teacher:text", "text-1", self.outcome(teacher_skill, 7)),

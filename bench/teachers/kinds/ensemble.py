@@ -29,10 +29,16 @@ from bench.paths import Workspace
 from bench.progress import task
 from bench.students.config import read_student
 from bench.teachers.builder import Builder, Product
-from bench.teachers.recommenders.counting import MODELS
 from bench.teachers.recommenders.lists import DECAY, combined, listed, rank_targets
-from bench.teachers.recommenders.members import REACHED, TOLD, Counted, Member, Trained, untrained
-from bench.teachers.recommenders.options import MemberOptions
+from bench.teachers.recommenders.members import (
+    REACHED,
+    TOLD,
+    BaselineMember,
+    Member,
+    Trained,
+    untrained,
+)
+from bench.teachers.recommenders.options import FITTED, MemberOptions
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import hold_out
 
@@ -151,7 +157,7 @@ def _over(student: dict[str, Any], own: Any, lasting: dict[str, Any]) -> Any:
     """A member's own options laid over those of the student of its name."""
     if own is not None and not isinstance(own, Mapping):
         return own  # a mistake, told when the options are validated
-    trained = layers.merge(student, own).get("model") not in MODELS
+    trained = layers.merge(student, own).get("model") not in FITTED
     return layers.merge(student, {"training": lasting} if trained else {}, own)
 
 
@@ -169,9 +175,7 @@ def make_members(
         members: list[Member] = []
         for name, member in options.members.items():
             if member.training is None:
-                model = MODELS[member.model]
-                parameters = model.Parameters.model_validate(member.parameters)
-                members.append(Counted(name, model(parameters, rows, n_items)))
+                members.append(BaselineMember(name, member.baseline.fit(rows, n_items)))
             else:
                 members.append(
                     untrained(

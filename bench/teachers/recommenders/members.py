@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.baselines.interface import Baseline
 from bench.data.examples import Examples
 from bench.distillation import Method
 from bench.errors import BenchError, Diverged
@@ -21,7 +22,6 @@ from bench.evaluation.ranking import rank_targets
 from bench.plan import seed_of
 from bench.students.adapter import Adapter
 from bench.students.config import StudentConfig
-from bench.teachers.recommenders.counting import CountingModel
 from bench.training.config import TrainingConfig
 from bench.training.loop import Streams, fit
 from bench.training.rows import DeviceRows
@@ -53,20 +53,20 @@ class Member(Protocol):
         """Logits float32 [B, N] of histories; column i - 1 is item i."""
 
 
-class Counted:
-    """A member that is what it is from the start."""
+class BaselineMember:
+    """A fitted baseline: it has one state, which is what it is from the start."""
 
-    def __init__(self, name: str, model: CountingModel) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, baseline: Baseline) -> None:
+        self.name, self.baseline = name, baseline
         self.states = [0] * len(REACHED)
-        self.story: dict[str, Any] = {"model": type(model).__name__}
+        self.story: dict[str, Any] = {"model": type(baseline).__name__}
 
     def load(self, state: int) -> None:
         """There is one state."""
 
     def scores(self, history: Tensor, length: Tensor, user: Tensor) -> Tensor:
         ids, lengths = (column.int().cpu().numpy() for column in (history, length))
-        return torch.from_numpy(self.model.log_probabilities(ids, lengths)).to(history.device)
+        return torch.from_numpy(self.baseline.scores(ids, lengths)).to(history.device)
 
 
 class Trained:

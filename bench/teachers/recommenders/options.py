@@ -6,11 +6,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bench.baselines.interface import BASELINES, Baseline
 from bench.errors import ConfigError
 from bench.students import properties
 from bench.students.config import StudentConfig
-from bench.teachers.recommenders.counting import MODELS
 from bench.training.config import TrainingConfig
+
+FITTED = {entry.class_name: entry.name for entry in BASELINES}
+"""Baselines by the names of their classes, as RecBole's models are named."""
 
 
 class MemberOptions(BaseModel):
@@ -18,24 +21,30 @@ class MemberOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(description=f"RecBole sequential model, or one of {', '.join(MODELS)}")
+    model: str = Field(description=f"RecBole sequential model, or one of {', '.join(FITTED)}")
     parameters: dict[str, Any] = Field(default_factory=dict, description="of the model")
     training: TrainingConfig | None = Field(None, description="of a RecBole model")
 
     @model_validator(mode="after")
     def _the_model_knows_its_parameters(self) -> MemberOptions:
         try:
-            if self.model in MODELS:
-                MODELS[self.model].Parameters.model_validate(self.parameters)
+            if self.model in FITTED:
+                _ = self.baseline
             else:
                 properties.check(self.student)
         except (ConfigError, ValidationError) as error:
             raise ValueError(str(error)) from error
-        if (self.training is None) != (self.model in MODELS):
-            raise ValueError(f"{self.model} needs {'no ' * (self.model in MODELS)}'training'")
+        if (self.training is None) != (self.model in FITTED):
+            raise ValueError(f"{self.model} needs {'no ' * (self.model in FITTED)}'training'")
         if self.training is not None and self.training.selection != "validation":
             raise ValueError("states are chosen on training rows, never with test rows")
         return self
+
+    @property
+    def baseline(self) -> Baseline:
+        """A baseline that is not fitted yet."""
+        kind = BASELINES.load(FITTED[self.model])
+        return kind(kind.Config.model_validate(self.parameters))
 
     @property
     def student(self) -> StudentConfig:

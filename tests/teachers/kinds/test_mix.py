@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.baselines.interface import Baseline
+from bench.baselines.item_knn import ItemKNN
+from bench.baselines.markov import MarkovChain
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError
 from bench.evaluation.metrics import metrics_from_ranks
@@ -20,8 +23,7 @@ from bench.teachers.kinds.mix import MixTeacher, mixed_lists, ranks_of, simplex
 from bench.teachers.kinds.text import TextOptions, TextTeacher
 from bench.teachers.knowledge import load_knowledge
 from bench.teachers.manifest import read_manifest
-from bench.teachers.recommenders.counting import MODELS
-from bench.teachers.recommenders.members import Counted
+from bench.teachers.recommenders.members import BaselineMember
 from bench.teachers.registry import KINDS
 
 from ...listening import listening
@@ -63,17 +65,12 @@ def data(make_data: Callable[..., PreparedData]) -> PreparedData:
 @pytest.fixture
 def parts(data: PreparedData) -> list[list[Any]]:
     """Two parts, one of two members, that need no training."""
-    counted = {
-        name: Counted(name, MODELS[name](MODELS[name].Parameters(), data.train, data.n_items))
-        for name in ("ItemKNN", "MarkovChain")
-    }
-    sharp = Counted(
-        "sharp",
-        MODELS["MarkovChain"](
-            MODELS["MarkovChain"].Parameters(popularity=0.9), data.train, data.n_items
-        ),
-    )
-    return [[counted["ItemKNN"], sharp], [counted["MarkovChain"]]]
+
+    def member(name: str, baseline: Baseline) -> BaselineMember:
+        return BaselineMember(name, baseline.fit(data.train, data.n_items))
+
+    sharp = member("sharp", MarkovChain(MarkovChain.Config(popularity=0.9)))
+    return [[member("ItemKNN", ItemKNN()), sharp], [member("MarkovChain", MarkovChain())]]
 
 
 def expected_scores(parts: list[list[Any]], shares: tuple[float, ...], rows: Any) -> np.ndarray:
@@ -81,7 +78,7 @@ def expected_scores(parts: list[list[Any]], shares: tuple[float, ...], rows: Any
     total = np.zeros((len(rows), 30))
     for members, share in zip(parts, shares, strict=True):
         for member in members:
-            told = member.model.log_probabilities(rows.history, rows.length).astype(np.float64)
+            told = member.baseline.scores(rows.history, rows.length).astype(np.float64)
             told -= np.log(np.exp(told).sum(1, keepdims=True))
             total += share * told / len(members)
     return total

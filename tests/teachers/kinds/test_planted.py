@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.baselines.popularity import Popularity
 from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.data import store
@@ -16,7 +17,6 @@ from bench.data.config import Filters, dataset_config
 from bench.data.examples import PreparedData
 from bench.data.sources.synthetic import World
 from bench.errors import ConfigError, DataError
-from bench.evaluation.references import popularity_ranks
 from bench.paths import Workspace
 from bench.teachers.builder import Product
 from bench.teachers.contract import check
@@ -95,7 +95,7 @@ def test_quality_rises_with_the_signal_from_chance(workspace: Workspace, prepare
     # By chance each of the first 20 places is the target's once in 150 times.
     chance = sum(1 / np.log2(np.arange(20) + 2)) / 150
     assert quality[0] == pytest.approx(chance, abs=0.03)
-    popularity = popularity_ranks(data)
+    popularity = Popularity().fit(data.train, data.n_items).ranks(data.test, data.n_items)
     popular = np.where(popularity <= 20, 1 / np.log2(popularity + 1), 0).mean()
     assert quality[-1] > popular + 0.05
 
