@@ -1,8 +1,8 @@
 """Writes the pages that others would have to keep up to date by hand: `make docs`.
 
-docs/leaderboards.md is `bench report` of the records in results/reference/, and README.md has its
-overview; docs/methods.md is what the methods say of themselves, and docs/settings.md what training
-and protocols do.
+docs/leaderboards.md is `bench report` of the records in results/reference/, and README.md has ten
+lines of it and one figure; docs/methods.md is what the methods say of themselves, and
+docs/settings.md what training and protocols do. Prose is wrapped in these pages and in all others.
 
 A method's section is the docstring of its class (reStructuredText's `.. math::` and `:math:`
 become the math of GitHub), the fields of its `Config`, and its YAML with the comments in it.
@@ -13,11 +13,12 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from pydantic import BaseModel
 
@@ -28,10 +29,15 @@ from bench.data.config import ProtocolConfig
 from bench.paths import SHIPPED, Workspace
 from bench.records.store import ResultStore
 from bench.registry import METHODS, MethodEntry
-from bench.reporting.markdown import marked, tables
+from bench.reporting.formats import FORMATS
+from bench.reporting.formatting import MISSING
+from bench.reporting.markdown import marked, pipe
 from bench.reporting.overview import overview
 from bench.reporting.render import render, selected
 from bench.training.config import TrainingConfig
+
+sys.path.append(str(SHIPPED / "docs"))
+from wrapping import pages, wrapped
 
 LABELS = ("Takes", "Costs", "Departs")
 """Paragraphs that every method's docstring has."""
@@ -114,22 +120,43 @@ another CPU.
 """  # noqa: E501 - commands are shown on one line, as they are copied
 
 
+SHOWN = [
+    *[(name, MISSING) for name in ("none", "item-knn")],
+    *[(name, "text") for name in ("teacher", "dllm2rec", "ranking-only", "cd", "rrd")],
+    *[("embedding-only", "text"), ("hetcomp", "ensemble"), ("learn", "text")],
+    ("ranking-only", "text (shuffled)"),
+]
+"""Lines of the overview that README.md shows, by method and teacher."""
+
+
 def leaderboards() -> str:
     """docs/leaderboards.md."""
     return f"{LEADERBOARDS}\n{render(REFERENCE)}\n"
 
 
 def readme() -> str:
-    """README.md, of which the overview alone is written here."""
+    """README.md, of which ten lines of the overview alone are written here."""
     board, _ = selected(REFERENCE, ["ndcg@20"])
     section = overview(board)
+    assert section is not None  # noqa: S101 - the records are of several settings
+    lines = pd.concat([table.frame for table in section.tables])
+    lines = lines.set_index(["Method", "Teacher"]).loc[SHOWN].reset_index()
     page = (SHIPPED / "README.md").read_text(encoding="utf-8")
-    return marked(page, "overview", "" if section is None else tables(section))
+    text = pipe(list(lines.columns), lines.to_numpy().tolist(), text_columns=2)
+    return marked(page, "leaderboard", text)
 
 
 def figure() -> str:
     """docs/leaderboards.svg."""
     return f"{render(REFERENCE, 'svg')}\n"
+
+
+def first_figure() -> str:
+    """docs/overview.svg, which README.md shows: one setting."""
+    board, runs = selected(REFERENCE, datasets=["movielens"])
+    one = board["student"].isna() | (board["student"] == "sasrec")
+    formatter = FORMATS.load("svg")
+    return f"{formatter(board[one], runs)}\n"
 
 
 def methods() -> str:
@@ -314,8 +341,18 @@ PAGES = {
     "settings.md": run_settings,
     "leaderboards.md": leaderboards,
     "leaderboards.svg": figure,
+    "overview.svg": first_figure,
 }
 
+
+def content(name: str) -> str:
+    """A page of `PAGES` as it is written."""
+    text = PAGES[name]()
+    return wrapped(text) if name.endswith(".md") else text
+
+
 if __name__ == "__main__":
-    for name, written in PAGES.items():
-        (Path(__file__).parent / name).write_text(written(), encoding="utf-8")
+    for name in PAGES:
+        (SHIPPED / "docs" / name).write_text(content(name), encoding="utf-8")
+    for page in pages(SHIPPED):
+        page.write_text(wrapped(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -29,20 +29,44 @@ def docs() -> ModuleType:
 @pytest.mark.parametrize("name", ["../README.md", "methods.md", "settings.md", "leaderboards.md"])
 def test_a_page_is_what_is_generated(docs: ModuleType, name: str) -> None:
     committed = (SHIPPED / "docs" / name).read_text(encoding="utf-8")
-    if committed != docs.PAGES[name]():
+    if committed != docs.content(name):
         pytest.fail(f"docs/{name} is not what would be generated now: run `make docs`")
 
 
-def test_the_figure_shows_what_is_drawn_now(docs: ModuleType) -> None:
+def test_prose_is_wrapped(docs: ModuleType) -> None:
+    """No line of a paragraph is longer than 100 characters: `make docs` wraps what is."""
+    read = {page: page.read_text(encoding="utf-8") for page in docs.pages(SHIPPED)}
+    assert [page.name for page, text in read.items() if docs.wrapped(text) != text] == []
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "| a table | " + "x " * 80 + "|",
+        "# " + "heading " * 20,
+        "```sh\n" + "command " * 20 + "\n```",
+        "    " + "indented code " * 10,
+        "a " * 48 + "`a code span` b",
+    ],
+)
+def test_wrapping_leaves_what_is_no_prose(docs: ModuleType, kept: str) -> None:
+    lines = docs.wrapped(f"{kept}\n").split("\n")
+    assert " ".join(lines).split() == kept.split()
+    assert "`a code span`" in docs.wrapped(kept) or lines == [*kept.split("\n"), ""]
+    assert docs.wrapped("\n".join(lines)) == "\n".join(lines)
+
+
+@pytest.mark.parametrize("name", ["leaderboards.svg", "overview.svg"])
+def test_the_figure_shows_what_is_drawn_now(docs: ModuleType, name: str) -> None:
     """Its words and numbers: where they stand differs between releases of matplotlib."""
 
     def words(text: str) -> list[str]:
         return sorted(re.findall(r"<text[^>]*>([^<]+)</text>", text))
 
-    committed = (SHIPPED / "docs" / "leaderboards.svg").read_text(encoding="utf-8")
-    drawn = words(docs.PAGES["leaderboards.svg"]())
+    committed = (SHIPPED / "docs" / name).read_text(encoding="utf-8")
+    drawn = words(docs.content(name))
     assert any("dllm2rec" in word for word in drawn)
-    assert words(committed) == drawn, "docs/leaderboards.svg is old: run `make docs`"
+    assert words(committed) == drawn, f"docs/{name} is old: run `make docs`"
 
 
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
