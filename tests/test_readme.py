@@ -33,6 +33,15 @@ def commands(page: Path) -> list[str]:
 SHOWN = sorted({line for page in PAGES for line in commands(page)})
 
 
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The method that the README shows lies in this folder, as its reader has put it there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
+    Path("my_method.py").write_text(example_method(), encoding="utf-8")
+
+
+@pytest.mark.usefixtures("plugin")
 @pytest.mark.parametrize("line", SHOWN)
 def test_commands_and_options_that_are_shown_exist(line: str) -> None:
     command: click.Command | None = main
@@ -45,13 +54,9 @@ def test_commands_and_options_that_are_shown_exist(line: str) -> None:
     command.make_context(line, arguments, parent=context)
 
 
+@pytest.mark.usefixtures("plugin")
 @pytest.mark.parametrize("line", [line for line in SHOWN if line.startswith("bench run ")])
-def test_names_and_settings_of_runs_that_are_shown_exist(
-    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
-    Path("my_method.py").write_text(example_method(), encoding="utf-8")
+def test_names_and_settings_of_runs_that_are_shown_exist(line: str, tmp_path: Path) -> None:
     imported = tmp_path / "datasets" / "shop" / "source" / DATASET_FILE
     imported.parent.mkdir(parents=True)
     imported.write_text("{}")
