@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -82,6 +84,7 @@ def run(
     """
     from bench.config.grid import resolve
     from bench.config.selection import Selection
+    from bench.display import shown
     from bench.execution.run import run_grid
 
     if isinstance(seeds, int):
@@ -97,7 +100,10 @@ def run(
         overrides=[f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()],
     )
     workspace, store = Workspace.current(), _store(folder)
-    records = run_grid(resolve(selection, workspace), store, workspace, **options)
+    # Who has set up logging is shown the lines already.
+    quiet = logging.getLogger("bench").hasHandlers()
+    with contextlib.nullcontext() if quiet else shown():
+        records = run_grid(resolve(selection, workspace), store, workspace, **options)
     found = results(store.folder)
     ours = found["key"].isin([record.key for record in records])
     of_our_data = found["data_fingerprint"].isin(found["data_fingerprint"][ours])

@@ -15,9 +15,8 @@ from bench.progress import Advance, TaskFormatter
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-BAR = 20
-NARROW = 60
-"""Below this number of columns there is no room for a bar."""
+BARS = ((100, 24), (60, 12))
+"""Widths of a bar from so many columns of the terminal on; below there is no room for one."""
 
 
 class Display(logging.Handler):
@@ -39,11 +38,11 @@ class Display(logging.Handler):
             self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
-    def loop(self, description: str, total: int, unit: str) -> Iterator[Advance]:
+    def loop(self, description: str, total: int | None, unit: str) -> Iterator[Advance]:
         """Show a bar; see `bench.progress.Display`."""
         outermost = self._bars is None
         bars = self._bars = self._bars or _bars()
-        bar = bars.add_task(description, total=total, unit=unit)
+        bar = bars.add_task(description.removesuffix(": "), total=total, unit=unit)
         if outermost:
             bars.start()
         try:
@@ -78,8 +77,26 @@ def _on_terminal() -> bool:
 
 def _bars() -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Column
+    from rich.text import Text
+
+    class Amount(ProgressColumn):
+        """Finished and all steps of a loop."""
+
+        def render(self, bar: Task) -> Text:
+            unit, scale = bar.fields["unit"], 1
+            if unit == "bytes":
+                unit, scale = "MB", 1_000_000
+            total = "" if bar.total is None else f"/{bar.total / scale:,.0f}"
+            return Text(f"{bar.completed / scale:,.0f}{total} {unit}".rstrip(), justify="right")
 
     console = Console(stderr=True)
     columns: list[ProgressColumn] = [
@@ -88,11 +105,13 @@ def _bars() -> Progress:
             table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
             markup=False,
         ),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} {task.fields[unit]}", justify="right"),
+        Amount(),
         TimeRemainingColumn(compact=True),
     ]
-    if console.width >= NARROW:
-        columns.insert(1, BarColumn(BAR))
+    for enough, width in BARS:
+        if console.width >= enough:
+            columns.insert(1, BarColumn(width))
+            break
     return Progress(
         *columns,
         console=console,

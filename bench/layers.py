@@ -72,7 +72,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{path}: a mapping of names to values is expected")
-    _refuse_non_finite(content, str(path))
+    _reject_non_finite(content, str(path))
     return content
 
 
@@ -93,7 +93,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     scalars = parsed if isinstance(parsed, list) else [parsed]
     if any(isinstance(item, dict | list) for item in scalars):
         raise ConfigError(f"--set {text}: the value must be a scalar or a list of scalars")
-    _refuse_non_finite({key: parsed}, f"--set {text}")
+    _reject_non_finite({key: parsed}, f"--set {text}")
     return key, parsed
 
 
@@ -205,7 +205,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(argument)
 
 
-def _refuse_non_finite(content: dict[str, Any], where: str) -> None:
+def _reject_non_finite(content: dict[str, Any], where: str) -> None:
     for key, value in _leaves(content, ""):
         if _is_non_finite(value):
             raise ConfigError(f"{where}: '{key}' must be a finite number (given: {value})")
@@ -242,13 +242,13 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading that refuses a key written twice and reads `1e-3` as the number it is."""
+    """Safe loading that rejects a key written twice and reads `1e-3` as the number it is."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                continue  # no name; refused below, as nothing that a mapping can have for a key
+                continue  # no name; rejected below, as nothing that a mapping can have for a key
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key '{key.value}' is written twice", key.start_mark

@@ -71,9 +71,9 @@ class Display(Protocol):
     """Draws loops while they run, for instance as bars on a terminal."""
 
     def loop(
-        self, description: str, total: int, unit: str
+        self, description: str, total: int | None, unit: str
     ) -> contextlib.AbstractContextManager[Advance]:
-        """Show one loop until the context ends."""
+        """Show one loop until the context ends; `total` is None where nobody can tell."""
 
 
 _display: Display | None = None
@@ -97,13 +97,13 @@ def has_display() -> bool:
 
 @contextlib.contextmanager
 def track(
-    description: str, total: int, unit: str = "", *, logged: bool = True
+    description: str, total: int | None, unit: str = "", *, logged: bool = True
 ) -> Iterator[Advance]:
     """Show how far a loop has come and how long the rest will take.
 
     Args:
-        description: what is done, such as `encoding texts`.
-        total: number of steps.
+        description: what is done, such as `encoding texts`; "" for the task that is at work.
+        total: number of steps; None where nobody can tell, which is not logged.
         unit: name of the steps, such as `rows`.
         logged: where no display is installed, log now and then; False where what happens within
             is logged anyway.
@@ -111,14 +111,13 @@ def track(
     Yields:
         A function that counts n more finished steps.
     """
-    if total == 0 or (_display is None and not logged):
-        yield lambda steps: None
-        return
     loop: contextlib.AbstractContextManager[Advance]
-    if _display is None:
+    if _display is not None and total != 0:
+        loop = _display.loop(f"{_task.get()}{description}", total, unit)
+    elif logged and total:
         loop = _logged(description, total, unit)
     else:
-        loop = _display.loop(f"{_task.get()}{description}", total, unit)
+        loop = contextlib.nullcontext(lambda steps: None)
     with loop as advance:
         yield advance
 

@@ -12,7 +12,7 @@ from bench.cli.printing import show
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
-    from bench.cli.rows import Asked
+    from bench.cli.dataset import DatasetArgs
 
 command = click.Group("data", help="Fetch, import, prepare and describe datasets.")
 
@@ -20,18 +20,18 @@ command = click.Group("data", help="Fetch, import, prepare and describe datasets
 @command.command("prepare")
 @click.argument("dataset")
 @options.rows
-def prepare(asked: Asked) -> None:
+def prepare(args: DatasetArgs) -> None:
     """Make the prediction rows of DATASET; fetch its source if need be."""
-    _describe(asked)
+    _describe(args)
 
 
 @command.command("info")
 @click.argument("dataset")
 @options.rows
 @options.form
-def info(asked: Asked, form: str) -> None:
+def info(args: DatasetArgs, form: str) -> None:
     """Counts, fingerprint and comparison with the publication of DATASET."""
-    _describe(asked, form)
+    _describe(args, form)
 
 
 @command.command("import")
@@ -81,7 +81,7 @@ def import_(
 
     Common column names are recognised.
     """
-    from bench.cli.rows import Asked
+    from bench.cli.dataset import DatasetArgs
     from bench.data.config import protocol_name
     from bench.data.sources import importing
 
@@ -96,14 +96,14 @@ def import_(
         replace_shipped=replace_shipped,
         force=force,
     )
-    _describe(Asked(dataset, protocol, ()))
+    _describe(DatasetArgs(dataset, protocol, ()))
 
 
-def _describe(asked: Asked, form: str = "text") -> None:
+def _describe(args: DatasetArgs, form: str = "text") -> None:
     """Prepare what was asked for, and print what there is to say about it."""
     from bench.data import describe, store
 
-    rows = asked.rows()
+    rows = args.resolve()
     data = rows.data()
     about = store.about(rows.dataset, rows.protocol.slug, rows.workspace)
     show(describe.describe(data, rows.config, about), form, describe.as_text)

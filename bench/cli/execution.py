@@ -21,16 +21,16 @@ FAILED = 1
 RUN_OPTIONS = ("device", "threads", "jobs", "retry_failed")
 
 
-def how_to_run(given: Mapping[str, Any]) -> dict[str, Any]:
+def how_to_run(args: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options of `options.execution` that `run_grid` takes."""
-    return {name: given[name] for name in RUN_OPTIONS}
+    return {name: args[name] for name in RUN_OPTIONS}
 
 
-def store_of(given: Mapping[str, Any], workspace: Workspace, part: str = "") -> ResultStore:
+def store_of(args: Mapping[str, Any], workspace: Workspace, part: str = "") -> ResultStore:
     """Where records go: the folder of `--results`, or the part of it that is called `part`."""
     from bench.records.store import ResultStore
 
-    folder: Path = given["results"] or workspace.results
+    folder: Path = args["results"] or workspace.results
     return ResultStore(folder / part)
 
 

@@ -115,18 +115,18 @@ def selection(command: Command) -> Command:
     return _with((*_AXES, plugins), command)
 
 
-def selected(given: Mapping[str, Any]) -> Selection:
+def selected(args: Mapping[str, Any]) -> Selection:
     """The selection that the options of `selection` make, its suite included."""
     from bench.config.selection import Selection, read_suite
     from bench.paths import Workspace
 
     axes = ("methods", "datasets", "students", "teachers", "controls", "overrides")
     chosen = Selection(
-        **{axis: list(given[axis]) for axis in axes},
-        seeds=",".join(given["seeds"]),
-        protocol=given["protocol"],
+        **{axis: list(args[axis]) for axis in axes},
+        seeds=",".join(args["seeds"]),
+        protocol=args["protocol"],
     )
-    suite = given["suite"]
+    suite = args["suite"]
     return chosen if suite is None else chosen.over(read_suite(suite, Workspace.current()))
 
 
@@ -149,18 +149,18 @@ plugins = click.option(
 
 
 def rows(command: Command) -> Command:
-    """Give a command the options of a dataset's rows, read into one `asked`.
+    """Give a command the options of a dataset, read into one `args`.
 
-    The command has an option or argument `dataset` of its own, which goes into `asked` as well.
+    The command has an option or argument `dataset` of its own, which goes into `args` as well.
     """
 
     @functools.wraps(command)
     def with_rows(
         *, dataset: str | None, protocol: str | None, overrides: tuple[str, ...], **others: Any
     ) -> None:
-        from bench.cli.rows import Asked
+        from bench.cli.dataset import DatasetArgs
 
-        command(asked=Asked(dataset, protocol, overrides), **others)
+        command(args=DatasetArgs(dataset, protocol, overrides), **others)
 
     return _with((protocol, _PROTOCOL_PARTS), with_rows)
 

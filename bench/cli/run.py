@@ -12,7 +12,7 @@ from bench.cli import options
 @click.command()
 @options.selection
 @options.execution
-def command(dry_run: bool, **given: Any) -> None:
+def command(dry_run: bool, **args: Any) -> None:
     """Train students under distillation methods and print their leaderboard.
 
     Options that take a NAME may be repeated and make a grid. Only trials without a record run;
@@ -26,11 +26,11 @@ def command(dry_run: bool, **given: Any) -> None:
     from bench.reporting.render import render
 
     workspace, started = Workspace.current(), now()
-    grid, store = resolve(options.selected(given), workspace), store_of(given, workspace)
+    grid, store = resolve(options.selected(args), workspace), store_of(args, workspace)
     if dry_run:
-        show_trials(grid, store, workspace, given["device"])
+        show_trials(grid, store, workspace, args["device"])
         return
-    records = run_grid(grid, store, workspace, **how_to_run(given))
+    records = run_grid(grid, store, workspace, **how_to_run(args))
     if records:
         click.echo(render(store, keys=[record.key for record in records]))
     finish(records, store, started)

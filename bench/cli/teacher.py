@@ -16,7 +16,7 @@ from bench.errors import ConfigError
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
-    from bench.cli.rows import Asked
+    from bench.cli.dataset import DatasetArgs
     from bench.teachers.manifest import TeacherManifest
 
 LATENCY = "latency_ms_per_user"
@@ -46,7 +46,7 @@ def command() -> None:
 @options.device
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [all cores]")
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
-def build(asked: Asked, teacher: str, device: str, threads: int | None, force: bool) -> None:
+def build(args: DatasetArgs, teacher: str, device: str, threads: int | None, force: bool) -> None:
     """Build a configured teacher on the training rows of a dataset.
 
     --set takes the teacher's own options as well, such as teacher.epochs=3.
@@ -57,9 +57,9 @@ def build(asked: Asked, teacher: str, device: str, threads: int | None, force: b
     from bench.teachers.config import read_teacher
 
     workspace = Workspace.current()
-    given = Overrides(asked.overrides)
-    config = teacher_for(asked.name, read_teacher(teacher, workspace), given)
-    rows = asked.rows(given)
+    given = Overrides(args.overrides)
+    config = teacher_for(args.name, read_teacher(teacher, workspace), given)
+    rows = args.resolve(given)
     device, _ = set_up(device, threads)
     data, folder = rows.data(), rows.teacher_folder(teacher)
     ensure_teacher(teacher, config, data, workspace, folder, rebuild=force, device=device)
@@ -95,7 +95,7 @@ def build(asked: Asked, teacher: str, device: str, threads: int | None, force: b
 @click.option("--force", is_flag=True, help="Replace a teacher that is there.")
 @click.argument("paths", nargs=-1, required=True, metavar="[ROLE=]PATH...")
 def import_(
-    asked: Asked,
+    args: DatasetArgs,
     name: str | None,
     items: Path | None,
     force: bool,
@@ -113,13 +113,13 @@ def import_(
       table       .csv, .tsv, .parquet: a listed item a line, by keys of rows
     Other names need ROLE=PATH. docs/teachers.md says how each is understood.
     """
-    from bench.cli.rows import required
+    from bench.cli.dataset import required
     from bench.teachers.exchange.given import Request
     from bench.teachers.exchange.importing import import_teacher
 
     name = required(name, "--name")
     request = Request(paths, items, **understood)
-    rows = asked.rows()
+    rows = args.resolve()
     data, folder = rows.data(), rows.teacher_folder(name)
     for line in import_teacher(name, request, data, rows.workspace, folder, force):
         click.echo(line)
@@ -138,11 +138,11 @@ def import_(
     help="What the first item of the catalogue is called.",
 )
 @click.argument("output", type=click.Path(path_type=Path))
-def export(asked: Asked, teacher: str, id_base: int, output: Path) -> None:
+def export(args: DatasetArgs, teacher: str, id_base: int, output: Path) -> None:
     """Write a teacher to the new folder OUTPUT in the layout that DLLM2Rec publishes."""
     from bench.teachers.exchange.exporting import export_dllm2rec
 
-    rows = asked.rows()
+    rows = args.resolve()
     export_dllm2rec(rows.built_teacher(teacher), rows.data(), output, id_base)
     click.echo(output)
 
@@ -153,7 +153,7 @@ def export(asked: Asked, teacher: str, id_base: int, output: Path) -> None:
 @options.rows
 @options.form
 @_path
-def check(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
+def check(args: DatasetArgs, teacher: str, form: str, path: Path | None) -> None:
     """Check a teacher, by name or by the PATH of its folder, against a dataset's rows.
 
     With a PATH dataset and protocol are those that the teacher was made for, unless --dataset or
@@ -164,11 +164,11 @@ def check(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
     from bench.teachers.summary import summarise
 
     if path is None:
-        rows = asked.rows()
+        rows = args.resolve()
         folder = rows.built_teacher(teacher)
     else:
         _refuse_beside(path, "teacher")
-        folder, rows = path, _made_for(asked, read_manifest(path), path).rows()
+        folder, rows = path, _made_for(args, read_manifest(path), path).resolve()
     data = rows.data()
     checked = check_folder(folder, data).or_raise(folder)
     show(summarise(checked, data), form, listed)
@@ -180,7 +180,7 @@ def check(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
 @options.rows
 @options.form
 @_path
-def info(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
+def info(args: DatasetArgs, teacher: str, form: str, path: Path | None) -> None:
     """Show how good a teacher is by itself, its recipe and what it was made for.
 
     It is chosen by name, or by the PATH of its folder alone.
@@ -188,7 +188,7 @@ def info(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
     from bench.teachers.manifest import read_manifest
 
     if path is None:
-        path = asked.rows().built_teacher(teacher)
+        path = args.resolve().built_teacher(teacher)
     else:
         _refuse_beside(path, "dataset", "teacher", "protocol", "overrides")
     manifest = read_manifest(path)
@@ -200,8 +200,8 @@ def info(asked: Asked, teacher: str, form: str, path: Path | None) -> None:
     show({**{key: content[key] for key in first}, **latency, **content}, form, listed)
 
 
-def _made_for(asked: Asked, manifest: TeacherManifest, path: Path) -> Asked:
-    """What is asked, with what a manifest tells where the command line does not.
+def _made_for(args: DatasetArgs, manifest: TeacherManifest, path: Path) -> DatasetArgs:
+    """The arguments, with what a manifest tells where the command line does not.
 
     Raises:
         ConfigError: the protocol that it names is not one that its name alone stands for.
@@ -209,14 +209,14 @@ def _made_for(asked: Asked, manifest: TeacherManifest, path: Path) -> Asked:
     from bench.data.config import FIRST_TARGET
 
     told = manifest.protocol
-    asked = replace(asked, dataset=asked.dataset or manifest.dataset)
-    if told is None or asked.protocol is not None or asked.dataset != manifest.dataset:
-        return asked
+    args = replace(args, dataset=args.dataset or manifest.dataset)
+    if told is None or args.protocol is not None or args.dataset != manifest.dataset:
+        return args
     name = next((name for name in FIRST_TARGET if f"{told}-".startswith(f"{name}-")), None)
-    named = replace(asked, protocol=name)
-    if name is None or told not in (name, named.rows().protocol.slug):
+    named = replace(args, protocol=name)
+    if name is None or told not in (name, named.resolve().protocol.slug):
         raise ConfigError(
-            f"{path}: made for protocol '{told}' of {asked.dataset}: say how its rows are made "
+            f"{path}: made for protocol '{told}' of {args.dataset}: say how its rows are made "
             f"with --protocol ({', '.join(FIRST_TARGET)}) and --set protocol.PART=VALUE"
         )
     return named

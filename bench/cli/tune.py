@@ -14,7 +14,7 @@ SEARCH = "search"
 @click.command()
 @options.selection
 @options.execution
-def command(dry_run: bool, **given: Any) -> None:
+def command(dry_run: bool, **args: Any) -> None:
     """Compare the settings of methods on validation, the same number for each.
 
     What is compared stands in configs/methods/NAME.yaml under `search`. The best becomes what a
@@ -35,12 +35,12 @@ def command(dry_run: bool, **given: Any) -> None:
     from bench.reporting.search import searched
 
     workspace, started = Workspace.current(), now()
-    grid = resolve(options.selected(given), workspace, search=True)
-    store = store_of(given, workspace, SEARCH)
+    grid = resolve(options.selected(args), workspace, search=True)
+    store = store_of(args, workspace, SEARCH)
     if dry_run:
-        show_trials(grid, store, workspace, given["device"])
+        show_trials(grid, store, workspace, args["device"])
         return
-    records = run_grid(grid, store, workspace, **how_to_run(given))
+    records = run_grid(grid, store, workspace, **how_to_run(args))
     if records:
         click.echo(written(searched(runs(records, store.folder))))
     finish(records, store, started)

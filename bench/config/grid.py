@@ -95,7 +95,7 @@ class Grid:
         trials: setting by setting.
         data: by dataset and protocol.
         teachers: by dataset, protocol and name.
-        notes: sentences about what the selection does not do, for whoever asked.
+        notes: sentences about what the selection does not do, for the user.
         selection: what the grid was resolved from, with `search`.
     """
 
@@ -159,10 +159,10 @@ class _Resolver:
         students = expand(self.selection.students, layers.names("students", self.workspace))
         seeds = parse_seeds(self.selection.seeds)
         choices = self.choices()
-        self.refuse_controls(choices)
+        self.check_controls(choices)
         data = {(name, source.protocol.slug): source for name, source in self.data()}
         for source in data.values():
-            self.refuse_unknown(source)
+            self.check_chosen_teachers(source)
         settings = [
             list(self.trials_of(source, student, choices))
             for source in data.values()
@@ -174,7 +174,7 @@ class _Resolver:
             for seed in seeds
             for spec in setting
         ]
-        self.overrides.refuse_unused()
+        self.overrides.reject_unused()
         notes = self.notes(choices)
         return Grid(trials, data, self.teachers, notes, self.selection, self.search)
 
@@ -254,8 +254,8 @@ class _Resolver:
         training = layers.merge(file.training, layer.training)
         layers.build(TrainingConfig, training, f"{where}: training")
         parameters = layers.merge(file.parameters, layer.parameters)
-        given = StudentConfig(model=file.model, parameters=parameters)
-        properties.check(given, where=f"{where}: ")
+        configured = StudentConfig(model=file.model, parameters=parameters)
+        properties.check(configured, where=f"{where}: ")
         wanted = self.overrides.take("student", properties.settable(file.model))
         changed = self.overrides.take("training", TrainingConfig.model_fields)
         return (
@@ -295,11 +295,11 @@ class _Resolver:
 
     def controls(self, needs: frozenset[str]) -> list[str]:
         """The controls that change something of what a method reads."""
-        asked = dict.fromkeys(self.selection.controls)
-        return [control for control in asked if CONTROLS[control] & needs]
+        wanted = dict.fromkeys(self.selection.controls)
+        return [control for control in wanted if CONTROLS[control] & needs]
 
-    def refuse_controls(self, choices: list[_Choice]) -> None:
-        """Refuse controls that do not exist, or under which no chosen method would differ."""
+    def check_controls(self, choices: list[_Choice]) -> None:
+        """Reject controls that do not exist, or under which no chosen method would differ."""
         for control in self.selection.controls:
             if control not in CONTROLS:
                 raise UnknownNameError("control", control, CONTROLS)
@@ -319,8 +319,8 @@ class _Resolver:
             [name for name, kind in kinds.items() if kind is None or not kind.needs_language_model],
         )
 
-    def refuse_unknown(self, source: DataSource) -> None:
-        """Refuse teachers that do not exist, even where no method asks for them."""
+    def check_chosen_teachers(self, source: DataSource) -> None:
+        """Reject teachers that do not exist, even where no method asks for them."""
         for name in self.chosen:
             folder = self.folder(name, source)
             if name not in self.configured and not folder.is_dir():

@@ -71,7 +71,7 @@ class Overrides:
         names = None if known is None else set(known)
         return [f"{section}.{p}" for p in self._values[section] if not _concerns(p, names)]
 
-    def refuse_unused(self) -> None:
+    def reject_unused(self) -> None:
         """Raise ConfigError for an override that nothing in the run has taken."""
         for section, values in self._values.items():
             for path in values:

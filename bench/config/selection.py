@@ -1,4 +1,4 @@
-"""What a run is asked for: names, seeds and overrides, from options and from suites."""
+"""What a run is for: names, seeds and overrides, from options and from suites."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Selection(BaseModel):
 
         Overrides add up; the ones of this selection are the stronger.
         """
-        given = {name: value for name, value in self if value not in ("", None, [])}
-        given["overrides"] = [*weaker.overrides, *self.overrides]
-        return weaker.model_copy(update=given)
+        chosen = {name: value for name, value in self if value not in ("", None, [])}
+        chosen["overrides"] = [*weaker.overrides, *self.overrides]
+        return weaker.model_copy(update=chosen)
 
 
 def read_suite(name: str, workspace: Workspace) -> Selection:

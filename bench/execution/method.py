@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from bench.students.adapter import Adapter as Student
 
 
-def refuse_held_student(trial: TrialSpec, method: Method, student: Student) -> None:
-    """Refuse an attached method that has become the owner of its student.
+def reject_held_student(trial: TrialSpec, method: Method, student: Student) -> None:
+    """Reject an attached method that has become the owner of its student.
 
     A torch module adopts the modules that are assigned to it: the student's parameters would be
     the method's too, and be trained and initialised as such.

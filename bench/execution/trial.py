@@ -20,7 +20,7 @@ from bench.evaluation.metrics import metrics_from_ranks, split_metrics
 from bench.evaluation.ranking import SeenItems, all_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.execution.finished import build_student
-from bench.execution.method import method_config, refuse_held_student
+from bench.execution.method import method_config, reject_held_student
 from bench.plan import derive_seed
 from bench.progress import recorded
 from bench.records.record import Outcome
@@ -120,7 +120,7 @@ def _build(
     torch.manual_seed(derive_seed(trial, "method"))
     method = method_class(config)
     method.attach(student, known)
-    refuse_held_student(trial, method, student)
+    reject_held_student(trial, method, student)
     method.to(device)
     for line in _reduced(config.model_dump(), method.derived):
         _logger.info(line)

@@ -143,7 +143,7 @@ class _Voice(logging.Handler):
         self.say(log=[record.levelno, self.format(record)])
 
     @contextlib.contextmanager
-    def loop(self, description: str, total: int, unit: str) -> Iterator[Advance]:
+    def loop(self, description: str, total: int | None, unit: str) -> Iterator[Advance]:
         """See `bench.progress.Display`."""
         number = next(self._numbers)
         self.say(loop={"number": number, "description": description, "total": total, "unit": unit})

@@ -91,7 +91,7 @@ def fit(
             limits, best, before = _Limits.of(stage, config), _Best(step.modules), result.epochs
             with (
                 step.trains(stage),
-                track("epochs", limits.max_epochs, logged=False) as advance,
+                track("", limits.max_epochs, "epochs", logged=False) as advance,
             ):
                 for epoch in range(1, limits.max_epochs + 1):
                     line, value = _epoch(step, epoch, limits.max_epochs, evaluate)

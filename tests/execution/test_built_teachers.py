@@ -45,7 +45,7 @@ class Witness(Builder):
         )
 
 
-KINDS.register("witness", Witness, signals=set(), summary="", path=Path(__file__))
+KINDS.register("witness", Witness, signals={"embeddings"}, summary="", path=Path(__file__))
 
 
 @pytest.fixture

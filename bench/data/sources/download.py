@@ -23,6 +23,7 @@ from bench.data.sources.download_config import Download
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
 from bench.folders import scratch
+from bench.progress import track
 
 if TYPE_CHECKING:
     import requests
@@ -197,14 +198,17 @@ class _Resuming:
         of = "" if total is None else f" of {_size(total)}"
         done, said = start, time.monotonic()
         # As it is sent: a server that calls a gzip file "encoded" must not have it unpacked here.
-        for block in response.raw.stream(BLOCK, decode_content=False):
-            if done == 0:
-                _reject_other_kind(name, block)
-            stream.write(block)
-            done += len(block)
-            if time.monotonic() - said > REPORT:
-                said = time.monotonic()
-                _logger.info(f"  {name}: {_size(done)}{of}")
+        with track(name, total, "bytes", logged=False) as advance:
+            advance(start)
+            for block in response.raw.stream(BLOCK, decode_content=False):
+                if done == 0:
+                    _reject_other_kind(name, block)
+                stream.write(block)
+                done += len(block)
+                advance(len(block))
+                if time.monotonic() - said > REPORT:
+                    said = time.monotonic()
+                    _logger.debug(f"  {name}: {_size(done)}{of}")
 
 
 def _total(response: requests.Response, start: int) -> int | None:

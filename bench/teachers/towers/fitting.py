@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from bench.data.examples import Examples
 from bench.errors import BenchError
+from bench.progress import track
 from bench.teachers.recommenders.members import first_to_reach
 from bench.teachers.towers.tower import TwoTowers
 from bench.training.rows import DeviceRows
@@ -141,21 +142,23 @@ def fit(
         optimiser, _warm_up_and_decay(steps * options.epochs)
     )
     started, before = time.monotonic(), len(fitted.values)
-    for epoch in range(1, options.epochs + 1):
-        mean = _one_epoch(towers, loss, rows, optimiser, schedule, options.batch_size)
-        if not np.isfinite(mean):
-            raise BenchError(
-                f"the teacher's towers: the loss became {mean} in epoch {epoch}; "
-                "lower the teacher's learning_rate"
+    with track("towers", options.epochs, "epochs", logged=False) as advance:
+        for epoch in range(1, options.epochs + 1):
+            mean = _one_epoch(towers, loss, rows, optimiser, schedule, options.batch_size)
+            if not np.isfinite(mean):
+                raise BenchError(
+                    f"the teacher's towers: the loss became {mean} in epoch {epoch}; "
+                    "lower the teacher's learning_rate"
+                )
+            fitted.add(validate(towers))
+            advance(1)
+            left = (time.monotonic() - started) * (options.epochs / epoch - 1)
+            _logger.debug(
+                f"tower epoch {epoch} of {options.epochs}: loss {mean:.3f}, "
+                f"validation NDCG@20 {fitted.values[-1]:.4f}, at most {left:.0f} s left"
             )
-        fitted.add(validate(towers))
-        left = (time.monotonic() - started) * (options.epochs / epoch - 1)
-        _logger.info(
-            f"tower epoch {epoch} of {options.epochs}: loss {mean:.3f}, "
-            f"validation NDCG@20 {fitted.values[-1]:.4f}, at most {left:.0f} s left"
-        )
-        if epoch - 1 - int(np.argmax(fitted.values[before:])) >= options.patience:
-            break
+            if epoch - 1 - int(np.argmax(fitted.values[before:])) >= options.patience:
+                break
     fitted.load(fitted.states[-1])
     return fitted
 

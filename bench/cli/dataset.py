@@ -1,4 +1,4 @@
-"""The rows that a command speaks of: a dataset under a protocol."""
+"""The dataset that a command is about, under a protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class DatasetArgs:
     """A dataset and its protocol as a command line names them, not looked into yet."""
 
     dataset: str | None
@@ -33,7 +33,7 @@ class Asked:
         """
         return required(self.dataset, "--dataset")
 
-    def rows(self, overrides: Overrides | None = None) -> ChosenRows:
+    def resolve(self, overrides: Overrides | None = None) -> ChosenDataset:
         """Resolve the names against the configuration.
 
         Args:
@@ -45,16 +45,16 @@ class Asked:
         from bench.config.overrides import Overrides, protocol_of
         from bench.data.config import dataset_config
 
-        workspace, given = Workspace.current(), overrides or Overrides(self.overrides)
+        workspace, taken = Workspace.current(), overrides or Overrides(self.overrides)
         config = dataset_config(self.name, workspace)
-        protocol = protocol_of(config, self.protocol, given)
-        given.refuse_unused()
-        return ChosenRows(workspace, self.name, config, protocol)
+        protocol = protocol_of(config, self.protocol, taken)
+        taken.reject_unused()
+        return ChosenDataset(workspace, self.name, config, protocol)
 
 
 @dataclass(frozen=True)
-class ChosenRows:
-    """The rows of one dataset under one protocol, and the teachers that speak of them."""
+class ChosenDataset:
+    """One dataset under one protocol, and its teachers."""
 
     workspace: Workspace
     dataset: str
@@ -62,7 +62,7 @@ class ChosenRows:
     protocol: ProtocolConfig
 
     def data(self) -> PreparedData:
-        """The rows, prepared if need be.
+        """The examples, prepared if need be.
 
         Raises:
             DataError: the source cannot be had or read, or does not suit the protocol.
@@ -72,14 +72,14 @@ class ChosenRows:
         return store.prepare(self.dataset, self.config, self.protocol, self.workspace)
 
     def teacher_folder(self, teacher: str) -> Path:
-        """Where a teacher of these rows lies, or will."""
+        """Where a teacher of these examples lies, or will."""
         from bench.teachers.manifest import teacher_folder
 
         slug, default_slug = self.protocol.slug, self.config.protocol.slug
         return teacher_folder(self.workspace, self.dataset, teacher, slug, default_slug)
 
     def built_teacher(self, teacher: str) -> Path:
-        """The folder of a teacher that is there.
+        """The folder of a teacher that is built.
 
         Raises:
             ConfigError: it is not; the message tells which are, and how it is made.
