@@ -34,14 +34,15 @@ SHOWN = sorted({line for page in PAGES for line in commands(page)})
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The method that the README shows lies in this folder, as its reader has put it there."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with what commands name: the method that the README shows, and a place of records."""
     monkeypatch.chdir(tmp_path)
+    Path("results", "reference").mkdir(parents=True)
     monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
     Path("my_method.py").write_text(example_method(), encoding="utf-8")
 
 
-@pytest.mark.usefixtures("plugin")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("line", SHOWN)
 def test_commands_and_options_that_are_shown_exist(line: str) -> None:
     command: click.Command | None = main
@@ -54,7 +55,7 @@ def test_commands_and_options_that_are_shown_exist(line: str) -> None:
     command.make_context(line, arguments, parent=context)
 
 
-@pytest.mark.usefixtures("plugin")
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("line", [line for line in SHOWN if line.startswith("bench run ")])
 def test_names_and_settings_of_runs_that_are_shown_exist(line: str, tmp_path: Path) -> None:
     imported = tmp_path / "datasets" / "shop" / "source" / DATASET_FILE
