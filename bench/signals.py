@@ -105,6 +105,7 @@ class Signals(Generic[A]):
         trajectories: int32 [M, C, R, K], lists of M models at C states of their training, the last
             one converged; best first, ids 1..N. Memory-mapped where the device is the CPU: gather
             examples, never copy the whole.
+        histories: float32 [R, D], the teacher's vector of an example's history.
         covered: bool [R], False where the teacher offers nothing for an example, and the arrays
             above hold filler.
     """
@@ -169,6 +170,9 @@ class Signals(Generic[A]):
             holds_ids=True,
             mapped=True,
         ),
+    ] = None
+    histories: Annotated[
+        A | None, Signal("histories", "histories.npy", "R D", "float32", holds="floats")
     ] = None
     covered: Annotated[A | None, Signal("covered", "covered.npy", "R", "bool", holds="bool")] = None
 

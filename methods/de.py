@@ -6,8 +6,9 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from bench.distillation import Batch, Knowledge, Output, Student
-from bench.distillation.entities import ItemConfig, squared_error
+from bench.distillation.entities import ItemVectors, squared_error
 from bench.distillation.experts import ExpertMethod
+from bench.distillation.histories import EntityConfig, history_vectors
 from bench.registry import register_method
 
 
@@ -27,7 +28,9 @@ class DistillationExperts(ExpertMethod):
     selector :math:`\alpha` (a linear layer with softmax on t), Gumbel noise g and a temperature
     :math:`\tau` that falls with the passes, so that each item ends up with one expert.
 
-    Takes: `embeddings`, one vector t per item, standardised per dimension.
+    Takes: `embeddings`, one vector t per item, standardised per dimension. With `users` also
+    `histories`, one vector t per example: experts and a selector of their own rebuild it from the
+    encoded history.
 
     Costs: M (d + D)^2 / 2 expert weights and a selector of D M in training, at most 50 million
     (wider teachers: `pca_dim`), nothing at inference. A step passes at most `max_items` items
@@ -37,12 +40,12 @@ class DistillationExperts(ExpertMethod):
     Departs: errors are means over items and dimensions, not sums, so `weight` is not the published
     0.01 (`official_code` converts it). The temperature falls from 1 towards 1e-10, as published,
     but not below 1e-3. The squared error is the program's. Items are those of histories and
-    targets; the original adds users and, at half weight, sampled negatives. Vectors of whole
-    histories are not rebuilt: teachers offer none. Teacher vectors are standardised, which
+    targets; the original adds sampled negatives, counts items half, and has users, whose place
+    histories take (`users`), with the same weight as items. Teacher vectors are standardised, which
     `normalise: none` switches off.
     """
 
-    class Config(ItemConfig):
+    class Config(EntityConfig):
         weight: NonNegativeFloat = Field(0.1, description="lambda, weight of the error")
         experts: PositiveInt = Field(30, description="M, number of experts")
         max_items: PositiveInt = Field(1024, description="items of a batch used, by all experts")
@@ -50,8 +53,16 @@ class DistillationExperts(ExpertMethod):
     config: Config
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
+        assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
+        self.items = ItemVectors(knowledge.embeddings, self.config)
+        self.histories = history_vectors(knowledge, self.config)
         self.attach_experts(self.config.experts, student, knowledge)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         _, teacher, present, rebuilt = self.rebuilt(batch, output)
-        return {"experts": self.config.weight * squared_error(rebuilt, teacher, present)}
+        terms = {"experts": self.config.weight * squared_error(rebuilt, teacher, present)}
+        if self.histories is not None:
+            _, teacher, present, rebuilt = self.rebuilt_histories(batch, output)
+            error = squared_error(rebuilt, teacher, present)
+            terms["history-experts"] = self.config.weight * error
+        return terms

@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 
-from bench.distillation import Batch, Knowledge, Method, Output, Student
-from bench.distillation.entities import ItemConfig, ItemVectors, squared_error
+from bench.distillation import Batch, Knowledge, Output, Student
+from bench.distillation.entities import ItemVectors, squared_error
+from bench.distillation.histories import EntityConfig, EntityMethod, history_vectors
 from bench.registry import register_method
 
 
 @register_method("hint", needs={"embeddings"})
-class Hint(Method):
+class Hint(EntityMethod):
     r"""Regress the teacher's item embeddings from the student's.
 
     Adriana Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, the hint loss:
@@ -25,7 +26,8 @@ class Hint(Method):
     embedding :math:`e_i` (its scoring table), the teacher's :math:`z_i` in D dimensions and a
     regressor :math:`\varphi` that is trained along and dropped afterwards.
 
-    Takes: `embeddings`, one vector z per item, standardised per dimension.
+    Takes: `embeddings`, one vector z per item, standardised per dimension. With `users` also
+    `histories`, one vector per example, which a second regressor makes of the encoded history.
 
     Costs: a regressor with one hidden layer of (d + D) / 2 units in training, nothing at
     inference. A step passes at most `max_items` items through it.
@@ -34,10 +36,10 @@ class Hint(Method):
     in ports to recommenders, item embeddings are compared beside the base loss. The ports draw
     items uniformly; here they are those of the batch. `direction: down` compares e with the first
     d principal components of z, a frozen map, since a trained one from teacher to student can make
-    everything constant. Vectors of whole histories are not compared: teachers offer none.
+    everything constant.
     """
 
-    class Config(ItemConfig):
+    class Config(EntityConfig):
         weight: NonNegativeFloat = Field(0.01, description="lambda, weight of the regression")
         direction: Literal["up", "down"] = Field(
             "up",
@@ -54,11 +56,19 @@ class Hint(Method):
             config = config.model_copy(update={"pca_dim": student.width})
         self.items = ItemVectors(knowledge.embeddings, config)
         self.regressor = self._regressor(student.width, self.items.width)
+        self.histories = history_vectors(knowledge, config)
+        if self.histories is not None:
+            self.history_regressor = self._regressor(student.width, self.histories.width)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         student, teacher, present = self.items.take(batch, output)
         error = squared_error(self.regressor(student), teacher, present)
-        return {"hint": self.config.weight * error}
+        terms = {"hint": self.config.weight * error}
+        if self.histories is not None:
+            student, teacher, present = self.histories.take(batch, output)
+            error = squared_error(self.history_regressor(student), teacher, present)
+            terms["history-hint"] = self.config.weight * error
+        return terms
 
     def _regressor(self, student_dim: int, teacher_dim: int) -> nn.Module:
         if self.config.direction == "down":

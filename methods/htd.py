@@ -10,8 +10,9 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from bench.distillation import Batch, Knowledge, Output, Student
-from bench.distillation.entities import ItemConfig, directions, squared_error
+from bench.distillation.entities import directions, squared_error
 from bench.distillation.experts import ExpertMethod
+from bench.distillation.histories import EntityConfig, entity_vectors
 from bench.registry import register_method
 
 
@@ -33,7 +34,9 @@ class HierarchicalTopology(ExpertMethod):
     of :math:`(\cos(p_g, e_i) - \cos(q_g, t_i))^2` over groups and items, where p and q are the
     means of a group's student and teacher vectors.
 
-    Takes: `embeddings`, one vector t per item, standardised per dimension.
+    Takes: `embeddings`, one vector t per item, standardised per dimension. With `users` also
+    `histories` in the space of the items, one vector t per example: histories then are entities
+    beside the items, in G groups of their own.
 
     Costs: G (d + D)^2 / 2 expert weights and a layer of D G in training, at most 50 million (wider
     teachers: `pca_dim`), nothing at inference. A step passes at most `max_items` items through all
@@ -43,13 +46,13 @@ class HierarchicalTopology(ExpertMethod):
     1e-3. As in the program, pairs that the teacher finds dissimilar are left out (`pairs: all`)
     and a group is compared with its own members too (`exclude_own_group`); means p carry no
     gradient, except where groups are compared with groups (`group: prototypes`), which would have
-    none. The temperature of z falls from 1 towards 1e-10, as published, but not below 1e-3. Items
-    only: the original has users too, and teachers offer no vectors of whole histories. No more
-    than `max_items` of a batch are compared, since what is compared grows with their square.
+    none. The temperature of z falls from 1 towards 1e-10, as published, but not below 1e-3. The
+    original always has users, whose place histories take (`users`). No more than `max_items` of a
+    batch are compared, since what is compared grows with their square.
     Teacher vectors are standardised (`normalise: none`).
     """
 
-    class Config(ItemConfig):
+    class Config(EntityConfig):
         weight: NonNegativeFloat = Field(0.1, description="lambda, weight of the whole")
         groups: PositiveInt = Field(30, description="G, number of groups and experts")
         max_items: PositiveInt = Field(1024, description="items of a batch used, pair by pair")
@@ -67,12 +70,20 @@ class HierarchicalTopology(ExpertMethod):
     config: Config
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
+        self.items, self.histories = entity_vectors(knowledge, self.config)
         self.attach_experts(self.config.groups, student, knowledge)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
         student, teacher, present, rebuilt = self.rebuilt(batch, output)
-        assignment = squared_error(rebuilt, teacher, present)
         groups = self.experts.groups(teacher, present)
+        if self.histories is not None:
+            more = self.rebuilt_histories(batch, output)
+            groups = torch.block_diag(groups, self.history_experts.groups(more[1], more[2]))
+            student, teacher, present, rebuilt = (
+                torch.cat(both)
+                for both in zip((student, teacher, present, rebuilt), more, strict=True)
+            )
+        assignment = squared_error(rebuilt, teacher, present)
         topology = self.entity_level(student, teacher, groups)
         topology = topology + self.group_level(student, teacher, groups)
         weight, alpha = self.config.weight, self.config.alpha

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.distillation import Batch, Knowledge, Method, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.entities import ItemVectors
+from bench.distillation.histories import EntityMethod, HistoryVectors
 
 LARGEST = 50_000_000
 """Weights of all experts beyond which they are refused: 200 MB, and four times that to train."""
@@ -73,14 +74,20 @@ def annealed(epoch: int, max_epochs: int) -> float:
     return float(max(1e-10 ** ((epoch - 1) / max_epochs), 1e-3))
 
 
-class ExpertMethod(Method):
-    """Base of the methods whose experts rebuild the teacher's vectors of a batch's items."""
+class ExpertMethod(EntityMethod):
+    """Base of the methods whose experts rebuild the teacher's vectors of a batch's entities."""
+
+    items: ItemVectors
+    histories: HistoryVectors | None
 
     def attach_experts(self, count: int, student: Student, knowledge: Knowledge) -> None:
-        """Make `count` experts for the teacher's embeddings; `config` is an `ItemConfig`."""
-        assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
-        self.items = ItemVectors(knowledge.embeddings, self.config)
+        """Make `count` experts for the teacher's items, and as many for its histories.
+
+        `config` is an `EntityConfig`; `items` and `histories` are there already.
+        """
         self.experts = Experts(count, student.width, self.items.width)
+        if self.histories is not None:
+            self.history_experts = Experts(count, student.width, self.histories.width)
         self.temperature = 1.0
 
     def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
@@ -91,4 +98,13 @@ class ExpertMethod(Method):
         """What `ItemVectors.take` returns, and the teacher's vectors [E, D] as rebuilt."""
         student, teacher, present = self.items.take(batch, output)
         again = self.experts(student, teacher, self.temperature, batch.generator)
+        return student, teacher, present, again
+
+    def rebuilt_histories(
+        self, batch: Batch, output: Output
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `HistoryVectors.take` returns, and the teacher's vectors [B, D] as rebuilt."""
+        assert self.histories is not None  # noqa: S101 - only called with them
+        student, teacher, present = self.histories.take(batch, output)
+        again = self.history_experts(student, teacher, self.temperature, batch.generator)
         return student, teacher, present, again

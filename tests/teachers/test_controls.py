@@ -108,6 +108,7 @@ def teacher() -> Knowledge:
         distances=torch.rand(ROWS, K, generator=random).sort(1).values,
         covered=torch.arange(ROWS) % 3 > 0,
         truth_distance=torch.rand(ROWS, generator=random),
+        histories=torch.randn(ROWS, 4, generator=random),
         trajectories=lists(2, 3, ROWS).int(),
         trajectory_names=("a", "b"),
     )

@@ -97,9 +97,11 @@ class Given:
                 f"{self.sources['distances']}: distances belong to listed items, and no file is "
                 "'rankings' (values of the whole catalogue: dist=PATH)"
             )
-        if "covered" in self.sources and "rankings" not in self.sources:
+        vectors = {role for role, signal in ARRAYS.items() if signal.shape.endswith("D")}
+        of_examples = {role for role in vectors if ARRAYS[role].index == "examples"}
+        if "covered" in self.sources and not {"rankings", *of_examples} & self.sources.keys():
             raise ConfigError(f"{self.sources['covered']}: no file is 'rankings', which it covers")
-        if not {*lists, "embeddings"} & self.sources.keys():
+        if not {*lists, *vectors} & self.sources.keys():
             raise ConfigError(f"neither embeddings nor lists were given. {known_roles()}")
         for option, needs in (
             ("list_length", lists),

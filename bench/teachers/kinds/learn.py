@@ -50,6 +50,7 @@ class LearnOptions(TowerOptions):
 @register_teacher(
     "learn",
     signals={"embeddings", "rankings", "confidence", "truth-distance", "trajectories"},
+    optional={"histories"},
 )
 class LearnTeacher(TowerTeacher):
     """Builder of the kind `learn`, which also exports lists of earlier states of the towers.

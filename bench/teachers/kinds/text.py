@@ -22,7 +22,11 @@ class TextOptions(TowerOptions):
     feed_forward: PositiveInt = Field(256, description="hidden size of the block's MLP")
 
 
-@register_teacher("text", signals={"embeddings", "rankings", "confidence", "truth-distance"})
+@register_teacher(
+    "text",
+    signals={"embeddings", "rankings", "confidence", "truth-distance"},
+    optional={"histories"},
+)
 class TextTeacher(TowerTeacher):
     """Builder of the kind `text`."""
 

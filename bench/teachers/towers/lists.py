@@ -51,6 +51,17 @@ def rank_targets(towers: TwoTowers, rows: Examples) -> NDArray[np.int32]:
 
 
 @torch.no_grad()
+def history_vectors(towers: TwoTowers, rows: Examples) -> NDArray[np.float32]:
+    """The queries of the histories, in the unit of the exported points: float32 [R, D]."""
+    points, device = towers.points(), towers.texts.device
+    queries = [
+        towers.queries(points, block.history, block.length).cpu()
+        for _, block in blocks(rows, device)
+    ]
+    return torch.cat(queries).numpy() / np.float32(towers.unit())
+
+
+@torch.no_grad()
 def ranked_lists(towers: TwoTowers, rows: Examples, size: int, keep_target: bool = True) -> Lists:
     """The items closest to each row's query, its history left out.
 

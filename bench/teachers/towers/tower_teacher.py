@@ -18,7 +18,7 @@ from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import Member
 from bench.teachers.towers.fitting import SELECT, FitOptions, Fitted, Loss, fit, full_softmax
 from bench.teachers.towers.folds import OutOfFold, folds_of, out_of_fold
-from bench.teachers.towers.lists import Lists, rank_targets, ranked_lists
+from bench.teachers.towers.lists import Lists, history_vectors, rank_targets, ranked_lists
 from bench.teachers.towers.tower import TwoTowers
 
 
@@ -29,6 +29,9 @@ class TowerOptions(FitOptions):
     list_length: PositiveInt = Field(100, description="K_T, items listed per training row")
     out_of_fold: OutOfFold | None = Field(
         None, description="lists from towers that did not see a row; null: from those that did"
+    )
+    histories: bool = Field(
+        False, description="export the vectors of the training histories as well"
     )
     width: PositiveInt = 128
     heads: PositiveInt = Field(4, description="attention heads; divides the width")
@@ -142,6 +145,7 @@ def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[P
         embeddings=fitted.item_vectors(),
         rankings=lists.ids,
         distances=lists.distances,
+        histories=history_vectors(towers, data.train) if options.histories else None,
         truth_distance=lists.truth,
         test_ranks=test_ranks,
         metrics={

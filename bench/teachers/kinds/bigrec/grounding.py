@@ -76,6 +76,10 @@ class Written:
     vectors: Floats
     text: NDArray[np.int64]
 
+    def of_rows(self) -> Floats:
+        """A vector for every row, float32 [R, D]."""
+        return self.vectors[self.text]
+
 
 @dataclass(frozen=True)
 class Popularity:

@@ -76,6 +76,9 @@ class BigRecOptions(BaseModel):
     popularity: NonNegativeFloat | Literal["held-out"] = Field(
         0.0, description="gamma of the popularity in distances, or chosen on rows held out"
     )
+    histories: bool = Field(
+        False, description="export the vectors of what was written for the training rows as well"
+    )
     list_length: PositiveInt = Field(100, description="K_T, items listed per training row")
     seed: NonNegativeInt = 0
 
@@ -83,6 +86,7 @@ class BigRecOptions(BaseModel):
 @register_teacher(
     "bigrec",
     signals={"embeddings", "rankings", "confidence", "truth-distance"},
+    optional={"histories"},
     needs_language_model=True,
 )
 class BigRecTeacher(Builder):
@@ -124,6 +128,7 @@ class BigRecTeacher(Builder):
             rankings=_over_all_rows(rankings, covered, np.arange(1, rankings.shape[1] + 1)),
             distances=_over_all_rows(distances, covered, 0),
             truth_distance=_over_all_rows(truth, covered, 0),
+            histories=_over_all_rows(written.of_rows(), covered, 0) if options.histories else None,
             covered=None if covered.all() else covered,
             generated=_texts_of_all_rows(texts, covered),
             test_ranks=ranks["test"] if len(ranks["test"]) == len(data.test) else None,

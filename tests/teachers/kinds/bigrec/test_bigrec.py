@@ -359,6 +359,20 @@ def test_a_sample_of_rows(
     assert check(folder, books).problems == []
 
 
+def test_histories_are_the_vectors_of_what_was_written(
+    books: PreparedData, model: Path, cache: Path, product: Product
+) -> None:
+    assert product.histories is None
+    both = built(books, model, cache, {"histories": True, "rows": 50})
+    covered = np.asarray(both.covered)
+    histories, items = np.asarray(both.histories), np.asarray(both.embeddings)
+    assert histories.shape == (len(books.train), items.shape[1])
+    assert not histories[~covered].any()
+    listed = items[np.asarray(both.rankings)[covered] - 1]
+    distances = np.linalg.norm(histories[covered, None] - listed, axis=2)
+    np.testing.assert_allclose(distances, np.asarray(both.distances)[covered], atol=1e-4)
+
+
 def test_a_sample_to_learn_from(books: PreparedData, model: Path, tmp_path: Path) -> None:
     few = {"tuning": {"rows": 40, "epochs": 1}, "held_out_rows": 3}
     course = built(books, model, tmp_path, {**few, "rows": 9, "evaluation_rows": 9}).recipe[
