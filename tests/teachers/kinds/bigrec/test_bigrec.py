@@ -405,7 +405,7 @@ def workspace(tmp_path: Path, model: Path) -> Workspace:
     (tables / "interactions.tsv").write_text("\n".join(lines) + "\n")
     items = [f"i{item:02}\t{title}" for item, title in enumerate(TITLES)]
     (tables / "items.tsv").write_text("\n".join(["item_id\ttitle", *items]) + "\n")
-    done("data", "import", "books", str(tables))
+    done("data", "import", "shelf", str(tables))
     changes = {"tuning": {"epochs": 1}, "generation": {"batch_size": 4}}
     config = {"kind": "bigrec", "options": options_of(model, changes).model_dump(mode="json")}
     for kind, name, content in (
@@ -420,7 +420,7 @@ def workspace(tmp_path: Path, model: Path) -> Workspace:
 
 STUDENT = {"hidden_size": 8, "inner_size": 16, "n_layers": 1, "n_heads": 1}
 TRAINING = {"max_epochs": 1, "min_epochs": 1, "batch_size": 64, "learning_rate": 0.01}
-BUILD = ("teacher", "build", "--dataset", "books", "--teacher", "writer", "--device", "cpu")
+BUILD = ("teacher", "build", "--dataset", "shelf", "--teacher", "writer", "--device", "cpu")
 
 
 def kill_in_the_middle(workspace: Workspace) -> list[Path]:
@@ -446,7 +446,7 @@ def test_a_killed_build_goes_on_where_it_was_and_a_student_learns_from_it(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (shard,) = kill_in_the_middle(workspace)
-    folder, left = workspace.tocf / "books" / "writer", shard.read_bytes()
+    folder, left = workspace.tocf / "shelf" / "writer", shard.read_bytes()
     before = batches_of_whole_lines(left)
     assert not folder.exists()
 
@@ -466,11 +466,11 @@ def test_a_killed_build_goes_on_where_it_was_and_a_student_learns_from_it(
     shutil.copytree(workspace.datasets, fresh / "datasets")
     monkeypatch.setenv("BENCH_HOME", str(fresh))
     done(*BUILD)
-    uninterrupted = Workspace(fresh).tocf / "books" / "writer"
+    uninterrupted = Workspace(fresh).tocf / "shelf" / "writer"
     for file in sorted(path.name for path in uninterrupted.iterdir()):
         assert (folder / file).read_bytes() == (uninterrupted / file).read_bytes(), file
 
-    asked = ("--dataset", "books", "--teacher", "writer")
+    asked = ("--dataset", "shelf", "--teacher", "writer")
     found = json.loads(done("teacher", "check", *asked, "--format", "json").stdout)
     assert found["coverage"] == 1.0 and len(found["signals"]) == 4
     done("run", "--method", "dllm2rec", "--student", "tiny", "--seeds", "0", *asked)
