@@ -1,4 +1,4 @@
-"""What a look at a teacher's arrays tells before anything is trained on them."""
+"""Figures about a teacher's arrays, before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from bench.data.examples import PreparedData
 from bench.teachers.contract import Checked
+from bench.teachers.manifest import TeacherManifest
 from bench.teachers.rows import preference
 from bench.teachers.rules import Array
 
@@ -20,21 +21,19 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
 
     Args:
         checked: the result of `contract.check`, without problems.
-        data: the rows and items it speaks of.
+        data: the examples and items that it is about.
 
     Returns:
-        Plain values: `coverage` (share of rows), `list_length` (K_T), `embedding_width` (D),
-        `items_with_equal_embeddings`, `distance` (quantiles), `targets_in_list` (share of covered
-        rows whose target is in the top 1, 10 and K_T), `agreement_of_order_and_embeddings` (see
-        `list_agreement`; not there without both, or for lists of fewer than 3),
-        `lists_with_ties_out_of_order` (see `ties_out_of_order`), `trajectories` (see
-        `_trajectory_figures`), fingerprints, and `doubts`: sentences about what is allowed and
-        looks wrong.
+        Plain values: `coverage` (share of examples), `arrays` (type and shape by signal),
+        `list_length` (K_T), `embedding_width` (D), `items_with_equal_embeddings`, `distance`
+        (quantiles), `targets_in_list` (share of covered examples whose target is in the top 1, 10
+        and K_T), `agreement_of_order_and_embeddings` (see `list_agreement`; not there without both,
+        or for lists of fewer than 3), `lists_with_ties_out_of_order` (see `ties_out_of_order`),
+        `trajectories` (see `_trajectory_figures`), fingerprints, and `doubts`: sentences about what
+        is allowed and looks wrong.
     """
-    manifest = checked.manifest
-    rows = len(data.train)
+    manifest, rows = checked.manifest, len(data.train)
     covered = np.ones(rows, dtype=bool) if checked.covered is None else checked.covered
-    doubts: list[str] = []
     result: dict[str, Any] = {
         "name": manifest.name,
         "signals": list(manifest.signals),
@@ -43,53 +42,73 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
         "training_rows": rows,
         "covered_rows": int(covered.sum()),
         "coverage": float(covered.mean()),
+        "arrays": {
+            signal.name: f"{array.dtype} {list(array.shape)}"
+            for signal, array in checked.arrays().items()
+        },
+        "doubts": [],
     }
-    if checked.embeddings is not None:
-        unique, point = np.unique(checked.embeddings, axis=0, return_inverse=True)
-        result["embedding_width"] = checked.embeddings.shape[1]
-        result["items_with_equal_embeddings"] = data.n_items - len(unique)
+    for signal, array in checked.arrays().items():
+        if signal.index == "items":
+            result["embedding_width"] = array.shape[1]
+            result["items_with_equal_embeddings"] = len(array) - len(np.unique(array, axis=0))
+        elif signal.mapped:
+            result[signal.name] = _trajectory_figures(checked.manifest, array, data)
+        elif signal.holds_ids:
+            result |= _list_figures(array[covered], data.train.target[covered])
+        elif signal.ascending:
+            result["distance"] = _distance_figures(array[covered])
+        elif signal.of_target:
+            result[f"{signal.attribute}_mean"] = float(array[covered].mean())
     if checked.rankings is not None:
-        lists, targets = checked.rankings[covered], data.train.target[covered]
-        hit = lists == targets[:, None]
-        size = lists.shape[1]
-        result["list_length"] = size
-        result["targets_in_list"] = {
-            f"top_{k}": float(hit[:, :k].any(1).mean()) for k in sorted({1, min(10, size), size})
-        }
-        result["different_items_listed"] = len(np.unique(lists))
-        # A base that the suite wrote itself is no matter of doubt.
-        if not manifest.created_by:
-            doubts += _base_doubt(lists, manifest.id_base, data.n_items)
-        if checked.embeddings is not None and size > 2:
-            agreement, error = list_agreement(lists, checked.embeddings)
-            result["agreement_of_order_and_embeddings"] = agreement
-            if agreement < 3 * error:
-                doubts.append(
-                    f"the order of the lists has nothing to do with the embeddings (rank "
-                    f"correlation {agreement:.3f}, standard error {error:.3f}): they may be of "
-                    "different teachers, or count items in different orders"
-                )
-        if checked.embeddings is not None and checked.distances is not None:
-            result["lists_with_ties_out_of_order"] = ties_out_of_order(
-                lists, checked.distances[covered], point.reshape(-1), preference(data)
-            )
-    if checked.distances is not None:
-        result["distance"] = _distance_figures(checked.distances[covered])
-    if checked.truth_distance is not None:
-        result["truth_distance_mean"] = float(checked.truth_distance[covered].mean())
-    if checked.trajectories is not None:
-        result["trajectories"] = _trajectory_figures(checked, data)
-    result |= {
-        "doubts": doubts,
+        result |= _comparison(checked, checked.rankings[covered], covered, data)
+    return result | {
         "fingerprint": manifest.fingerprint,
         "catalogue_fingerprint": manifest.catalogue_fingerprint or "not declared",
         "split_fingerprint": manifest.split_fingerprint or "not declared",
     }
-    return result
+
+
+def _list_figures(lists: Array, targets: Array) -> dict[str, Any]:
+    hit, size = lists == targets[:, None], lists.shape[1]
+    return {
+        "list_length": size,
+        "targets_in_list": {
+            f"top_{k}": float(hit[:, :k].any(1).mean()) for k in sorted({1, min(10, size), size})
+        },
+        "different_items_listed": len(np.unique(lists)),
+    }
+
+
+def _comparison(
+    checked: Checked, lists: Array, covered: Array, data: PreparedData
+) -> dict[str, Any]:
+    """What lists [R', K] say beside the embeddings and the base of their ids."""
+    found: dict[str, Any] = {"doubts": []}
+    # A base that the suite wrote itself is no matter of doubt.
+    if not checked.manifest.created_by:
+        found["doubts"] += _base_doubt(lists, checked.manifest.id_base, data.n_items)
+    if checked.embeddings is None:
+        return found
+    if lists.shape[1] > 2:
+        agreement, error = list_agreement(lists, checked.embeddings)
+        found["agreement_of_order_and_embeddings"] = agreement
+        if agreement < 3 * error:
+            found["doubts"].append(
+                f"the order of the lists has nothing to do with the embeddings (rank "
+                f"correlation {agreement:.3f}, standard error {error:.3f}): they may be of "
+                "different teachers, or count items in different orders"
+            )
+    if checked.distances is not None:
+        _, point = np.unique(checked.embeddings, axis=0, return_inverse=True)
+        found["lists_with_ties_out_of_order"] = ties_out_of_order(
+            lists, checked.distances[covered], point.reshape(-1), preference(data)
+        )
+    return found
 
 
 def list_agreement(lists: Array, embeddings: Array) -> tuple[float, float]:
-    """How far list order and embedding space are of one mind: -1..1, near 0 if unrelated.
+    """Agreement of list order and embedding distance: -1..1, near 0 if unrelated.
 
     Mean Spearman correlation, over a sample of rows, between an item's place in its list and its
     embedding's distance to that of the list's first item. Lists and embeddings of one teacher that
@@ -155,33 +174,33 @@ def _distance_figures(distances: Array) -> dict[str, float]:
     }
 
 
-def _trajectory_figures(checked: Checked, data: PreparedData) -> dict[str, Any]:
+def _trajectory_figures(
+    manifest: TeacherManifest, lists: Array, data: PreparedData
+) -> dict[str, Any]:
     """Size of the trajectories and, by member on a sample of rows, what changes along its states.
 
     `targets_in_top_10` is the share of rows by state; `shared_with_last` the share of a state's top
     10 that is in that of the last state; `test` what the manifest knows of the member's own
     metrics.
     """
-    lists = checked.trajectories
-    assert lists is not None  # noqa: S101 - only called with them
     models, states, rows, size = lists.shape
     sample = np.arange(rows)[:: max(1, rows // SAMPLE_ROWS)][:SAMPLE_ROWS]
     target = data.train.target[sample, None]
     members = {}
-    for name, member in zip(checked.manifest.members, lists, strict=True):
+    for name, member in zip(manifest.members, lists, strict=True):
         top = member[:, sample, :10]
         shared = (top[:, :, :, None] == top[-1][None, :, None, :]).any(3)
         members[name] = {
             "targets_in_top_10": [float(value) for value in (top == target).any(2).mean(1)],
             "shared_with_last": [float(value) for value in shared.mean((1, 2))],
-            "test": _test_metrics(checked.manifest.recipe, name),
+            "test": _test_metrics(manifest.recipe, name),
         }
     return {"models": models, "states": states, "list_length": size, "members": members}
 
 
 def _test_metrics(recipe: dict[str, Any], member: str) -> dict[str, Any]:
-    """What a recipe tells of a member's own metrics: nothing, where it has a form of its own."""
-    told: Any = recipe
+    """The metrics of a member in a recipe; none where the recipe has another form."""
+    found: Any = recipe
     for key in ("members", member, "metrics", "test"):
-        told = told.get(key) if isinstance(told, dict) else None
-    return told if isinstance(told, dict) else {}
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}

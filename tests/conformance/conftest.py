@@ -102,6 +102,7 @@ def knowledge(data: PreparedData) -> Knowledge:
         truth_distance=distances[:, 0].clone(),
         trajectories=trajectories(scores, generator),
         trajectory_names=("first", "second"),
+        histories=torch.randn(len(target), 8, generator=generator),
     )
 
 

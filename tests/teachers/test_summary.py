@@ -39,6 +39,8 @@ def test_lists_of_the_embeddings_are_not_doubted(agreeing: Folder, data: Prepare
     assert found["agreement_of_order_and_embeddings"] > 0.5
     assert found["doubts"] == []
     assert found["lists_with_ties_out_of_order"] == 0
+    assert found["arrays"]["embeddings"] == f"float32 [{N_ITEMS}, 6]"
+    assert found["arrays"]["truth-distance"] == f"float32 [{N_ROWS}]"
 
 
 def test_embeddings_in_another_order_are_doubted(agreeing: Folder, data: PreparedData) -> None:
