@@ -11,8 +11,6 @@ from bench.config.selection import Selection
 from bench.errors import ConfigError
 from bench.paths import Workspace
 from bench.plan import Trial
-from bench.teachers.builder import Builder
-from bench.teachers.registry import KINDS
 
 
 @pytest.fixture
@@ -85,11 +83,6 @@ def test_all_teachers_are_those_that_need_no_language_model(workspace: Workspace
     assert "mine" not in chosen
     (named,) = trials(workspace, methods=["ranking-only"], teachers=["mine"])
     assert named.teacher == "mine"
-
-
-@pytest.mark.parametrize("name", KINDS.names())
-def test_every_registered_kind_is_a_builder(name: str) -> None:
-    assert issubclass(KINDS.load(name), Builder)
 
 
 def test_keys_depend_neither_on_order_nor_on_other_members(workspace: Workspace) -> None:
