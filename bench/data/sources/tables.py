@@ -171,6 +171,8 @@ class _Fields(Table):
         separator = re.fullmatch(r"sep=(.)\s*", first[0]) if first else None
         if separator:  # as spreadsheet programs say which separator a file has
             split, first = separated_by(separator[1]), [*first[1:], *islice(lines, 1)]
+        elif split is SPLITTERS["tsv"] and first and first[0].startswith('"'):
+            split = separated_by("\t")  # whoever quotes the header quotes every text
         self._split = self._rows = split(chain(first, lines), faults.where)
         self._where, self._width = faults.where, 0
         names = []

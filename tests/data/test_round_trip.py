@@ -1,0 +1,143 @@
+"""What programs write is imported as it is, or is refused: there is no third thing."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.data.prepare.interactions import Interactions, canonical
+from bench.data.sources import importing
+from bench.data.sources.texts import clean_text
+from bench.errors import DataError
+
+Columns = dict[str, list]
+
+
+def _csv(columns: Columns, **options) -> str:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, **{"lineterminator": "\r\n", **options})
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return stream.getvalue()
+
+
+def _r(columns: Columns, separator: str, *, names: str, escape: str) -> str:
+    """As write.csv (names in a column of its own, quotes doubled) and write.table do it."""
+
+    def cell(value: object) -> str:
+        if not isinstance(value, str):
+            return str(value)
+        return '"' + value.replace('"', escape + '"') + '"'
+
+    header = [cell(name) for name in columns]
+    rows = [[cell(value) for value in row] for row in zip(*columns.values(), strict=True)]
+    if names != "none":
+        rows = [[f'"{n}"', *row] for n, row in enumerate(rows, start=1)]
+    if names == "column":
+        header = ['""', *header]
+    return "".join(separator.join(row) + "\n" for row in [header, *rows])
+
+
+def _pandas(columns: Columns, **options) -> str:
+    return pd.DataFrame(columns).to_csv(**options)
+
+
+def _parquet(columns: Columns, **options) -> bytes:
+    stream = io.BytesIO()
+    pd.DataFrame(columns).to_parquet(stream, **options)
+    return stream.getvalue()
+
+
+WRITERS: dict[str, tuple[str, Callable[[Columns], str | bytes]]] = {
+    "spreadsheet": ("csv", lambda c: "\ufeff" + _csv(c)),
+    "spreadsheet, tabs": ("tsv", lambda c: _csv(c, delimiter="\t")),
+    "spreadsheet, UTF-16": ("txt", lambda c: _csv(c, delimiter="\t").encode("utf-16")),
+    "spreadsheet of Europe": ("csv", lambda c: _csv(c, delimiter=";")),
+    "with its separator": ("csv", lambda c: "sep=;\r\n" + _csv(c, delimiter=";")),
+    "with empty columns": ("csv", lambda c: _csv({**c, "": [""] * len(c["item"])})),
+    "all quoted": ("csv", lambda c: _csv(c, quoting=csv.QUOTE_ALL, lineterminator="\n")),
+    "no quotes at all": (
+        "csv",
+        lambda c: "".join(
+            ",".join(map(str, row)) + "\n" for row in [list(c), *zip(*c.values(), strict=True)]
+        ),
+    ),
+    "old Mac": ("csv", lambda c: _csv(c, lineterminator="\r")),
+    "R, write.csv": ("csv", lambda c: _r(c, ",", names="column", escape='"')),
+    "R, write.csv without names": ("csv", lambda c: _r(c, ",", names="none", escape='"')),
+    "R, write.table": ("csv", lambda c: _r(c, ",", names="header", escape="\\")),
+    "R, write.table, tabs": ("tsv", lambda c: _r(c, "\t", names="header", escape="\\")),
+    "pandas": ("csv", lambda c: _pandas(c, index=False)),
+    "pandas with its index": ("csv", lambda c: _pandas(c)),
+    "pandas, tabs": ("tsv", lambda c: _pandas(c, index=False, sep="\t")),
+    "pandas, gzip": ("csv.gz", lambda c: gzip.compress(_pandas(c, index=False).encode())),
+    "parquet": ("parquet", _parquet),
+    "RecBole": (
+        "inter",
+        lambda c: _csv(
+            {f"{name}:token": values for name, values in c.items()},
+            delimiter="\t",
+            quoting=csv.QUOTE_NONE,
+            quotechar=None,
+            lineterminator="\n",
+        ),
+    ),
+}
+
+titles = st.text(
+    st.one_of(
+        st.sampled_from("ab ,;\t\"'\n\\"),
+        st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]),
+    ),
+    max_size=6,
+)
+logs = st.lists(
+    st.tuples(st.sampled_from(["u1", "u 2", "é"]), st.integers(0, 4), st.integers(0, 9)),
+    min_size=1,
+    max_size=8,
+)
+
+
+def expected(log: list[tuple[str, int, int]], texts: list[str]) -> Interactions:
+    users, items, times = zip(*log, strict=True)
+    return canonical(
+        list(users),
+        [f"i{item}" for item in items],
+        item_texts={f"i{n}": clean_text(text) for n, text in enumerate(texts)},
+        time=pd.Series(times).to_numpy(),
+    )
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(log=logs, texts=st.lists(titles, min_size=5, max_size=5))
+def test_a_table_is_imported_as_it_was_or_refused(tmp_path_factory, writer, log, texts):
+    ending, write = WRITERS[writer]
+    users, items, times = zip(*log, strict=True)
+    tables = {
+        "interactions": {"user": users, "item": [f"i{i}" for i in items], "time": times},
+        "items": {"item": [f"i{n}" for n in range(5)], "title": texts},
+    }
+    folder: Path = tmp_path_factory.mktemp("trip")
+    try:
+        for name, columns in tables.items():
+            content = write({key: list(values) for key, values in columns.items()})
+            path = folder / f"{name}.{ending}"
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    except csv.Error:  # a format without quotes, and a text that needs them
+        return
+    try:
+        data = importing.read(
+            importing.tables_at(folder / f"interactions.{ending}", folder / f"items.{ending}")
+        )
+    except DataError:
+        return
+    assert data.fingerprint == expected(log, texts).fingerprint
