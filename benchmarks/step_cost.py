@@ -30,8 +30,8 @@ import torch
 
 from bench.registry import METHODS
 from bench.reporting.markdown import pipe
-from bench.students.config import Objective, StudentConfig
-from bench.training.config import TrainingConfig
+from bench.students.config import StudentConfig
+from bench.training.config import ObjectiveName, TrainingConfig
 from benchmarks import memory as memory_of
 from benchmarks.case import Case
 from benchmarks.turns import ratio, take_turns
@@ -190,7 +190,7 @@ def main(
     items: int,
     rows: int,
     batch: int,
-    objective: Objective,
+    objective: ObjectiveName,
     methods: tuple[str, ...],
     repetitions: int,
     threads: int,

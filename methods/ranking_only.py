@@ -106,7 +106,7 @@ class RankingOnly(Method):
             knowledge, k, config.confidence, config.confidence_temperature, config.confidence_floor
         )
         self.derived = {"top_k": k, "confidence_temperature": scale}
-        self.robust = config.robust if student.objective == "dros" else "none"
+        self.robust = config.robust if student.objective.is_robust else "none"
         self.exponents = popularity_exponents(knowledge.target_counts)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:

@@ -160,13 +160,35 @@ of the id 0 is not used.
 """
 
 
+class Objective(Protocol):
+    """What a method may know of the base objective."""
+
+    @property
+    def name(self) -> str:
+        """Value of `training.objective`."""
+
+    @property
+    def samples_negatives(self) -> bool:
+        """Whether batches have a `negative`."""
+
+    @property
+    def is_shift_invariant(self) -> bool:
+        """Whether adding a number to all scores of an example changes nothing."""
+
+    @property
+    def is_robust(self) -> bool:
+        """Whether it has a distributionally robust term (`Output.robust`)."""
+
+
 class Student(Protocol):
     """A RecBole model behind the suite's adapter, as a method sees it (an `nn.Module`)."""
 
     n_items: int
     width: int
-    objective: str
-    """Name of the base objective: ce, bpr, bce or dros."""
+
+    @property
+    def objective(self) -> Objective:
+        """The base objective that it is trained with."""
 
     @property
     def item_offset(self) -> nn.Parameter:

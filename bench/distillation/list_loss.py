@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.distillation import Batch, Output
+from bench.distillation import Batch, Objective, Output
 from bench.distillation.losses import covered_mean
 
 ListForm = Literal["auto", "sigmoid", "softmax"]
@@ -18,23 +18,24 @@ class ListTerm:
     r""":math:`-\sum_k w_k \log p(\pi_k)` of a row, and a push on the objective's negative.
 
     By `auto`, p is a softmax over the catalogue where the objective is invariant to a shift of a
-    row's logits (ce, bpr), because a one-sided sigmoid would push them up without bound; elsewhere
-    it is a sigmoid, and the negative that the objective samples is pushed down with softplus(s).
+    row's logits (ce, bpr, cloze), because a one-sided sigmoid would push them up without bound;
+    elsewhere it is a sigmoid, and the negative that the objective samples is pushed down with
+    softplus(s).
 
     Raises:
-        ValueError: a push is asked for under ce, which samples no negative.
+        ValueError: a push is asked for under an objective that samples no negative.
     """
 
-    def __init__(self, objective: str, form: ListForm, push: PushForm) -> None:
-        shift_invariant = objective in ("ce", "bpr")
-        automatic_form: ListForm = "softmax" if shift_invariant else "sigmoid"
-        automatic_push: PushForm = "none" if shift_invariant else "correct"
+    def __init__(self, objective: Objective, form: ListForm, push: PushForm) -> None:
+        invariant = objective.is_shift_invariant
+        automatic_form: ListForm = "softmax" if invariant else "sigmoid"
+        automatic_push: PushForm = "none" if invariant else "correct"
         self.form = automatic_form if form == "auto" else form
         self.push = automatic_push if push == "auto" else push
-        if self.push != "none" and objective == "ce":
+        if self.push != "none" and not objective.samples_negatives:
             raise ValueError(
                 f"negative_form={self.push} pushes on the negative that an objective samples, and "
-                "ce samples none: use training.objective bpr, bce or dros"
+                f"{objective.name} samples none: use training.objective bpr, bce or dros"
             )
 
     def of(self, batch: Batch, output: Output, items: Tensor, weights: Tensor) -> Tensor:

@@ -71,6 +71,12 @@ ABILITIES = (
         "is read at the end of a history only",
         lambda training, prompts: training.positions != "last",
     ),
+    Ability(
+        "cloze",
+        "training.objective=cloze",
+        "has no mask to stand in the place of an item",
+        lambda training, prompts: training.objective == "cloze",
+    ),
 )
 
 

@@ -19,6 +19,7 @@ from bench.students.config import StudentConfig
 from bench.students.dropout import replace_dropout
 from bench.students.items import ItemTable
 from bench.students.recbole import build_model
+from bench.training.objectives import OBJECTIVES
 
 
 class Adapter(nn.Module):
@@ -30,7 +31,7 @@ class Adapter(nn.Module):
     Attributes:
         n_items: N, size of the catalogue without padding.
         width: d, size of item embeddings and encoded histories.
-        objective: name of the base objective it is trained with.
+        objective: the base objective it is trained with.
     """
 
     table: ClassVar[type[ItemTable]] = ItemTable
@@ -79,7 +80,7 @@ class Adapter(nn.Module):
         if prompt_length and not hasattr(self, "prompt"):
             raise ConfigError(f"student model {config.model} takes no prompts")
         self.n_items = n_items
-        self.objective = objective
+        self.objective = OBJECTIVES[objective]
         self._user_ids: Tensor
         users = torch.where(known_users, torch.arange(1, len(known_users) + 1), 0)
         self.register_buffer("_user_ids", users, persistent=False)
@@ -87,7 +88,7 @@ class Adapter(nn.Module):
         self.model = build_model(config, places, n_items, len(known_users))
         replace_dropout(self.model)
         self.items = self.model.item_embedding = self.table(
-            self.model.item_embedding.weight, reads_all=objective in READ_ALL
+            self.model.item_embedding.weight, reads_all=self.objective.reads_whole_table
         )
         self.width = self.items.offset.shape[1]
         self._zero_padding_user()
@@ -192,10 +193,6 @@ class Adapter(nn.Module):
     def _zero_padding_user(self) -> None:
         if hasattr(self.model, "user_embedding"):
             self.model.user_embedding.weight[0] = 0.0
-
-
-READ_ALL = frozenset({"ce", "dros"})
-"""Objectives whose every step reads the whole scoring table."""
 
 
 @lru_cache

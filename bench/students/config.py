@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench import layers
 from bench.paths import Workspace
-
-Objective = Literal["ce", "bpr", "bce", "dros"]
 
 
 class StudentConfig(BaseModel):

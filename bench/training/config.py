@@ -20,8 +20,8 @@ from pydantic import (
 
 from bench.errors import UnknownNameError
 from bench.evaluation.metrics import metric_names
-from bench.students.config import Objective
 
+ObjectiveName = Literal["ce", "bpr", "bce", "dros", "cloze"]
 Precision = Literal["float32", "tf32", "bf16"]
 
 _BEFORE = {
@@ -38,7 +38,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    objective: Objective = Field("ce", description="base loss (docs/training.md, 'Objectives')")
+    objective: ObjectiveName = Field("ce", description="base loss (docs/training.md, 'Objectives')")
     learning_rate: PositiveFloat = Field(1e-3, description="step size of Adam")
     batch_size: PositiveInt = Field(512, description="rows per step")
     positions: Literal["last", "half", "all"] = Field(

@@ -17,7 +17,6 @@ from bench.distillation import Batch, Stage
 from bench.errors import ConfigError, Diverged
 from bench.progress import track
 from bench.training.negatives import sample_negatives
-from bench.training.objectives import NEEDS_NEGATIVE, ROBUST, make_objective
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.precision import encoding, products
 from bench.training.replay import CudaGraphs, Replayed, Take, Terms
@@ -199,7 +198,7 @@ class _Step:
         # A method may hold dropout of its own: it goes in and out of training with the student.
         self.modules = nn.ModuleList([student, method])
         self.taken = 0
-        self.objective = make_objective(config, target_counts)
+        self.objective = student.objective.make(config, target_counts, student)
         self.buffers = BlockBuffers()
         self.stage = Stage()
         self.device = rows.target.device
@@ -253,7 +252,9 @@ class _Step:
                 hidden, self.student, self.buffers, batch.target, self.config.dros_temperature
             )
             sources = [self._base] if self.stage.base else []
-            sources.insert(0 if self.config.objective in ROBUST else len(sources), self.method.loss)
+            # After a method's list has its robust term, the objective's needs no sweep of its own.
+            place = 0 if self.student.objective.is_robust else len(sources)
+            sources.insert(place, self.method.loss)
             terms: dict[str, Tensor] = {}
             for source in sources:
                 terms |= self._checked(source(batch, output), terms)
@@ -302,7 +303,7 @@ class _Step:
 
     def _batch(self, row_id: Tensor) -> Batch:
         batch = Batch.of(self.rows, row_id, self.streams.method)
-        if self.config.objective not in NEEDS_NEGATIVE:
+        if not self.student.objective.samples_negatives:
             return batch
         negative = sample_negatives(
             batch.history, batch.target, self.student.n_items, self.streams.negatives

@@ -14,7 +14,7 @@ from bench.data.examples import Examples, PreparedData
 from bench.distillation import Batch, Knowledge
 from bench.registry import METHODS
 from bench.training.config import TrainingConfig
-from bench.training.objectives import NEEDS_NEGATIVE, make_objective
+from bench.training.objectives import OBJECTIVES
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.rows import DeviceRows
 
@@ -52,13 +52,14 @@ class World:
     def _of_the_stage(self, row_id: torch.Tensor, table: torch.Tensor) -> list[torch.Tensor]:
         generator = torch.Generator().manual_seed(1)
         batch = Batch.of(self.rows, row_id, generator)
-        if self.objective in NEEDS_NEGATIVE:
+        if OBJECTIVES[self.objective].samples_negatives:
             batch = dataclasses.replace(batch, negative=batch.target % N_ITEMS + 1)
         noise = torch.Generator().manual_seed(2)
         hidden = torch.randn(len(row_id), self.student.width, generator=noise)
         self.student.begin_step()
         output = StepOutput(hidden, table, BlockBuffers(), batch.target)
-        base = make_objective(TrainingConfig(objective=self.objective), torch.ones(N_ITEMS + 1))
+        config = TrainingConfig(objective=self.objective)
+        base = OBJECTIVES[self.objective].make(config, torch.ones(N_ITEMS + 1), self.student)
         return [base(batch, output), *self.method.loss(batch, output).values()]
 
 

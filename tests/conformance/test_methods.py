@@ -16,11 +16,11 @@ from bench.data.examples import PreparedData
 from bench.distillation import Batch, Knowledge
 from bench.paths import SHIPPED
 from bench.registry import METHODS, MethodEntry
-from bench.training.objectives import NEEDS_NEGATIVE
+from bench.training.objectives import OBJECTIVES
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.rows import DeviceRows
 
-from .conftest import N_ITEMS, STUDENTS, build, make_trial, run
+from .conftest import N_ITEMS, STUDENTS, build, make_trial, pairs, run
 
 ALL = [entry.name for entry in METHODS]
 TAUGHT = [entry.name for entry in METHODS if entry.needs]
@@ -33,7 +33,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "sra-cl": {"between": 0, "inside": 0},
 }
 """Settings of methods that are switched off by something else than a weight."""
-OBJECTIVES = ["ce", "bpr", "bce", "dros"]
+OF_EVERY_STUDENT = ["ce", "bpr", "bce", "dros"]
 
 
 def weightless(config: type[BaseModel]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_a_method_can_be_switched_off(method: str) -> None:
     assert bool(switched_off(method)) == (method not in UNWEIGHTED)
 
 
-@pytest.mark.parametrize("model", STUDENTS)
+@pytest.mark.parametrize("model", [*STUDENTS, "BERT4Rec"])
 @pytest.mark.parametrize("method", sorted(set(ALL) - UNWEIGHTED))
 def test_weights_of_zero_are_none_bit_for_bit(
     method: str, model: str, data: PreparedData, knowledge: Knowledge
@@ -71,7 +71,7 @@ def test_weights_of_zero_are_none_bit_for_bit(
     assert np.array_equal(base.ranks, zero.ranks)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", OF_EVERY_STUDENT)
 @pytest.mark.parametrize("method", TAUGHT)
 def test_a_weight_above_zero_changes_the_student(
     method: str, objective: str, data: PreparedData, knowledge: Knowledge
@@ -82,8 +82,7 @@ def test_a_weight_above_zero_changes_the_student(
     assert not same(base.state, taught.state)
 
 
-@pytest.mark.parametrize("model", STUDENTS)
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize(("method", "model"), pairs([*STUDENTS, "BERT4Rec"]))
 def test_a_trial_repeats_exactly(
     method: str, model: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
@@ -97,8 +96,7 @@ def test_a_trial_repeats_exactly(
     assert not same(first.state, other.state)
 
 
-@pytest.mark.parametrize("model", STUDENTS)
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize(("method", "model"), pairs([*STUDENTS, "BERT4Rec"]))
 def test_the_distilled_student_is_a_plain_one(
     method: str, model: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
@@ -118,7 +116,7 @@ def test_the_distilled_student_is_a_plain_one(
     assert all(np.isfinite(tensor).all() for tensor in taught.state.values())
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", OF_EVERY_STUDENT)
 @pytest.mark.parametrize("method", ALL)
 def test_losses_are_finite_at_extreme_scores_with_ties(
     method: str, objective: str, data: PreparedData, knowledge: Knowledge
@@ -134,7 +132,7 @@ def test_losses_are_finite_at_extreme_scores_with_ties(
         length=(history > 0).sum(dim=1),
         target=target,
         user=torch.arange(16),
-        negative=target % N_ITEMS + 1 if objective in NEEDS_NEGATIVE else None,
+        negative=target % N_ITEMS + 1 if OBJECTIVES[objective].samples_negatives else None,
         generator=torch.Generator(),
     )
     table = torch.zeros(N_ITEMS + 1, student.width)

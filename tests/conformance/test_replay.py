@@ -27,6 +27,7 @@ CASES = [
     *((entry.name, "SASRec", {}) for entry in METHODS if entry.name not in TWICE),
     *((method, "SASRec", {"max_epochs": 2}) for method in TWICE),
     *(("dllm2rec", model, {}) for model in STUDENTS if model != "SASRec"),
+    ("dllm2rec", "BERT4Rec", {}),
     *(("delrec-reverse", model, {}) for model in STUDENTS if model != "SASRec"),
     *(("dllm2rec", "SASRec", {"objective": name}) for name in ("bpr", "bce", "dros")),
     ("dllm2rec", "SASRec", {"precision": "bf16"}),

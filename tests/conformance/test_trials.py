@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from bench.registry import METHODS
 from bench.students.adapter import Adapter
 from bench.training.rows import DeviceRows
 
-from .conftest import N_ITEMS, READ_WHOLE, STUDENTS, make_trial, rows, run
+from .conftest import N_ITEMS, READ_WHOLE, STUDENTS, make_trial, pairs, rows, run
 
 TRAINING = {"max_epochs": 6, "min_epochs": 6, "learning_rate": 0.02}
 
@@ -64,13 +63,7 @@ def test_the_oracle_rule_reads_the_test_rows_instead(data: PreparedData) -> None
     assert outcome.metrics["test"]["ndcg@20"] == pytest.approx(max(curve), abs=1e-6)
 
 
-PAIRS = [
-    *itertools.product(ALL, STUDENTS),
-    *itertools.product([name for name in ALL if name != "delrec-reverse"], READ_WHOLE),
-]
-
-
-@pytest.mark.parametrize(("method", "model"), PAIRS)
+@pytest.mark.parametrize(("method", "model"), pairs([*STUDENTS, *READ_WHOLE]))
 def test_the_stored_student_gives_the_stored_ranks(
     method: str, model: str, data: PreparedData, knowledge: Knowledge, tmp_path: Path
 ) -> None:

@@ -6,7 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bench.distillation import Batch
+from bench.errors import ConfigError
+from bench.students.abilities import problems
 from bench.students.adapter import Adapter
+from bench.students.config import StudentConfig
+from bench.training.config import TrainingConfig
+from bench.training.objectives import OBJECTIVES
+from bench.training.output import BlockBuffers, StepOutput
+from bench.training.rows import DeviceRows
 
 from .conftest import HISTORY, N_ITEMS, make, rows
 
@@ -76,3 +84,66 @@ def test_a_folded_student_loads_into_plain_recbole() -> None:
     fresh = make("BERT4Rec").eval()
     fresh.import_state(student.export_state())
     assert torch.equal(fresh.logits(fresh.encode(history, length, user)), expected)
+
+
+def test_of_n_items_a_share_and_at_least_one_is_hidden_each_as_often() -> None:
+    student = biased(mask_ratio=0.3)
+    history, length, _ = rows(4000)
+    target = torch.arange(len(history)) % N_ITEMS + 1
+    shown = []
+    student.model.register_forward_pre_hook(lambda _, given: shown.append(given[0]))
+    torch.manual_seed(3)
+    hidden, ids, hides = student.cloze(history, length, target)
+    (masked,) = shown
+    whole = F.pad(history, (0, 1)).scatter(1, length.unsqueeze(1), target.unsqueeze(1))
+    mask = masked == N_ITEMS + 1
+    assert torch.equal(masked[~mask], whole[~mask])
+    assert not mask[whole == 0].any()
+    assert mask.sum(dim=1).tolist() == [max(1, round(0.3 * (n + 1))) for n in length.tolist()]
+    assert int(mask.sum()) == int(hides.sum())
+    for n in range(1, HISTORY + 1):
+        often = mask[length == n, : n + 1].float().mean(dim=0)
+        assert (often - often.mean()).abs().max() < 0.12
+    # What is scored is what was hidden: encodings of these places, and the items of these places.
+    assert (ids[hides] > 0).all()
+    states = student.model(masked)
+    at = states[mask]
+    expected = sorted(at.sum(dim=1).tolist())
+    assert sorted(hidden[hides].sum(dim=1).tolist()) == pytest.approx(expected, abs=1e-4)
+    assert sorted(ids[hides].tolist()) == sorted(whole[mask].tolist())
+
+
+def test_the_objective_is_recboles_loss_on_the_same_masks() -> None:
+    """RecBole's own `calculate_loss` keeps padding in its softmax, where -inf is put here."""
+    student = biased(ft_ratio=0.25)
+    history, length, user = rows()
+    target = torch.arange(len(history)) % N_ITEMS + 1
+    torch.manual_seed(3)
+    hidden, ids, hides = student.cloze(history, length, target)
+    scores = student.logits(hidden)[hides]
+    cloze = F.cross_entropy(scores, ids[hides])
+    last = F.cross_entropy(student.logits(student.encode(history, length, user)), target)
+    objective = OBJECTIVES["cloze"].make(TrainingConfig(objective="cloze"), torch.ones(1), student)
+    output = StepOutput(student.encode(history, length, user), student, BlockBuffers())
+    rows_ = DeviceRows(history, length, target, user, length)
+    batch = Batch.of(rows_, torch.arange(len(history)), torch.Generator())
+    torch.manual_seed(3)
+    found = objective(batch, output)
+    torch.testing.assert_close(found, 0.25 * last + 0.75 * cloze)
+    found.backward()
+    assert student.items.mask.grad.abs().sum() > 0
+    assert student.model.output_bias.grad[1:].abs().sum() > 0
+    assert not student.item_offset.grad[0].any()
+
+
+def test_shares_that_are_none_are_rejected() -> None:
+    for parameters in ({"mask_ratio": 0.0}, {"mask_ratio": 1.1}, {"ft_ratio": -0.1}):
+        with pytest.raises(ConfigError, match="0 < mask_ratio <= 1 and 0 <= ft_ratio <= 1"):
+            make("BERT4Rec", **parameters)
+
+
+def test_other_students_have_no_mask() -> None:
+    training = TrainingConfig(objective="cloze")
+    (found,) = problems(StudentConfig(model="SASRec"), training)
+    assert "SASRec has no mask" in found and found.endswith("Allowed: BERT4Rec")
+    assert problems(StudentConfig(model="BERT4Rec"), training) == []

@@ -16,7 +16,7 @@ from bench.distillation import Batch
 from bench.distillation.losses import covered_mean, popularity_exponents
 from bench.training import output as outputs
 from bench.training.config import TrainingConfig
-from bench.training.objectives import make_objective
+from bench.training.objectives import OBJECTIVES
 from bench.training.output import BlockBuffers, StepOutput
 
 B, N, D, L = 6, 23, 5, 4
@@ -78,7 +78,7 @@ def brute_robust(s: np.ndarray, y: int, beta: float = 1.0) -> float:
 @pytest.mark.parametrize("scale", [0.1, 1.0, 20.0])
 def test_objective_equals_brute_force(name: str, scale: float) -> None:
     batch, output = problem(scale)
-    objective = make_objective(TrainingConfig(objective=name), COUNTS)
+    objective = OBJECTIVES[name].make(TrainingConfig(objective=name), COUNTS, None)
     expected = expected_loss(name, batch, dense(output))
     assert float(objective(batch, output).detach()) == pytest.approx(expected, rel=2e-5)
 
@@ -86,7 +86,7 @@ def test_objective_equals_brute_force(name: str, scale: float) -> None:
 @pytest.mark.parametrize("name", ["ce", "bpr", "bce", "dros"])
 def test_gradients_equal_finite_differences(name: str) -> None:
     batch, output = problem(dtype=torch.float64)
-    objective = make_objective(TrainingConfig(objective=name), COUNTS.double())
+    objective = OBJECTIVES[name].make(TrainingConfig(objective=name), COUNTS.double(), None)
 
     def loss(hidden: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         return objective(batch, StepOutput(hidden, table, BlockBuffers()))
@@ -252,7 +252,8 @@ def test_a_step_is_forgotten_at_once() -> None:
     step = weakref.ref(output)
     gc.disable()
     try:
-        loss = make_objective(TrainingConfig(objective="dros"), torch.ones(N + 1))(batch, output)
+        config = TrainingConfig(objective="dros")
+        loss = OBJECTIVES["dros"].make(config, torch.ones(N + 1), None)(batch, output)
         loss.backward()
         del output, loss
         assert step() is None
