@@ -34,6 +34,7 @@ from bench.reporting.formatting import MISSING
 from bench.reporting.markdown import marked, pipe
 from bench.reporting.overview import overview
 from bench.reporting.render import render, selected
+from bench.students.abilities import ABILITIES, ADAPTERS
 from bench.training.config import TrainingConfig
 
 sys.path.append(str(SHIPPED / "docs"))
@@ -144,6 +145,18 @@ def readme() -> str:
     page = (SHIPPED / "README.md").read_text(encoding="utf-8")
     text = pipe(list(lines.columns), lines.to_numpy().tolist(), text_columns=2)
     return marked(page, "leaderboard", text)
+
+
+def students() -> str:
+    """docs/adding-a-student.md, of which the table of abilities alone is written here."""
+    models = ADAPTERS.names()
+    lines = [
+        [ability.asked_by, *("yes" if model in ability.models() else "" for model in models)]
+        for ability in ABILITIES
+    ]
+    page = (SHIPPED / "docs" / "adding-a-student.md").read_text(encoding="utf-8")
+    head = ["", *(f"`{model}`" for model in models)]
+    return marked(page, "abilities", pipe(head, lines, len(head)))
 
 
 def figure() -> str:
@@ -339,6 +352,7 @@ PAGES = {
     "../README.md": readme,
     "methods.md": methods,
     "settings.md": run_settings,
+    "adding-a-student.md": students,
     "leaderboards.md": leaderboards,
     "leaderboards.svg": figure,
     "overview.svg": first_figure,

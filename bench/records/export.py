@@ -85,6 +85,7 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     """
     import torch
 
+    from bench.students.abilities import ADAPTERS
     from bench.students.recbole import model_settings
 
     state = load_weights(record, store, data)
@@ -96,10 +97,11 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
                 "for it (`bench.execution.finished.load_student` gives the suite's own)"
             )
     student = record.trial.student_config
+    places = ADAPTERS.load(student.model).places(data.train.history.shape[1], prompt_length=0)
     checkpoint = {
         "state_dict": state,
         "other_parameter": None,
-        "config": {"model": student.model, **model_settings(student, data.train.history.shape[1])},
+        "config": {"model": student.model, **model_settings(student, places)},
         "epoch": record.best_epoch,
         "item_tokens": ["[PAD]", *data.item_tokens],
         "user_tokens": ["[PAD]", *data.user_tokens],

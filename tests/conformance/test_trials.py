@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from bench.data.examples import Examples, PreparedData
 from bench.distillation import Knowledge, Method
@@ -15,6 +18,7 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import rank_targets
 from bench.execution.finished import load_student
 from bench.execution.trial import run_trial
+from bench.records.export import export_checkpoint
 from bench.records.record import Outcome, finished
 from bench.records.store import ResultStore
 from bench.registry import METHODS
@@ -80,6 +84,36 @@ def test_the_stored_student_gives_the_stored_ranks(
     chosen = outcome.curve[outcome.best_epoch - 1]
     for name, value in outcome.metrics["valid"].items():
         assert chosen[name] == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("model", [*STUDENTS, *READ_WHOLE])
+def test_recbole_ranks_with_an_exported_student_as_it_was_ranked(
+    model: str, data: PreparedData, knowledge: Knowledge, tmp_path: Path
+) -> None:
+    trial = make_trial("rd", model)
+    outcome = run(trial, data, knowledge)
+    store, record = ResultStore(tmp_path / "results"), finished(trial, outcome)
+    store.write(record, outcome)
+    path = export_checkpoint(record, store, data, tmp_path / "student.pth")
+    saved = torch.load(path, weights_only=True)
+    module = importlib.import_module(f"recbole.model.sequential_recommender.{model.lower()}")
+    counts = {"item_id": len(saved["item_tokens"]), "user_id": len(saved["user_tokens"])}
+    catalogue = SimpleNamespace(num=counts.get, user_num=counts["user_id"])
+    plain = getattr(module, model)(saved["config"], catalogue).eval()
+    plain.load_state_dict(saved["state_dict"])
+    history, length, user, target = (
+        torch.from_numpy(column).long()
+        for column in (data.test.history, data.test.length, data.test.user, data.test.target)
+    )
+    if model == "BERT4Rec":  # RecBole drops the oldest item
+        history, length = F.pad(history, (1, 0)), length + 1
+    known = torch.from_numpy(np.isin(data.test.user, data.train.user))
+    interaction = {"item_id_list": history, "item_length": length}
+    interaction["user_id"] = torch.where(known, user + 1, 0)
+    with torch.no_grad():
+        scores = plain.full_sort_predict(interaction).view(len(target), -1)[:, 1:]
+    wanted = scores.gather(1, target.unsqueeze(1) - 1)
+    np.testing.assert_array_equal((scores >= wanted).sum(dim=1).numpy(), outcome.ranks)
 
 
 class NoisyFusion(Method):

@@ -26,7 +26,10 @@ def docs() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["../README.md", "methods.md", "settings.md", "leaderboards.md"])
+PAGES = ["../README.md", "methods.md", "settings.md", "adding-a-student.md", "leaderboards.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_what_is_generated(docs: ModuleType, name: str) -> None:
     committed = (SHIPPED / "docs" / name).read_text(encoding="utf-8")
     if committed != docs.content(name):
