@@ -51,7 +51,7 @@ def command(
 ) -> None:
     """Leaderboards from the records: mean and deviation over seeds, against one method.
 
-    JSON holds everything that is known about a row, CSV its numbers; both have all metrics.
+    JSON and CSV have a line for each entry and metric, with all that is known about it.
 
     \b
       bench report --dataset game --metric ndcg@10

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr, stdtrit
 
 CONFIDENCE = 0.95
 
@@ -171,6 +170,8 @@ def _summed(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _t_comparison(mean: float, error: float, degrees: float) -> Comparison:
     if error == 0.0:  # no spread at all: equal everywhere, or the same shift everywhere
         return Comparison(mean, mean, mean, 1.0 if mean == 0.0 else 0.0)
+    from scipy.special import stdtr, stdtrit  # a report without a comparison needs no scipy
+
     p = 2.0 * float(stdtr(degrees, -abs(mean) / error))
     margin = float(stdtrit(degrees, 0.5 + CONFIDENCE / 2)) * error
     return Comparison(mean, mean - margin, mean + margin, p)

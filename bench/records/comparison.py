@@ -217,7 +217,7 @@ def gap_closed(
             if lead and lead.difference > 0 and lead.p < CLEAR_LEAD:
                 gain = float(ours.mean()) - float(theirs.mean())
                 closed[pair.Index] = 100 * gain / lead.difference
-    return pd.Series(closed, dtype="float64")
+    return pd.Series(closed, dtype="float64", name="gap_closed")
 
 
 def times(beside: pd.DataFrame) -> pd.DataFrame:

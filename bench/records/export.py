@@ -94,7 +94,7 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
         if tensor in state:
             raise ConfigError(
                 f"{record.trial.label}: its method {made}; RecBole's model has no place "
-                "for it (`bench.execution.finished.load_student` gives the suite's own)"
+                "for it (`bench.load_student` gives the suite's own)"
             )
     student = record.trial.student_config
     places = ADAPTERS.load(student.model).places(data.train.history.shape[1], prompt_length=0)

@@ -21,9 +21,9 @@ from bench.plan import Reference, Trial, digest
 from bench.records.record import Record
 from bench.registry import METHODS, MethodEntry
 
-TEXT = pd.Series([""]).dtype
-"""As pandas itself keeps text: `str`, and `object` before pandas 3. A missing one is unequal to
-every text, where one of the dtype `string` would be neither equal nor unequal."""
+TEXT = "object"
+"""Python's own strings, in every version of pandas. One that is missing is unequal to every text,
+where one of the dtype `string` would be neither equal nor unequal."""
 
 COLUMNS = {
     "key": TEXT,

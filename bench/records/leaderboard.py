@@ -100,21 +100,27 @@ def leaderboard(
     beside_none = beside if against == NONE else paired(done, opponents(board, NONE))
     board = board.join(times(beside_none))
     board["against"], board["compared_seeds"] = against, _listed(beside)
+    tested = beside
+    if split != "test":
+        beside_none, tested = beside_none[:0], beside[:0]
     parts = []
     for each in metrics:
         part = board.assign(metric=str(each)).join(_spread(done, each)).join(gains(beside, each))
-        tested = split == "test"
-        part = part.join(tests(beside if tested else beside[:0], each, ranks))
-        part["gap_closed"] = gap_closed(beside_none if tested else beside[:0], done, each, ranks)
-        part["gain_low"] = 100 * part["low"] / part["base"]
-        part["gain_high"] = 100 * part["high"] / part["base"]
-        part["p_holm"] = corrected(part)
-        part["significant"] = part["seeds_known"].fillna(False).astype(bool) & part["p_holm"].lt(
-            SIGNIFICANT
-        )
-        parts.append(part)
+        part = part.join(tests(tested, each, ranks))
+        parts.append(_concluded(part.join(gap_closed(beside_none, done, each, ranks))))
     order = _order(parts[0])
     return pd.concat([part.loc[order] for part in parts]).reset_index()[COLUMNS]
+
+
+def _concluded(board: pd.DataFrame) -> pd.DataFrame:
+    """The entries of one metric with what follows from their tests."""
+    p_holm = corrected(board)
+    return board.assign(
+        gain_low=100 * board["low"] / board["base"],
+        gain_high=100 * board["high"] / board["base"],
+        p_holm=p_holm,
+        significant=board["seeds_known"].fillna(False).astype(bool) & (p_holm < SIGNIFICANT),
+    )
 
 
 def newest(runs: pd.DataFrame) -> pd.DataFrame:
@@ -179,12 +185,10 @@ def _told_apart(board: pd.DataFrame) -> pd.DataFrame:
 
     Of entries that read the same the newest one with a result alone stays `is_current`.
     """
-    board["is_outdated"] = (
-        board["results_version"].ne(plan.RESULTS_VERSION).fillna(True).astype(bool)
-    )
-    with_result = board.assign(done=board["n"] > 0)
-    newest = with_result.sort_values(["is_current", "done", "created"], kind="stable")
-    board["is_current"] &= ~newest.duplicated(READS_AS, keep="last").reindex(board.index)
+    board["is_outdated"] = ~board["results_version"].eq(plan.RESULTS_VERSION).fillna(False)
+    board["is_outdated"] = board["is_outdated"].astype(bool)
+    by_age = board.assign(done=board["n"] > 0).sort_values(["is_current", "done", "created"])
+    board["is_current"] &= ~by_age.duplicated(READS_AS, keep="last").reindex(board.index)
     tagged = board["is_outdated"] | board.duplicated(READS_AS, keep=False)
     board["tag"] = board.index.to_series().str[:6].where(tagged)
     board["label"] += (" #" + board["tag"]).fillna("")

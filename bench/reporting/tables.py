@@ -193,8 +193,9 @@ def _label(entries: pd.DataFrame) -> str:
 
 def _failures(entries: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """The trials without a result, entry by entry, and what each ended with."""
+    lost = runs.loc[runs["status"] != "done", ["entry", "seed", "status", "error"]]
     told = entries[["entry"]].assign(named=formatting.named(entries))
-    lost = told.merge(runs[runs["status"] != "done"].sort_values("seed"), on="entry")
+    lost = told.merge(lost.sort_values("seed"), on="entry")
     return [
         f"{run.named}, seed {run.seed}: {run.status}: {last_line(run.error)}"
         for run in lost.itertuples()
