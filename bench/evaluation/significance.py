@@ -3,10 +3,10 @@
 A difference may be chance in two ways: other users would not show it, and other seeds would not.
 The test of the leaderboards asks both, the other two one each:
 
-* *other users*: the difference of every test row is averaged over the seeds both methods ran; rows
-  of one user are not independent, so users are the sampling unit. The mean difference over rows
-  is a ratio of user-level sums, and its standard error is the cluster-robust one; t with
-  (users - 1) degrees of freedom.
+* *other users*: the difference of every test example is averaged over the seeds both methods ran;
+  examples of one user are not independent, so users are the sampling unit. The mean difference
+  over examples is a ratio of user-level sums, and its standard error is the cluster-robust one; t
+  with (users - 1) degrees of freedom.
 * *other users and seeds*: the same, its variance increased by that between seeds, which all
   methods that are compared with one tell together: two or three seeds of one pair say too little.
 * *other seeds*: the seeds are the sampling unit; a paired t-test over their mean differences.
@@ -30,7 +30,7 @@ class Comparison:
     """The result of one paired test.
 
     Attributes:
-        difference: mean of (ours - baseline) over rows; positive is better for every metric.
+        difference: mean of (ours - baseline) over examples; positive is better for every metric.
         low: lower end of the 95 % interval of `difference`.
         high: upper end.
         p: two-sided, uncorrected p-value, 0..1.
@@ -47,7 +47,7 @@ class SeedSpread:
     """How far the difference of two methods on one seed lies from its mean over seeds.
 
     Attributes:
-        variance: of the mean difference over rows of one seed.
+        variance: of the mean difference over examples of one seed.
         degrees: of freedom of that estimate.
     """
 
@@ -62,7 +62,7 @@ def seed_spread(differences: Iterable[Sequence[float]]) -> SeedSpread | None:
     degrees of freedom than it has seeds, whatever the number of methods (Satterthwaite).
 
     Args:
-        differences: of each method the mean differences over rows, one of each shared seed.
+        differences: of each method the mean differences over examples, one of each shared seed.
 
     Returns:
         The spread, or None where no method has two seeds: nothing is known of other seeds then.
@@ -84,7 +84,7 @@ def compare_by_user(
 ) -> Comparison | None:
     """Paired test of two methods, clustered by user; of other seeds too where `spread` is known.
 
-    With S_u the sum and n_u the number of the differences of user u, U users, R rows and S seeds,
+    With S_u the sum and n_u the number of the differences of user u, U users, R examples, S seeds,
 
         d = sum_u S_u / R,    se_u^2 = U / (U - 1) * sum_u (S_u - n_u d)^2 / R^2,
         se^2 = se_u^2 + spread.variance / S,    t = d / se,
@@ -92,9 +92,9 @@ def compare_by_user(
     with U - 1 degrees of freedom, or Satterthwaite's of the sum.
 
     Args:
-        ours: float [R] or [seeds, R], the metric of every row (of every shared seed).
-        baseline: same shape, row by row and seed by seed the counterpart.
-        users: int [R], the id of the user of each row, >= 0.
+        ours: float [R] or [seeds, R], the metric of every example (of every shared seed).
+        baseline: same shape, example by example and seed by seed the counterpart.
+        users: int [R], the id of the user of each example, >= 0.
         spread: between seeds; without it the test is about these trials alone.
 
     Returns:
@@ -108,16 +108,16 @@ def compare_by_user(
         raise ValueError(
             f"a paired test needs equal shapes, not {ours.shape}, {baseline.shape}, {users.shape}"
         )
-    row_difference = (ours - baseline).mean(axis=0)
+    by_example = (ours - baseline).mean(axis=0)
     sizes = np.bincount(users)
-    sums, sizes = np.bincount(users, row_difference)[sizes > 0], sizes[sizes > 0]
-    n_users, n_rows = len(sums), len(users)
+    sums, sizes = np.bincount(users, by_example)[sizes > 0], sizes[sizes > 0]
+    n_users, n_examples = len(sums), len(users)
     if n_users < 2:
         return None
-    mean = float(row_difference.mean())
+    mean = float(by_example.mean())
     residual = sums - sizes * mean
     parts: list[tuple[float, float]] = [
-        (n_users / (n_users - 1) * float(np.sum(residual**2)) / n_rows**2, n_users - 1)
+        (n_users / (n_users - 1) * float(np.sum(residual**2)) / n_examples**2, n_users - 1)
     ]
     if spread is not None:
         parts.append((spread.variance / len(ours), spread.degrees))

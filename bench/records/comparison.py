@@ -31,7 +31,7 @@ from bench.records.store import ResultStore
 Values = NDArray[np.float64]
 
 NONE = "none"
-"""The method without a teacher, which others are compared with unless told otherwise."""
+"""The method without a teacher, which others are compared with by default."""
 
 SIGNIFICANT = 0.05
 """The corrected p below which a difference has a star."""

@@ -32,7 +32,7 @@ TABLE = ["dataset", "protocol", "data_fingerprint", "selection"]
 """Entries are comparable only within one of these."""
 
 READS_AS = [*TABLE, "student", "objective", "label", "teacher", "control"]
-"""What tells an entry from others, if it has no tag."""
+"""What distinguishes entries without a tag."""
 
 COLUMNS = [
     *("dataset", "protocol", "student", "objective", "method", "teacher", "control", "label"),
@@ -164,7 +164,7 @@ def _entries(runs: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
     board["failed"] = by_entry.size() - board["n"]
     board["seeds"] = _listed(done).reindex(board.index, fill_value="")
     board["epochs"] = done["epochs"].astype("float64").groupby(done["entry"]).mean()
-    return _told_apart(board)
+    return _tagged(board)
 
 
 def _times(done: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +180,7 @@ def _times(done: pd.DataFrame) -> pd.DataFrame:
     return measured.groupby("entry")[_TIMES].mean().join(most)
 
 
-def _told_apart(board: pd.DataFrame) -> pd.DataFrame:
+def _tagged(board: pd.DataFrame) -> pd.DataFrame:
     """The entries, with tags for those that read the same and those of another suite.
 
     Of entries that read the same the newest one with a result alone stays `is_current`.

@@ -26,9 +26,9 @@ def as_csv(board: pd.DataFrame, runs: pd.DataFrame) -> str:
 def _whole(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     done = runs[runs["status"] == "done"]
     lost = runs[runs["status"] != "done"]
-    told = "seed " + lost["seed"].astype(str) + ": " + lost["status"] + ": " + lost["error"]
+    messages = "seed " + lost["seed"].astype(str) + ": " + lost["status"] + ": " + lost["error"]
     keys = done["key"].groupby(done["entry"]).agg(" ".join).rename("keys")
-    errors = told.groupby(lost["entry"]).agg("\n".join).rename("errors")
+    errors = messages.groupby(lost["entry"]).agg("\n".join).rename("errors")
     segments = [by_segment(runs, name).assign(metric=name) for name in metric_names()]
     board = board.join(keys, on="entry").join(errors, on="entry")
     return board.merge(pd.concat(segments).reset_index(), on=["entry", "metric"], how="left")

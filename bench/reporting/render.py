@@ -16,7 +16,7 @@ from bench.records.store import ResultStore
 from bench.reporting.formats import DEFAULT_FORMAT, FORMATS
 
 DEFAULT_METRICS = ("ndcg@20", "hr@20")
-"""What people read unless told otherwise; the first is the one that is sorted by and tested."""
+"""What people read by default; the first is the one that is sorted by and tested."""
 
 _ALL_METRICS = ("ndcg@20", *(name for name in metric_names() if name != "ndcg@20"))
 _DATA = TABLE[:3]

@@ -35,7 +35,7 @@ def sections(board: pd.DataFrame, runs: pd.DataFrame) -> list[Section]:
     whole = overview(entries)
     return ([whole] if whole else []) + [
         Section(
-            title=_told_apart(name, group) if titles.count(name) > 1 else name,
+            title=_with_data(name, group) if titles.count(name) > 1 else name,
             intro=_intro(group),
             tables=_tables(board[board["entry"].isin(group["entry"])], group, runs),
             failures=_failures(group, runs),
@@ -56,7 +56,7 @@ def title(entries: pd.DataFrame) -> str:
     return place if first.selection == "validation" else f"{place} · oracle (chosen on test)"
 
 
-def _told_apart(name: str, entries: pd.DataFrame) -> str:
+def _with_data(name: str, entries: pd.DataFrame) -> str:
     return f"{name} · data {entries['data_fingerprint'].iloc[0][:8]}"
 
 
@@ -194,8 +194,8 @@ def _label(entries: pd.DataFrame) -> str:
 def _failures(entries: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """The trials without a result, entry by entry, and what each ended with."""
     lost = runs.loc[runs["status"] != "done", ["entry", "seed", "status", "error"]]
-    told = entries[["entry"]].assign(named=formatting.named(entries))
-    lost = told.merge(lost.sort_values("seed"), on="entry")
+    names = entries[["entry"]].assign(named=formatting.named(entries))
+    lost = names.merge(lost.sort_values("seed"), on="entry")
     return [
         f"{run.named}, seed {run.seed}: {run.status}: {last_line(run.error)}"
         for run in lost.itertuples()
