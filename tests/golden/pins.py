@@ -5,9 +5,9 @@
 Ranks are pinned bit for bit, so the trials run with the instructions that every x86-64 processor
 of the last ten years has. `INSTRUCTIONS` holds torch's kernels, oneDNN, MKL and NumPy's OpenBLAS
 to AVX2, and `_without_avx512` NumPy's own loops: with and without AVX-512 the bits are the same.
-They are not the same on processors of AMD and of Intel, for which MKL takes other functions. So
-pins lie beside the hash of some operations (`trials.arithmetic`), and hold where that is the same.
-The pins of Intel's were made on an emulated one: `qemu-x86_64 -cpu Haswell python ...`, in minutes.
+On processors of AMD and of Intel MKL takes other functions, and last bits differ. Ranks did not
+where that was tried (an emulated Haswell), but they may: pins lie beside the hash of operations
+(`trials.arithmetic`), so that a processor that rounds otherwise can have its own.
 """
 
 from __future__ import annotations

@@ -23,14 +23,16 @@ before are not shown beside records of now as the same trials. Then pin the new 
 def test_no_trial_gives_other_ranks_than_before() -> None:
     pinned, now = pins.read(), pins.measured()
     before = pinned["trials"].get(now["arithmetic"])
+    rounds = []
     if before is None:
-        pytest.skip(f"this processor rounds as none of the pinned: {pins.COMMAND} adds it")
+        before = next(iter(pinned["trials"].values()))
+        rounds = [f"this processor rounds otherwise; if it is that alone, {pins.COMMAND} on main"]
     elsewhere = set().union(*pinned["trials"].values()) - before.keys()
     here = {name: gave for name, gave in now["trials"].items() if name not in elsewhere}
     lines = []
     if moved := differences(before, here):
         head = f"{len(moved)} golden trials moved:"
-        lines = [head, *moved, *other_versions(pinned["versions"]), RAISE]
+        lines = [head, *moved, *rounds, *other_versions(pinned["versions"]), RAISE]
     if new := sorted(here.keys() - before.keys()):
         lines.append(f"{', '.join(new)}: not pinned yet, which {pins.COMMAND} does")
     if lines:

@@ -171,11 +171,9 @@ def named(record: dict[str, Any]) -> str:
 
 
 def arithmetic() -> str:
-    """Hash of what processors round differently: pins hold where it is the same.
+    """Hash of what processors round differently: of MKL's roots, exponentials and products.
 
-    A square root of MKL is a rounding away from the exact one on AMD's processors, and exact on
-    Intel's; exponentials, logarithms and products differ as well. Adam divides by square roots, so
-    trainings part from the first step.
+    On AMD's processors a square root of MKL may be a rounding away from the exact one.
     """
     torch.set_num_threads(1)
     values = torch.rand(120, 64, generator=torch.Generator().manual_seed(0))
