@@ -65,7 +65,7 @@ def read_array(
     elif ending == ".safetensors":
         array = read_safetensors(path, key)
     else:
-        array = map_npy(path) if mapped else read_npy(path, holds)
+        return read_npy(path, holds, mapped)
     return _of_kind(array, holds, path)
 
 
@@ -121,31 +121,25 @@ def read_safetensors(path: Path, key: str | None = None) -> NDArray[Any]:
     return _as_numpy(tensor)
 
 
-def read_npy(path: Path, holds: Holds = "numbers") -> NDArray[Any]:
-    """The array of a `.npy` file that holds real numbers, or what else is asked for."""
+def read_npy(path: Path, holds: Holds = "numbers", mapped: bool = False) -> NDArray[Any]:
+    """The array of a `.npy` file.
+
+    A mapped one is mapped into memory: what is not looked at is not read. It is mapped
+    copy-on-write, since torch wants writable memory; the file is never written to.
+    """
     _refuse_pointer(path)
     try:
         with path.open("rb") as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
+            array = (
+                np.lib.format.open_memmap(path, mode="c")
+                if mapped
+                else np.lib.format.read_array(stream, allow_pickle=False)
+            )
     except Exception as error:  # a damaged file fails anywhere in its reader
         raise Unreadable(
             f"{path.name} is truncated or no plain .npy array ({_first_line(error)})"
         ) from error
     return _of_kind(array, holds, path)
-
-
-def map_npy(path: Path) -> NDArray[Any]:
-    """The array of a `.npy` file, mapped into memory: what is not looked at is not read.
-
-    It is mapped copy-on-write, since torch wants writable memory; the file is never written to.
-    """
-    _refuse_pointer(path)
-    try:
-        return np.lib.format.open_memmap(path, mode="c")
-    except Exception as error:  # a damaged file fails anywhere in its reader
-        raise Unreadable(
-            f"{path.name} is truncated or no plain .npy array ({_first_line(error)})"
-        ) from error
 
 
 def read_text(path: Path) -> NDArray[np.float64]:
