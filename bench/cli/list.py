@@ -31,8 +31,9 @@ Entry = dict[str, Any]
 @options.form
 @options.plugins
 @options.records
-def command(kind: str, form: str, results: Path | None) -> None:
+def command(kind: str, form: str, plugins: tuple[Path, ...], results: Path | None) -> None:
     """List what can be named in other commands, or the records there are."""
+    options.register(plugins)
     workspace = Workspace.current()
     listings: dict[str, Callable[[], list[Entry]]] = {
         "methods": lambda: _methods(workspace),

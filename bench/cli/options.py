@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,15 +111,19 @@ _EXECUTION = (
 
 
 def selection(command: Command) -> Command:
-    """Give a command the options of a grid; see `selected`. Plug-ins are registered."""
+    """Give a command the options of a grid; see `selected`."""
     return _with((*_AXES, plugins), command)
 
 
 def selected(args: Mapping[str, Any]) -> Selection:
-    """The selection that the options of `selection` make, its suite included."""
+    """The selection that the options of `selection` make, its suite included.
+
+    Its plug-ins are registered.
+    """
     from bench.config.selection import Selection, read_suite
     from bench.paths import Workspace
 
+    register(args["plugins"])
     axes = ("methods", "datasets", "students", "teachers", "controls", "overrides")
     chosen = Selection(
         **{axis: list(args[axis]) for axis in axes},
@@ -130,22 +134,26 @@ def selected(args: Mapping[str, Any]) -> Selection:
     return chosen if suite is None else chosen.over(read_suite(suite, Workspace.current()))
 
 
-def _register(_: click.Context, __: click.Parameter, paths: tuple[Path, ...]) -> None:
-    from bench.registry import METHODS
-
-    for path in paths:
-        METHODS.add_plugin(path)
-
-
 plugins = click.option(
     "--plugin",
+    "plugins",
     multiple=True,
     type=click.Path(path_type=Path),
-    callback=_register,
-    expose_value=False,
     help="A file with methods of your own.",
 )
-"""Files whose methods are registered before the command begins."""
+"""Files with methods; see `register`."""
+
+
+def register(plugins: Iterable[Path]) -> None:
+    """Register the methods of files.
+
+    Raises:
+        ConfigError: one is missing, or registers nothing that can be read.
+    """
+    from bench.registry import METHODS
+
+    for plugin in plugins:
+        METHODS.add_plugin(plugin)
 
 
 def rows(command: Command) -> Command:
