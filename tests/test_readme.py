@@ -35,7 +35,7 @@ SHOWN = sorted({line for page in PAGES for line in commands(page)})
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with what commands name: the method that the README shows, and a place of records."""
+    """A folder with what commands name: the method of the README, and a place of records."""
     monkeypatch.chdir(tmp_path)
     Path("results", "reference").mkdir(parents=True)
     monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
