@@ -75,7 +75,7 @@ class RD(Method):
     def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
         self.hybrid = epoch > self.config.hybrid_from * max_epochs
         # A weight of 0 is `none`, its early stopping included.
-        self.settled = self.hybrid or self.config.weight == 0
+        self.curriculum_finished = self.hybrid or self.config.weight == 0
         return {"hybrid": float(self.hybrid)}
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ class SoftLabel(Method):
         if not self.config.anneal:
             return {}
         share = max(0.0, 1 - (epoch - 1) / self.config.anneal)
-        self.weight, self.settled = self.config.weight * share, share == 0
+        self.weight, self.curriculum_finished = self.config.weight * share, share == 0
         return {"share": share}
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:

@@ -267,7 +267,7 @@ class Stage:
         trained: parameters that this stage changes; None is everything of student and method.
         base: whether the base objective (and the student's own penalty) is part of the loss.
         rows: int64 [R'], the training rows that it passes over; None is all of them.
-        judge: measures the state after an epoch, larger is better, without gradients; None is
+        monitor: measures the state after an epoch, larger is better, without gradients; None is
             the validation metric. Epochs are chosen by it.
         max_epochs: upper bound of passes.
         min_epochs: passes before early stopping may act.
@@ -279,7 +279,7 @@ class Stage:
     trained: Sequence[nn.Parameter] | None = None
     base: bool = True
     rows: Tensor | None = None
-    judge: Callable[[], float] | None = None
+    monitor: Callable[[], float] | None = None
     max_epochs: int | None = None
     min_epochs: int | None = None
     patience: int | None = None
@@ -298,7 +298,7 @@ class Method(nn.Module):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Signals without which the method cannot run; set by `register_method`."""
 
-    settled: bool = True
+    curriculum_finished: bool = True
     """False while a curriculum is under way: early stopping counts its patience from the end."""
 
     def __init__(self, config: Any) -> None:

@@ -76,8 +76,8 @@ def fit(
 ) -> Fit:
     """Train stage by stage; leave the best parameters of the last one in place.
 
-    A stage ends when what judges it has stopped improving: the selection metric, or the stage's
-    own judge. The next one starts from its best epoch.
+    A stage ends when what monitors it has stopped improving: the selection metric, or the stage's
+    own monitor. The next one starts from its best epoch.
 
     Raises:
         Diverged: a loss term or a score became NaN or infinite.
@@ -95,12 +95,12 @@ def fit(
                 for epoch in range(1, limits.max_epochs + 1):
                     line, value = _epoch(step, epoch, limits.max_epochs, evaluate)
                     result.curve.append({"epoch": before + epoch, "stage": number, **line})
-                    best.offer(epoch, value, method.settled)
-                    judged = "" if stage.judge is None else f", judged {value:.4f}"
+                    best.offer(epoch, value, method.curriculum_finished)
+                    monitored = "" if stage.monitor is None else f", monitor {value:.4f}"
                     advance(1)
                     _logger.debug(
                         f"epoch {before + epoch}: loss {line['loss']:.4f}, {config.select} "
-                        f"{line[config.select]:.4f}{judged} (best {best.value:.4f} at "
+                        f"{line[config.select]:.4f}{monitored} (best {best.value:.4f} at "
                         f"{before + best.epoch}), "
                         f"{line['train_seconds'] + line['evaluate_seconds']:.1f} s"
                     )
@@ -127,7 +127,7 @@ def _epoch(
 
     Returns:
         Means of the loss terms, metrics and seconds, by name; the value that the epoch is
-        judged by, larger is better.
+        chosen by, larger is better.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     step.modules.train()
@@ -143,14 +143,14 @@ def _epoch(
     trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
     step.modules.eval()
     metrics = evaluate()
-    judge = step.stage.judge
-    judged_by = metrics[step.config.select] if judge is None else _judged(judge)
+    monitor = step.stage.monitor
+    monitored = metrics[step.config.select] if monitor is None else _monitored(monitor)
     seconds = {
         "train_seconds": trained - started,
         "evaluate_seconds": time.perf_counter() - trained,
         "train_cpu_seconds": cpu_seconds,
     }
-    return {**numbers, **means, **metrics, **seconds}, judged_by
+    return {**numbers, **means, **metrics, **seconds}, monitored
 
 
 def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:
@@ -318,11 +318,11 @@ def _passes(positions: str, rows: DeviceRows, chosen: Tensor | None) -> RowByRow
     return Windows(rows, chosen, {"half": (size + 1) // 2, "all": size}[positions])
 
 
-def _judged(judge: Callable[[], float]) -> float:
+def _monitored(monitor: Callable[[], float]) -> float:
     with torch.no_grad():
-        value = judge()
+        value = monitor()
     if not math.isfinite(value):
-        raise Diverged(f"the judge of a stage says {value}")
+        raise Diverged(f"the monitor of a stage says {value}")
     return value
 
 
@@ -332,19 +332,19 @@ class _Best:
     def __init__(self, modules: nn.Module) -> None:
         self.modules = modules
         self.epoch, self.value = 0, -math.inf
-        self._unsettled = 0
+        self._curriculum_end = 0
         self._state: dict[str, Any] = {}
 
-    def offer(self, epoch: int, value: float, settled: bool) -> None:
-        if not settled:
-            self._unsettled = epoch
+    def offer(self, epoch: int, value: float, curriculum_finished: bool) -> None:
+        if not curriculum_finished:
+            self._curriculum_end = epoch
         if value > self.value:
             self.epoch, self.value = epoch, value
             self._state = {k: v.detach().clone() for k, v in self.modules.state_dict().items()}
 
     def waited(self, epoch: int) -> int:
         """Epochs since the best one, or since the end of a curriculum."""
-        return epoch - max(self.epoch, self._unsettled)
+        return epoch - max(self.epoch, self._curriculum_end)
 
     def restore(self) -> None:
         self.modules.load_state_dict(self._state)

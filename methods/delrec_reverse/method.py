@@ -94,7 +94,7 @@ class DelrecReverse(Method):
             trained=[self.prompts, self.mask] if alone else None,
             base=False,
             rows=self.held_out.others,
-            judge=lambda: -sum(self._held_out_terms().values()),
+            monitor=lambda: -sum(self._held_out_terms().values()),
             max_epochs=self.config.fill_epochs,
             min_epochs=1,
             learning_rate=self.config.fill_learning_rate if alone else None,

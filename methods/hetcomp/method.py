@@ -108,7 +108,9 @@ class HetComp(Method):
             self.config.transfer
         ]
         # A curriculum of weight 0 is none, and nobody waits for it.
-        self.settled = finished or not (self.config.relaxed.weight or self.config.strict.weight)
+        self.curriculum_finished = finished or not (
+            self.config.relaxed.weight or self.config.strict.weight
+        )
 
     def _ensemble(self, rows: Tensor) -> Tensor:
         states = self.curriculum.of_rows(rows)

@@ -377,9 +377,9 @@ def test_filling_is_judged_by_rows_it_does_not_see() -> None:
     assert not kept & seen
     assert kept | seen == set(torch.nonzero(make_knowledge().covered).squeeze(1).tolist())
     method.on_stage_start(1)
-    first = fill.judge()
+    first = fill.monitor()
     torch.rand(5)
-    assert fill.judge() == first
+    assert fill.monitor() == first
     numbers = method.on_epoch_start(1, 20)
     assert student.training
     assert -sum(numbers.values()) == pytest.approx(first)

@@ -198,7 +198,7 @@ def test_a_catalogue_hardly_larger_than_the_lists_leaves_something_to_rank_again
 def test_lists_follow_the_states_and_the_loss_follows_the_lists() -> None:
     knowledge = toy_knowledge()
     method, batch = attached(knowledge, top_k=12), batch_of(knowledge)
-    assert not method.settled
+    assert not method.curriculum_finished
     seen = []
     for epoch in range(1, 15):
         numbers = method.on_epoch_start(epoch, 30)
@@ -207,9 +207,9 @@ def test_lists_follow_the_states_and_the_loss_follows_the_lists() -> None:
             "phase": 2.0 if bool((states == STATES - 1).all()) else 1.0,
             **{f"state_{n}": float(states[m].double().mean()) for m, n in enumerate(TEACHERS)},
         }
-        assert method.settled == (numbers["phase"] == 2.0)
+        assert method.curriculum_finished == (numbers["phase"] == 2.0)
         (name,) = method.loss(batch, output())
-        assert name == ("strict" if method.settled else "relaxed")
+        assert name == ("strict" if method.curriculum_finished else "relaxed")
         # What was rebuilt row by row equals lists that are made anew.
         assert torch.equal(method.lists, method._ensemble(torch.arange(N_ROWS)))
         seen.append(sum(numbers.values()))
@@ -232,13 +232,13 @@ def test_lists_follow_the_states_and_the_loss_follows_the_lists() -> None:
 def test_ablations(settings: dict[str, object], terms: set[str], settled: int) -> None:
     knowledge = toy_knowledge()
     method, batch, seen = attached(knowledge, **settings), batch_of(knowledge), set()
-    assert method.settled == (settled == 1)
+    assert method.curriculum_finished == (settled == 1)
     for epoch in range(1, 14):
         method.on_epoch_start(epoch, 30)
         seen |= method.loss(batch, output()).keys()
         if settled:
-            assert method.settled == (epoch >= settled)
-    assert method.settled
+            assert method.curriculum_finished == (epoch >= settled)
+    assert method.curriculum_finished
     assert seen == terms
 
 
@@ -256,12 +256,12 @@ def test_a_teacher_with_one_state_is_converged() -> None:
     knowledge = toy_knowledge()
     last = dataclasses.replace(knowledge, trajectories=knowledge.trajectories[:, 3:])
     method, whole = attached(last), attached(knowledge, curriculum={"dynamic": False})
-    assert method.settled and torch.equal(method.lists, whole.lists)
+    assert method.curriculum_finished and torch.equal(method.lists, whole.lists)
 
 
 def test_nobody_waits_for_a_curriculum_without_weight() -> None:
     nothing = {"weight": 0.0}
-    assert attached(toy_knowledge(), relaxed=nothing, strict=nothing).settled
+    assert attached(toy_knowledge(), relaxed=nothing, strict=nothing).curriculum_finished
 
 
 def test_the_released_form_has_no_base_loss() -> None:

@@ -236,7 +236,7 @@ def test_discrepancy_counts_after_its_share_of_the_epochs(knowledge: Knowledge) 
     seen = []
     for epoch in range(1, 31):
         curve = method.on_epoch_start(epoch, 30)
-        seen.append((curve["hybrid"], method.settled))
+        seen.append((curve["hybrid"], method.curriculum_finished))
     assert seen == [(0.0, False)] * 3 + [(1.0, True)] * 27
     at_once = attached(knowledge, hybrid_from=0)
     assert at_once.on_epoch_start(1, 30) == {"hybrid": 1.0}
@@ -245,4 +245,4 @@ def test_discrepancy_counts_after_its_share_of_the_epochs(knowledge: Knowledge) 
 def test_without_a_weight_early_stopping_is_that_of_none(knowledge: Knowledge) -> None:
     method = attached(knowledge, weight=0.0)
     method.on_epoch_start(1, 30)
-    assert method.settled
+    assert method.curriculum_finished

@@ -187,7 +187,7 @@ def test_the_weight_falls_to_zero_and_stopping_waits_for_it(knowledge: Knowledge
     shares, settled = [], []
     for epoch in range(1, 7):
         shares.append(method.on_epoch_start(epoch, 100)["share"])
-        settled.append(method.settled)
+        settled.append(method.curriculum_finished)
         torch.testing.assert_close(method.loss(batch, out)["soft_label"], shares[-1] * whole)
     assert shares == [1, 0.75, 0.5, 0.25, 0, 0]
     assert settled == [False] * 4 + [True] * 2

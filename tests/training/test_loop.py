@@ -150,7 +150,7 @@ class Staged(Method):
         super().__init__(MethodConfig())
         self.number = torch.nn.Parameter(torch.zeros(()))
         self.calls: list[object] = []
-        self.judged = iter([0.1, 0.5, 0.3, 0.2])
+        self.values = iter([0.1, 0.5, 0.3, 0.2])
 
     def stages(self) -> tuple[Stage, ...]:
         few = torch.arange(0, N_ROWS, 2)
@@ -158,7 +158,7 @@ class Staged(Method):
             trained=[self.number],
             base=False,
             rows=few,
-            judge=lambda: next(self.judged),
+            monitor=lambda: next(self.values),
             max_epochs=9,
             min_epochs=1,
             patience=2,
@@ -183,7 +183,7 @@ def test_stages_train_what_they_name_and_start_from_the_best_epoch_before() -> N
     result, _, states = train([0.0] * 4 + [0.2, 0.1, 0.1], method, min_epochs=1, patience=2)
     assert [epoch["stage"] for epoch in result.curve] == [1, 1, 1, 1, 2, 2, 2]
     assert [epoch["epoch"] for epoch in result.curve] == list(range(1, 8))
-    # The judge's best epoch is the second; four were run; the third stage begins with its number.
+    # The monitor has its best epoch second; four were run; the third stage begins with its number.
     numbers = [epoch["number"] for epoch in result.curve]
     assert numbers[0] == 0.0 and numbers[4] == numbers[2] != numbers[3]
     # Nothing of the student moves in the first stage, everything in the second.
@@ -203,7 +203,7 @@ def test_stages_train_what_they_name_and_start_from_the_best_epoch_before() -> N
 def test_early_stopping_waits_for_the_end_of_a_curriculum() -> None:
     class Curriculum(Method):
         def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
-            self.settled = epoch > 4
+            self.curriculum_finished = epoch > 4
             return {}
 
     values = [0.9] + [0.1] * 20
