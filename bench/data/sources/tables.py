@@ -220,7 +220,7 @@ class _Fields(Table):
         for number, row in zip(numbers, block, strict=True):
             if row in ([], [""]):
                 continue
-            if len(row) < least or (self._width and any(row[least:])):
+            if len(row) < least or (self._width and len(row) > least):
                 self.faults.add(number, self._unlike(len(row), least))
                 continue
             kept.append(number)
