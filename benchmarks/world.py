@@ -70,6 +70,7 @@ def teach(rows: DeviceRows, sizes: Sizes, generator: torch.Generator) -> Knowled
         truth_distance=torch.rand(count, generator=generator),
         trajectories=_trajectories(count, sizes, generator),
         trajectory_names=tuple(f"model-{index}" for index in range(sizes.models)),
+        histories=torch.randn(count, sizes.teacher, generator=generator),
     )
 
 

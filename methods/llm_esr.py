@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
 from bench.distillation.entities import teacher_table
-from bench.distillation.neighbours import history_vectors, nearest
+from bench.distillation.neighbours import Meaning, meanings, nearest
 from bench.registry import register_method
 
 from .init import Init
@@ -39,7 +39,8 @@ class LlmEsr(Method):
     and, for the encoded history :math:`h_r` of a row, the n rows N(r) of other users whose
     histories the teacher finds most similar, without gradient.
 
-    Takes: `embeddings`, one vector z per item. A history is the mean of its items' vectors.
+    Takes: `embeddings`, one vector z per item. A history is the mean of its items' vectors,
+    or has the teacher's own (`similarity: histories`).
 
     Costs: D (D + d) / 2 parameters in training, none at inference. Before training all rows are
     compared with all, R^2 D operations; before each pass they are encoded once (`bank: epoch`), or
@@ -65,8 +66,15 @@ class LlmEsr(Method):
         start: Literal["pca", "ace", "random"] = Field(
             "pca", description="of the ids: reduced text as in `init`, or the student's own"
         )
+        similarity: Meaning = Field(
+            "mean", description="of histories: by the mean of their items, or the teacher's own"
+        )
 
     config: Config
+
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return cls.needs | ({"histories"} if config.similarity == "histories" else set())
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
@@ -85,7 +93,9 @@ class LlmEsr(Method):
             student.fuse(self.view)
         self.rows, self.encode = knowledge.rows, student.encode
         self.switch = student.train
-        self.similar = nearest(history_vectors(knowledge), self.rows.user, self.config.neighbours)
+        self.similar = nearest(
+            meanings(knowledge, self.config.similarity), self.rows.user, self.config.neighbours
+        )
         self.derived["neighbours"] = self.similar.shape[1]
         self.states: Tensor | None = None
 

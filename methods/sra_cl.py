@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
 from bench.distillation.in_batch import views_loss
-from bench.distillation.neighbours import history_vectors, nearest, nearest_items
+from bench.distillation.neighbours import Meaning, meanings, nearest, nearest_items
 from bench.distillation.sampling import gumbel_top_k
 from bench.registry import register_method
 
@@ -34,7 +34,8 @@ class SemanticContrast(Method):
     vectors of histories, a and W trained, and :math:`h', h''` encode the history with a share
     `replace` of its items exchanged for one of the items that the teacher finds most similar.
 
-    Takes: `embeddings`, one vector per item. A history's vector is the mean of its items'.
+    Takes: `embeddings`, one vector per item. A history's vector is the mean of its items',
+    or the teacher's own (`similarity: histories`).
 
     Costs: D d + 2 d parameters in training, none at inference. Before training all rows are
     compared with all, R^2 D operations, and all items with all. A step encodes `neighbours` + 2
@@ -54,14 +55,21 @@ class SemanticContrast(Method):
         replace: float = Field(0.2, ge=0.0, le=1.0, description="share of items replaced")
         keep_last: bool = Field(True, description="never replace the last item of a history")
         temperature: PositiveFloat = Field(1.0, description="divides the dot products")
+        similarity: Meaning = Field(
+            "mean", description="of histories: by the mean of their items, or the teacher's own"
+        )
 
     config: Config
+
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return cls.needs | ({"histories"} if config.similarity == "histories" else set())
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
         assert knowledge.rows is not None  # noqa: S101 - there in every trial
         self.rows, self.encode = knowledge.rows, student.encode
-        self.meaning = history_vectors(knowledge)
+        self.meaning = meanings(knowledge, self.config.similarity)
         self.similar = nearest(self.meaning, self.rows.user, self.config.nearest)
         self.similar_items = nearest_items(knowledge.embeddings, self.config.nearest)
         self.map = nn.Linear(self.meaning.shape[1], student.width, bias=False)

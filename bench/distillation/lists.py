@@ -18,7 +18,6 @@ class TeacherLists:
     def __init__(
         self, knowledge: Knowledge, *, exclude_target: bool, exclude_history: bool
     ) -> None:
-        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
         self.rankings = knowledge.rankings
         self.covered = coverage(knowledge)
         self.exclude_target, self.exclude_history = exclude_target, exclude_history
@@ -34,19 +33,25 @@ class TeacherLists:
         excluded += [batch.history] if self.exclude_history else []
         # No more than the excluded items can be lost: the rest of a long list is not looked at.
         needed = k + sum(ids.shape[1] for ids in excluded)
-        ids = self.rankings[batch.row_id][:, :needed]
+        ids = self.listed(batch.row_id, needed)
         usable = self.covered[batch.row_id].unsqueeze(1).expand_as(ids)
         if excluded:
             usable = usable & ~contains(torch.cat(excluded, dim=1), ids)
         return first(ids, usable, k)
 
+    def listed(self, row_id: Tensor, count: int) -> Tensor:
+        """The teacher's first items of the rows `row_id` [B], int64 [B, at most `count`]."""
+        assert self.rankings is not None  # noqa: S101 - guaranteed by `needs`
+        return self.rankings[row_id][:, :count]
+
 
 def coverage(knowledge: Knowledge) -> Tensor:
-    """For every row (bool [R]) whether the teacher speaks of it."""
+    """For every example (bool [R]) whether the teacher offers something."""
     if knowledge.covered is not None:
         return knowledge.covered
-    assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
-    return torch.ones_like(knowledge.rankings[:, 0], dtype=torch.bool)
+    known = knowledge.histories if knowledge.rankings is None else knowledge.rankings
+    assert known is not None  # noqa: S101 - guaranteed by the method's signals
+    return torch.ones_like(known[:, 0], dtype=torch.bool)
 
 
 def contains(sets: Tensor, ids: Tensor) -> Tensor:

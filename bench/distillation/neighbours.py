@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,18 +11,24 @@ from torch import Tensor
 from bench.distillation import Knowledge
 from bench.distillation.entities import teacher_table
 
+Meaning = Literal["mean", "histories"]
+"""What stands for a history: the mean of its items' vectors, or the teacher's own vector of it."""
+
 CHUNK = 256
 """Vectors compared with all others at a time."""
 
 
-def history_vectors(knowledge: Knowledge) -> Tensor:
-    """What the teacher makes of the history of every training row, float32 [R, D].
-
-    The mean over the history of its item vectors, standardised per dimension.
+def meanings(knowledge: Knowledge, of: Meaning) -> Tensor:
+    """What the teacher makes of the history of every training example, float32 [R, D].
 
     Args:
-        knowledge: `embeddings` and `rows`.
+        knowledge: `histories`, or `embeddings` and `rows`.
+        of: `histories` are the teacher's own, `mean` those of the history's items; both are
+            standardised per dimension first.
     """
+    if of == "histories":
+        assert knowledge.histories is not None  # noqa: S101 - guaranteed by `signals`
+        return teacher_table(F.pad(knowledge.histories, (0, 0, 1, 0)), "standardise", None)[1:]
     assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`
     assert knowledge.rows is not None  # noqa: S101 - there in every trial
     table = teacher_table(knowledge.embeddings, "standardise", None)

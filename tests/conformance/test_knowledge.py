@@ -23,7 +23,7 @@ from .conftest import LISTED, N_ITEMS, STUDENTS, build, make_trial, run
 CPU = torch.device("cpu")
 ALL = [entry.name for entry in METHODS]
 TAUGHT = [entry.name for entry in METHODS if entry.needs]
-ROWWISE = [entry.name for entry in METHODS if entry.needs & {"rankings", "trajectories"}]
+ROWWISE = [entry.name for entry in METHODS if entry.needs & {"rankings", "trajectories", "histories"}]
 """Methods that address what they know by training row."""
 STEP_ROWS = 24
 
@@ -95,8 +95,10 @@ def reordered(knowledge: Knowledge, order: torch.Tensor) -> Knowledge:
     assert knowledge.distances is not None
     assert knowledge.truth_distance is not None
     assert knowledge.trajectories is not None
+    assert knowledge.histories is not None
     return dataclasses.replace(
         knowledge,
+        histories=knowledge.histories[order],
         rankings=knowledge.rankings[order],
         distances=knowledge.distances[order],
         truth_distance=knowledge.truth_distance[order],

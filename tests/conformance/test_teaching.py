@@ -72,6 +72,9 @@ def wise(world: PreparedData) -> Knowledge:
     centres = 3 * torch.randn(GROUPS, 8, generator=generator)
     own = torch.randn(N_ITEMS, 8, generator=generator)
     items = centres[group(np.arange(1, N_ITEMS + 1))] + own
+    last = world.train.history[np.arange(len(world.train)), world.train.length - 1]
+    noise = torch.Generator().manual_seed(5)
+    histories = centres[group(last)] + torch.randn(len(last), 8, generator=noise)
     return Knowledge(
         target_counts=torch.from_numpy(world.target_counts()).float(),
         embeddings=torch.nn.functional.pad(items, (0, 0, 1, 0)),
@@ -79,6 +82,7 @@ def wise(world: PreparedData) -> Knowledge:
         distances=distances - distances.min(),
         covered=torch.ones(len(world.train), dtype=torch.bool),
         truth_distance=distances[:, 0] - distances.min(),
+        histories=histories,
         trajectories=trajectories(scores, generator),
         trajectory_names=("first", "second"),
     )
@@ -95,6 +99,7 @@ def ignorant(wise: Knowledge) -> Knowledge:
         embeddings=torch.cat([wise.embeddings[:1], wise.embeddings[items]]),
         rankings=wise.rankings[order],
         distances=wise.distances[order],
+        histories=wise.histories[order],
         trajectories=wise.trajectories[:, :, order],
     )
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench.distillation import Knowledge
 from bench.distillation import neighbours as module
-from bench.distillation.neighbours import history_vectors, nearest, nearest_items
+from bench.distillation.neighbours import meanings, nearest, nearest_items
 
 from ..methods.conftest import N_ITEMS
 
@@ -74,5 +74,12 @@ def test_a_history_is_the_mean_of_its_items(knowledge: Knowledge) -> None:
     z = knowledge.embeddings[1:].double().numpy()
     z = (z - z.mean(axis=0)) / z.std(axis=0)
     wanted = np.stack([(z[2] + 2 * z[3]) / 3, z[6]])
-    found = history_vectors(known).numpy()
+    found = meanings(known, "mean").numpy()
     np.testing.assert_allclose(found / found[0, 0], wanted / wanted[0, 0], rtol=1e-4)
+
+
+def test_or_what_the_teacher_makes_of_it(knowledge: Knowledge) -> None:
+    q = knowledge.histories.double().numpy()
+    wanted = (q - q.mean(axis=0)) / q.std(axis=0)
+    found = meanings(knowledge, "histories").numpy()
+    np.testing.assert_allclose(found / found[0, 0], wanted / wanted[0, 0], rtol=1e-3, atol=1e-4)

@@ -29,6 +29,7 @@ def knowledge() -> Knowledge:
         distances=torch.rand(N_ROWS, LISTED, generator=generator).mul(9).sort(dim=1).values + 20,
         covered=torch.ones(N_ROWS, dtype=torch.bool),
         truth_distance=torch.rand(N_ROWS, generator=generator) * 5 + 20,
+        histories=torch.randn(N_ROWS, TEACHER_DIM, generator=generator),
     )
 
 
