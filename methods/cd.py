@@ -13,6 +13,7 @@ from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, S
 from bench.distillation.lists import contains, coverage, ranks
 from bench.distillation.losses import covered_mean
 from bench.distillation.sampling import first_of_each, gumbel_top_k, uniform_outside
+from bench.distillation.teacher_scores import SIGNALS, ScoreSource, teacher_scores
 from bench.registry import register_method
 
 
@@ -37,7 +38,8 @@ class CollaborativeDistillation(Method):
     with gradients.
 
     Departs: from the paper, which samples all unobserved items, the pool is the stored list and
-    `unlisted` random items: those have no distance and get the logit of the list's tail. Rows take
+    `unlisted` random items: those have no distance and get the logit of the list's tail, or with
+    `scores: product` or `distance` their own (needs `histories` and `embeddings`). Rows take
     the place of users, and the base loss stays as it is, where the paper's sees observed items
     only; under ce, which leaves the level of a row's scores free, the term fixes it. Samples are
     drawn anew at each step; a public port draws pairs once and keeps the one that the teacher
@@ -56,31 +58,48 @@ class CollaborativeDistillation(Method):
         unlisted: NonNegativeInt = Field(50, description="random items beside the list")
         temperature: PositiveFloat = Field(1.0, description="T_1")
         shift: float = Field(0.0, description="T_2, larger values say that all is liked")
+        scores: ScoreSource = Field(
+            "listed", description="the teacher's: of its list, or of all items from its vectors"
+        )
+        best: PositiveInt = Field(100, description="items of the pool by scores of vectors")
 
     config: Config
 
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return SIGNALS[config.scores]
+
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
-        assert knowledge.distances is not None  # noqa: S101 - guaranteed by `needs`
-        self.rankings, self.distances = knowledge.rankings, knowledge.distances
         self.covered = coverage(knowledge)
         self.n_items = student.n_items
+        if self.config.scores == "listed":
+            assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `signals`
+            assert knowledge.distances is not None  # noqa: S101 - guaranteed by `signals`
+            self.rankings, self.distances = knowledge.rankings, knowledge.distances
+            self.teacher = None
+        else:
+            self.teacher = teacher_scores(knowledge, self.config.scores)
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        pool, usable = self._pool(batch)
+        scores = None if self.teacher is None else self.teacher(batch.row_id)
+        listed = None if scores is None else scores.top(self.config.best)
+        pool, usable = self._pool(batch, listed)
         chosen = gumbel_top_k(
             self._log_weights(pool, usable, output), self.config.samples, batch.generator
         )
         items, usable = pool.gather(1, chosen), usable.gather(1, chosen)
-        soft = self.soft_labels(batch.row_id).gather(1, chosen)
+        if scores is None:
+            soft = self.soft_labels(batch.row_id).gather(1, chosen)
+        else:
+            soft = self._softened(scores.at(items.clamp(min=1)))
         values = F.binary_cross_entropy_with_logits(output.scores(items), soft, reduction="none")
         count = usable.sum(dim=1)
         row_loss = values.masked_fill(~usable, 0.0).sum(dim=1) / count.clamp(min=1)
         return {"cd": self.config.weight * covered_mean(row_loss, count > 0)}
 
-    def _pool(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _pool(self, batch: Batch, listed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The list and the unlisted items, [B, K_T + unlisted], and which of them can be drawn."""
-        listed = self.rankings[batch.row_id]
+        listed = self.rankings[batch.row_id] if listed is None else listed
         observed = torch.cat([batch.history, batch.target.unsqueeze(1)], dim=1)
         unlisted = uniform_outside(
             torch.cat([listed, observed], dim=1),
@@ -112,6 +131,9 @@ class CollaborativeDistillation(Method):
         distances = self.distances[row_id]
         spread, mean = torch.std_mean(distances, dim=1, correction=0, keepdim=True)
         logits = (mean - distances) / (spread + 1e-6)
-        listed = torch.sigmoid((logits + self.config.shift) / self.config.temperature)
+        listed = self._softened(logits)
         tail = listed[:, -1:].expand(-1, self.config.unlisted)
         return torch.cat([listed, tail], dim=1)
+
+    def _softened(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid((logits + self.config.shift) / self.config.temperature)

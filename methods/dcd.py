@@ -11,6 +11,7 @@ from bench.distillation.lists import TeacherLists, ranks
 from bench.distillation.losses import covered_mean
 from bench.distillation.plackett_luce import log_mass, plackett_luce
 from bench.distillation.sampling import gumbel_top_k
+from bench.distillation.teacher_scores import SIGNALS, FullLists, ScoreSource
 from bench.registry import register_method
 
 
@@ -38,10 +39,12 @@ class DualCorrection(Method):
 
     Departs: from the program, rows take the place of users, discrepancies are those of the moment
     instead of every third epoch's, the sum is a mean, and only the user side exists: rows have no
-    list of users per item. The pool of 500 is what the teacher stores, at most `pool`. From a
-    public port, ranks of the student are those within the pool and the under-estimated items stay
-    in the teacher's order. Each draw takes at most half of a short pool: both draws would be the
-    whole of it otherwise. On lists of 100 they nearly are: the lower half against the upper.
+    list of users per item. The pool of 500 is what the teacher stores, at most `pool`; with
+    `scores: product` or `distance` it is the best of all items, by scores from the teacher's
+    vectors (needs `histories` and `embeddings`). From a public port, ranks of the student are those
+    within the pool and the under-estimated items stay in the teacher's order. Each draw takes at
+    most half of a short pool: both draws would be the whole of it otherwise. On lists of 100 they
+    nearly are: the lower half against the upper.
     """
 
     class Config(MethodConfig):
@@ -53,13 +56,27 @@ class DualCorrection(Method):
         floor: NonNegativeFloat = Field(
             1e-6, description="c, lets any item fill up a draw; with 0 a draw may stay short"
         )
+        scores: ScoreSource = Field(
+            "listed", description="the teacher's: of its list, or of all items from its vectors"
+        )
 
     config: Config
 
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return cls.needs if config.scores == "listed" else SIGNALS[config.scores]
+
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
-        self.lists = TeacherLists(knowledge, exclude_target=True, exclude_history=True)
-        half = max(1, min(self.config.pool, knowledge.rankings.shape[1]) // 2)
+        if self.config.scores == "listed":
+            assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
+            self.lists = TeacherLists(knowledge, exclude_target=True, exclude_history=True)
+            there = knowledge.rankings.shape[1]
+        else:
+            self.lists = FullLists(
+                knowledge, self.config.scores, exclude_target=True, exclude_history=True
+            )
+            there = student.n_items
+        half = max(1, min(self.config.pool, there) // 2)
         self.under, self.over = min(self.config.under, half), min(self.config.over, half)
         self.derived = {"under": self.under, "over": self.over}
 

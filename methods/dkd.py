@@ -7,9 +7,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor
 
 from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
-from bench.distillation.lists import coverage, standardised_scores
+from bench.distillation.lists import coverage
 from bench.distillation.losses import covered_mean
 from bench.distillation.plackett_luce import NO_MASS
+from bench.distillation.teacher_scores import SIGNALS, ScoredItems, ScoreSource
 from bench.registry import register_method
 
 
@@ -34,10 +35,12 @@ class DecoupledDistillation(Method):
     Costs: no parameters; K scores a step and one pass over the catalogue, a second block with
     gradients where T is not 1; nothing at inference.
 
-    Departs: the paper's teacher gives logits of all classes. Here items that are not listed share
-    the mass `rest`: b' is (1 - rest) times the target's share of the list, or half of `rest` if it
-    is not listed, and :math:`\hat p` is over the list. The program takes y out by subtracting 1,000
-    from its logit, and has alpha 1, beta 8, T 4 (CIFAR) or beta 0.5, T 1 (ImageNet).
+    Departs: the paper's teacher gives logits of all classes, which `scores: product` or `distance`
+    make of its vectors (needs `histories` and `embeddings`; a block with gradients). With lists,
+    items beyond share the mass `rest`: b' is (1 - rest) times the target's share of the list, or
+    half of `rest` if it is not listed, and :math:`\hat p` is over the list. The program takes y out
+    by subtracting 1,000 from its logit, and has alpha 1, beta 8, T 4 (CIFAR) or beta 0.5, T 1
+    (ImageNet).
     """
 
     class Config(MethodConfig):
@@ -50,17 +53,22 @@ class DecoupledDistillation(Method):
         warm_up: NonNegativeInt = Field(
             0, description="epochs over which the weight grows from 0; 0: it is there at once"
         )
+        scores: ScoreSource = Field(
+            "listed", description="the teacher's: of its list, or of all items from its vectors"
+        )
 
     config: Config
 
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return SIGNALS[config.scores]
+
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
-        assert knowledge.distances is not None  # noqa: S101 - guaranteed by `needs`
-        self.lists = knowledge.rankings[:, : self.config.top_k]
-        self.distances = knowledge.distances[:, : self.config.top_k]
+        self.items = ScoredItems(knowledge, self.config.scores, self.config.top_k)
+        self.rest = 0.0 if self.items.is_whole else self.config.rest
         self.covered = coverage(knowledge)
         self.share = 1.0
-        self.derived = {"top_k": self.lists.shape[1]}
+        self.derived = {"top_k": self.items.count}
 
     def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
         if not self.config.warm_up:
@@ -79,21 +87,20 @@ class DecoupledDistillation(Method):
 
     def divergences(self, batch: Batch, output: Output) -> tuple[Tensor, Tensor]:
         """Of the target's probability, and of the distribution of the others; both [B]."""
-        items, T = self.lists[batch.row_id], self.config.temperature
-        scores = standardised_scores(self.distances[batch.row_id]) / T
+        T = self.config.temperature
+        items, student, teacher = self.items.take(batch, output)
         is_target = items == batch.target.unsqueeze(1)
-        of_list = (F.softmax(scores, dim=1) * is_target).sum(dim=1)
-        rest = self.config.rest
-        sure = ((1 - rest) * of_list).where(is_target.any(dim=1), rest / 2)
-        wanted = F.log_softmax(scores.masked_fill(is_target, NO_MASS), dim=1)
-        said = F.log_softmax((output.scores(items) / T).masked_fill(is_target, NO_MASS), dim=1)
+        share = (F.softmax(teacher / T, dim=1) * is_target).sum(dim=1)
+        sure = ((1 - self.rest) * share).where(is_target.any(dim=1), self.rest / 2)
+        wanted = F.log_softmax((teacher / T).masked_fill(is_target, NO_MASS), dim=1)
+        said = F.log_softmax((student / T).masked_fill(is_target, NO_MASS), dim=1)
         others = F.kl_div(said, wanted, reduction="none", log_target=True)
         return self._binary(sure, self._margin(batch, output)), others.sum(dim=1)
 
     def _margin(self, batch: Batch, output: Output) -> Tensor:
         """The log-odds [B] of the target by the student."""
         target, T = batch.target.unsqueeze(1), self.config.temperature
-        if T == 1:
+        if T == 1 and not self.items.is_whole:
             return output.scores(target)[:, 0] - output.log_rest(target)
         logits = output.logits / T
         rest = logits.scatter(1, target, float("-inf")).logsumexp(dim=1)

@@ -10,11 +10,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
-from bench.distillation.lists import contains
+from bench.distillation.lists import contains, coverage
 from bench.distillation.losses import covered_mean
 from bench.distillation.plackett_luce import NO_MASS
 from bench.distillation.sampling import gumbel_top_k
-from bench.distillation.teacher_scores import ListedScores
+from bench.distillation.teacher_scores import SIGNALS, RowScores, ScoreSource, teacher_scores
 from bench.registry import register_method
 
 MOST = 50
@@ -45,8 +45,9 @@ class RejuvenatedCrossEntropy(Method):
     Costs: no parameters, nothing at inference. A step finds the student's `pool` best of the
     catalogue and scores 2 K + `sampled` items; `items: all` makes a block with gradients.
 
-    Departs: the teacher's scores of all items are not there: those that are not listed are taken
-    to lie one standard deviation below the end of the list. Items are drawn at each step, not once
+    Departs: of a list, items that are not on it are taken to lie one standard deviation below its
+    end; with `scores: product` or `distance` all have their own (needs `histories` and
+    `embeddings`), as in the paper. Items are drawn at each step, not once
     an epoch. The released program takes the overlap from the items drawn, not from
     :math:`Q_S`. Its weights (1 to 1e5) are on sums.
     """
@@ -62,41 +63,46 @@ class RejuvenatedCrossEntropy(Method):
         items: Literal["both", "student", "teacher", "union", "all"] = Field(
             "both", description="the sets compared: the method's two, or a single one"
         )
+        scores: ScoreSource = Field(
+            "listed", description="the teacher's: of its list, or of all items from its vectors"
+        )
 
     config: Config
 
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return SIGNALS[config.scores]
+
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
-        self.teacher = ListedScores(knowledge)
-        self.n_items = student.n_items
-        self.top_k = min(self.config.top_k, knowledge.rankings.shape[1])
-        self.derived = {"top_k": self.top_k}
+        self.teacher = teacher_scores(knowledge, self.config.scores)
+        self.covered = coverage(knowledge)
+        listed = knowledge.rankings if self.config.scores == "listed" else None
+        most = student.n_items if listed is None else listed.shape[1]
+        self.derived = {"top_k": min(self.config.top_k, most)}
 
     def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
-        values = self.cross_entropy(batch, output)
-        covered = self.teacher.covered[batch.row_id]
+        values, covered = self.cross_entropy(batch, output), self.covered[batch.row_id]
         return {"rce": self.config.weight * covered_mean(values, covered)}
 
     def cross_entropy(self, batch: Batch, output: Output) -> Tensor:
         """Of every row, [B]."""
-        kind = self.config.items
+        kind, teacher = self.config.items, self.teacher(batch.row_id)
         if kind == "all":
-            scores = self.teacher.all(batch.row_id, self.n_items)
-            return self._matched(scores, output.logits[:, 1:])
-        wanted = self.teacher.top(batch.row_id, self.top_k)
+            return self._matched(teacher.all(), output.logits[:, 1:])
+        wanted = teacher.top(self.config.top_k)
         if kind == "teacher":
-            return self._over(batch, output, wanted)
-        best = output.top_k(max(self.config.pool, self.top_k))
-        own = best[:, : self.top_k]
+            return self._over(teacher, output, wanted)
+        best = output.top_k(max(self.config.pool, self.config.top_k))
+        own = best[:, : wanted.shape[1]]
         if kind == "union":
-            return self._over(batch, output, own, wanted, ~contains(own, wanted))
+            return self._over(teacher, output, own, wanted, ~contains(own, wanted))
         if kind == "student":
-            return self._over(batch, output, own)
+            return self._over(teacher, output, own)
         drawn, shared = self._drawn(batch, wanted, best), contains(own, wanted)
         overlooked = ~shared & ~contains(drawn, wanted)
         gamma = torch.exp(-self.config.decay * shared.float().mean(dim=1))
-        second = self._over(batch, output, drawn, wanted, overlooked)
-        return (1 - gamma) * self._over(batch, output, own) + gamma * second
+        second = self._over(teacher, output, drawn, wanted, overlooked)
+        return (1 - gamma) * self._over(teacher, output, own) + gamma * second
 
     def _drawn(self, batch: Batch, wanted: Tensor, best: Tensor) -> Tensor:
         """Items int64 [B, |A|] out of the student's `best` [B, P], in its order."""
@@ -107,7 +113,7 @@ class RejuvenatedCrossEntropy(Method):
 
     def _over(
         self,
-        batch: Batch,
+        teacher: RowScores,
         output: Output,
         items: Tensor,
         more: Tensor | None = None,
@@ -117,7 +123,7 @@ class RejuvenatedCrossEntropy(Method):
         usable = torch.ones_like(items, dtype=torch.bool)
         if more is not None and added is not None:
             items, usable = torch.cat([items, more], dim=1), torch.cat([usable, added], dim=1)
-        wanted, said = self.teacher.of(batch.row_id, items), output.scores(items)
+        wanted, said = teacher.at(items), output.scores(items)
         return self._matched(
             wanted.masked_fill(~usable, NO_MASS), said.masked_fill(~usable, NO_MASS)
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from pydantic import (
     Field,
@@ -17,9 +16,15 @@ from pydantic import (
 from torch import Tensor
 
 from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
-from bench.distillation.lists import coverage, standardised_scores
+from bench.distillation.lists import coverage
 from bench.distillation.losses import covered_mean
-from bench.distillation.plackett_luce import NO_MASS
+from bench.distillation.soft_labels import (
+    confident,
+    correlation_across,
+    correlation_distance,
+    standardised,
+)
+from bench.distillation.teacher_scores import SIGNALS, ScoredItems, ScoreSource
 from bench.registry import register_method
 
 
@@ -50,11 +55,12 @@ class SoftLabel(Method):
 
     Costs: no parameters; K scores a step, no pass over the catalogue; nothing at inference.
 
-    Departs: the papers' softmaxes are over all classes; here the list is all that a teacher gives,
-    so nothing is said about how its items compare with others. DIST compares probabilities, and
-    those of an item across a batch too, which takes scores of the same items in every row. CSRec
-    weighs the base loss 1/4 and the term 3/4: a weight of 3. `anneal` is after Aref Jafari et al.,
-    "Annealing Knowledge Distillation", EACL 2021, whose first phase regresses logits.
+    Departs: the papers' softmaxes are over all classes. A list says nothing of how its items
+    compare with others; `scores: product` or `distance` score all items from the teacher's vectors
+    (needs `histories` and `embeddings`; a block with gradients). DIST is then whole: probabilities,
+    and those of the batch's targets across its rows too. CSRec weighs the base loss 1/4 and the
+    term 3/4: a weight of 3. `anneal` is after Aref Jafari et al., "Annealing Knowledge
+    Distillation", EACL 2021, whose first phase regresses logits.
     """
 
     class Config(MethodConfig):
@@ -71,23 +77,32 @@ class SoftLabel(Method):
         anneal: NonNegativeInt = Field(
             0, description="epochs in which the weight falls to 0; 0: it stays"
         )
+        scores: ScoreSource = Field(
+            "listed", description="the teacher's: of its list, or of all items from its vectors"
+        )
 
         @model_validator(mode="after")
-        def _a_target_is_mixed_into_probabilities(self) -> SoftLabel.Config:
+        def _settings_that_go_together(self) -> SoftLabel.Config:
             if self.confident and (self.distance != "kl" or self.standardise == "both"):
                 raise ValueError("confident needs distance=kl, and standardise teacher or none")
+            if self.scores != "listed" and self.standardise == "none":
+                raise ValueError(f"scores={self.scores} are standardised: standardise=none is not")
             return self
 
     config: Config
 
+    @classmethod
+    def signals(cls, config: Config) -> frozenset[str]:
+        return SIGNALS[config.scores]
+
     def attach(self, student: Student, knowledge: Knowledge) -> None:
-        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `needs`
-        assert knowledge.distances is not None  # noqa: S101 - guaranteed by `needs`
-        self.lists = knowledge.rankings[:, : self.config.top_k]
-        self.distances = knowledge.distances[:, : self.config.top_k]
+        config = self.config
+        self.items = ScoredItems(
+            knowledge, config.scores, config.top_k, standardise=config.standardise != "none"
+        )
         self.covered = coverage(knowledge)
-        self.weight = self.config.weight
-        self.derived = {"top_k": self.lists.shape[1]}
+        self.weight = config.weight
+        self.derived = {"top_k": self.items.count}
 
     def on_epoch_start(self, epoch: int, max_epochs: int) -> dict[str, float]:
         if not self.config.anneal:
@@ -102,39 +117,24 @@ class SoftLabel(Method):
 
     def divergence(self, batch: Batch, output: Output) -> Tensor:
         """Of the student from the teacher in every row, [B]."""
-        items, T = self.lists[batch.row_id], self.config.temperature
-        scores, distances = output.scores(items), self.distances[batch.row_id]
-        teacher = -distances
-        if self.config.standardise != "none":
-            teacher = standardised_scores(distances)
+        T, target = self.config.temperature, batch.target.unsqueeze(1)
+        items, scores, teacher = self.items.take(batch, output)
         if self.config.distance == "correlation":
-            return 1 - (_standardised(scores) * _standardised(teacher)).mean(dim=1)
+            return self._uncorrelated(batch, scores, teacher)
         if self.config.standardise == "both":
-            scores = _standardised(scores)
+            scores = standardised(scores)
         if self.config.confident:
-            own = output.scores(batch.target.unsqueeze(1))
-            return confident(scores, own, teacher / T, items == batch.target.unsqueeze(1))
+            return confident(scores, output.scores(target), teacher / T, items == target)
         wanted = F.log_softmax(teacher / T, dim=1)
         said = F.log_softmax(scores / T, dim=1)
         return T**2 * F.kl_div(said, wanted, reduction="none", log_target=True).sum(dim=1)
 
-
-def confident(scores: Tensor, own: Tensor, teacher: Tensor, is_target: Tensor) -> Tensor:
-    """KL(t || p) [B] over a list and the target, t half the teacher's and half the target's.
-
-    Args:
-        scores: float [B, K], the student's of the listed items.
-        own: float [B, 1], the student's of the target.
-        teacher: float [B, K], the teacher's of the listed items.
-        is_target: bool [B, K], the listed item that is the target.
-    """
-    listed = is_target.any(dim=1, keepdim=True)
-    said = torch.cat([scores, own.masked_fill(listed, NO_MASS)], dim=1).log_softmax(dim=1)
-    wanted = torch.cat([F.softmax(teacher, dim=1) + is_target, (~listed).to(scores.dtype)], dim=1)
-    return F.kl_div(said, wanted / 2, reduction="none").sum(dim=1)
-
-
-def _standardised(scores: Tensor) -> Tensor:
-    """Scores [B, K] with mean 0 and variance 1 in a row; zeros, and no gradient, if all equal."""
-    centred = scores - scores.mean(dim=1, keepdim=True)
-    return centred / centred.square().mean(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
+    def _uncorrelated(self, batch: Batch, scores: Tensor, teacher: Tensor) -> Tensor:
+        if self.config.scores == "listed":
+            return correlation_distance(scores, teacher)
+        T, targets = self.config.temperature, (batch.target - 1).expand(len(scores), -1)
+        said, wanted = F.softmax(scores / T, dim=1), F.softmax(teacher / T, dim=1)
+        across = correlation_across(
+            said.gather(1, targets), wanted.gather(1, targets), self.covered[batch.row_id]
+        )
+        return T**2 * (correlation_distance(said, wanted) + across)

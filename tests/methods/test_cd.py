@@ -166,3 +166,27 @@ def test_a_catalogue_that_is_listed_as_a_whole(knowledge: Knowledge) -> None:
     method.loss(batch, out)["cd"].backward()
     assert torch.isfinite(out.hidden.grad).all()
     assert not out.hidden.grad[:, 0].any()
+
+
+def test_items_of_vectors_have_labels_of_their_own(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), told()
+    method = attached(knowledge, scores="product", best=5, unlisted=7, samples=12, weight=1.0)
+    assert method.signals(method.config) == {"histories", "embeddings"}
+    q = knowledge.histories[batch.row_id].double()
+    scores = q @ knowledge.embeddings[1:].double().T
+    mean, std = scores.mean(dim=1, keepdim=True), scores.std(dim=1, correction=0, keepdim=True)
+    best = scores.topk(5, dim=1).indices + 1
+    state = batch.generator.get_state()
+    pool, usable = method._pool(batch, best)
+    batch.generator.set_state(state)
+    found = float(method.loss(batch, out)["cd"].detach())
+    assert torch.equal(pool[:, :5], best)
+    # The whole pool is drawn, so that the loss is the mean over all that can be.
+    total = 0.0
+    for b in range(len(pool)):
+        items = pool[b][usable[b]]
+        soft = torch.sigmoid(((scores - mean) / std)[b, items - 1])
+        logits = out.logits[b, items].detach()
+        values = torch.nn.functional.binary_cross_entropy_with_logits(logits, soft)
+        total += float(values)
+    assert found == pytest.approx(total / len(pool), rel=1e-4)

@@ -171,3 +171,17 @@ def test_history_and_target_are_never_ranked(knowledge: Knowledge) -> None:
     attached(knowledge).loss(batch, out)["dcd"].backward()
     for b in range(16):
         assert not out.hidden.grad[b, sorted(seen(batch, b) | {0})].any()
+
+
+def test_a_pool_of_all_items_is_that_of_the_best_scores(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), told()
+    method = attached(knowledge, scores="product", pool=8)
+    assert method.signals(method.config) == {"histories", "embeddings"}
+    assert method.derived == {"under": 4, "over": 4}
+    pool, usable = method.lists.take(batch, 8)
+    assert usable.all()
+    for b, row in enumerate(batch.row_id.tolist()):
+        scores = knowledge.embeddings[1:] @ knowledge.histories[row]
+        ranked = (scores.argsort(descending=True) + 1).tolist()
+        assert pool[b].tolist() == [i for i in ranked if i not in seen(batch, b)][:8]
+    assert torch.isfinite(method.loss(batch, out)["dcd"])

@@ -99,6 +99,28 @@ def test_weighed_by_what_the_teacher_leaves_the_parts_are_plain_distillation(
         assert found == pytest.approx(kl(teacher, student), abs=1e-6)
 
 
+@pytest.mark.parametrize("source", ["product", "distance"])
+def test_over_all_items_the_parts_are_plain_distillation_too(
+    knowledge: Knowledge, source: str
+) -> None:
+    batch, out = make_batch(), told()
+    q = knowledge.histories.double()
+    known = dataclasses.replace(
+        knowledge, histories=q, embeddings=knowledge.embeddings.double(), rankings=None
+    )
+    method = attached(known, scores=source, temperature=2.0)
+    assert method.signals(method.config) == {"histories", "embeddings"}
+    target, others = (part.detach() for part in method.divergences(batch, out))
+    z = known.embeddings[1:].numpy()
+    for b, row in enumerate(batch.row_id.tolist()):
+        apart = np.linalg.norm(z - q[row].numpy(), axis=1)
+        scores = standardised(-(z @ q[row].numpy()) if source == "product" else apart)
+        teacher = softmax(scores / 2)
+        student = softmax(out.logits[b, 1:].detach().numpy() / 2)
+        left = 1 - teacher[batch.target[b] - 1]
+        assert float(target[b] + left * others[b]) == pytest.approx(kl(teacher, student), abs=1e-5)
+
+
 def test_a_student_that_is_the_teacher_has_nothing_to_learn(complete: Knowledge) -> None:
     batch = make_batch()
     scores = torch.empty(len(batch.target), N_ITEMS, dtype=torch.float64)

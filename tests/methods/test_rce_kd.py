@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from bench.distillation import Knowledge
-from bench.distillation.teacher_scores import ListedScores
+from bench.distillation.teacher_scores import teacher_scores
 from methods.rce_kd import RejuvenatedCrossEntropy
 
-from .conftest import N_ITEMS, make_batch, make_student
+from .conftest import LISTED, N_ITEMS, make_batch, make_student
 from .listwise import Told, told
 
 
@@ -32,8 +33,9 @@ def cross_entropy(items: set[int], teacher: dict[int, float], student: dict[int,
     )
 
 
-def scores(knowledge: Knowledge, out: Told, row_id: int, b: int, temperature: float = 1.0) -> tuple:
-    teacher = ListedScores(knowledge).all(torch.tensor([row_id]), N_ITEMS)[0]
+def scores(knowledge: Knowledge, out: Told, row_id: int, b: int, **asked: Any) -> tuple:
+    source, temperature = asked.get("source", "listed"), asked.get("temperature", 1.0)
+    teacher = teacher_scores(knowledge, source)(torch.tensor([row_id])).all()[0]
     student = out.logits[b, 1:].detach()
     return tuple(
         {i + 1: float(v) / temperature for i, v in enumerate(values)}
@@ -48,14 +50,17 @@ def best(values: dict[int, float], k: int) -> list[int]:
 K = 6
 
 
+@pytest.mark.parametrize("source", ["listed", "product", "distance"])
 @pytest.mark.parametrize("temperature", [1.0, 10.0])
 @pytest.mark.parametrize("items", ["student", "teacher", "union", "all"])
-def test_one_set_equals_a_loop(knowledge: Knowledge, items: str, temperature: float) -> None:
+def test_one_set_equals_a_loop(
+    knowledge: Knowledge, items: str, temperature: float, source: str
+) -> None:
     batch, out = make_batch(), told()
-    method = attached(knowledge, items=items, top_k=K, temperature=temperature)
+    method = attached(knowledge, items=items, top_k=K, temperature=temperature, scores=source)
     values = method.cross_entropy(batch, out).detach()
     for b, row in enumerate(batch.row_id.tolist()):
-        teacher, student = scores(knowledge, out, row, b, temperature)
+        teacher, student = scores(knowledge, out, row, b, temperature=temperature, source=source)
         own, wanted = set(best(student, K)), set(best(teacher, K))
         chosen = {
             "student": own,
@@ -100,7 +105,7 @@ def test_items_are_drawn_by_how_many_of_the_teachers_stand_below(knowledge: Know
 
 def test_a_student_that_ranks_as_the_teacher_learns_its_own_set(knowledge: Knowledge) -> None:
     batch = make_batch()
-    teacher = ListedScores(knowledge).all(batch.row_id, N_ITEMS).double()
+    teacher = teacher_scores(knowledge, "listed")(batch.row_id).all().double()
     out = Told(torch.nn.functional.pad(teacher, (1, 0)).requires_grad_())
     method = attached(knowledge, top_k=K, decay=50.0)
     alone = attached(knowledge, top_k=K, items="student")
@@ -108,6 +113,16 @@ def test_a_student_that_ranks_as_the_teacher_learns_its_own_set(knowledge: Knowl
     torch.testing.assert_close(values, alone.cross_entropy(batch, out))
     values.sum().backward()
     assert out.hidden.grad.abs().max() < 1e-6  # the softmaxes are the same
+
+
+@pytest.mark.parametrize(("source", "count"), [("listed", LISTED), ("product", N_ITEMS)])
+def test_a_set_is_no_larger_than_what_there_is(
+    knowledge: Knowledge, source: str, count: int
+) -> None:
+    method = attached(knowledge, scores=source)
+    assert method.derived == {"top_k": count}
+    needed = {"listed": {"rankings", "confidence"}, "product": {"histories", "embeddings"}}
+    assert method.signals(method.config) == needed[source]
 
 
 def test_uncovered_rows_weigh_nothing(knowledge: Knowledge) -> None:

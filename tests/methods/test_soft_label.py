@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.distillation import Knowledge
+from bench.distillation import Batch, Knowledge
 from bench.distillation.lists import standardised_scores
 from bench.training.output import BlockBuffers, StepOutput
 from methods.soft_label import SoftLabel
@@ -179,6 +179,58 @@ def test_a_confident_label_is_half_the_target(knowledge: Knowledge) -> None:
 def test_a_target_is_mixed_into_probabilities_alone(settings: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="confident needs"):
         SoftLabel.Config(confident=True, **settings)
+
+
+def whole(knowledge: Knowledge, batch: Batch) -> np.ndarray:
+    """The teacher's standardised scores of all items, [B, N]."""
+    q = knowledge.histories[batch.row_id].double().numpy()
+    scores = q @ knowledge.embeddings[1:].double().numpy().T
+    return (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
+
+
+def shares(scores: np.ndarray) -> np.ndarray:
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+
+def test_labels_of_all_items_are_plain_distillation(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), output()
+    found = attached(knowledge, scores="product", temperature=2.0).divergence(batch, out).detach()
+    teacher = shares(whole(knowledge, batch) / 2)
+    student = shares((out.hidden @ out.table[1:].T).detach().double().numpy() / 2)
+    wanted = 4 * (teacher * np.log(teacher / student)).sum(axis=1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_dist_over_all_items_compares_rows_and_columns(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), output()
+    covered = knowledge.covered.clone()
+    covered[batch.row_id[::3]] = False
+    known = dataclasses.replace(knowledge, covered=covered)
+    method = attached(known, scores="product", distance="correlation", temperature=2.0)
+    found = method.divergence(batch, out).detach()
+    teacher = shares(whole(knowledge, batch) / 2)
+    student = shares((out.hidden @ out.table[1:].T).detach().double().numpy() / 2)
+    there = np.arange(16) % 3 > 0
+    for b in range(16):
+        column = int(batch.target[b]) - 1
+        inside = np.corrcoef(teacher[b], student[b])[0, 1]
+        across = np.corrcoef(teacher[there, column], student[there, column])[0, 1]
+        assert float(found[b]) == pytest.approx(4 * (2 - inside - across), rel=1e-3, abs=1e-4)
+
+
+def test_a_confident_label_over_all_items(knowledge: Knowledge) -> None:
+    batch, out = make_batch(), output()
+    found = attached(knowledge, scores="product", confident=True).divergence(batch, out).detach()
+    label = shares(whole(knowledge, batch)) / 2
+    label[np.arange(16), batch.target - 1] += 0.5
+    student = shares((out.hidden @ out.table[1:].T).detach().double().numpy())
+    wanted = (label * np.log(label / student)).sum(axis=1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-3)
+
+
+def test_scores_of_vectors_are_standardised() -> None:
+    with pytest.raises(ValueError, match="scores=product are standardised"):
+        SoftLabel.Config(scores="product", standardise="none")
 
 
 def test_the_weight_falls_to_zero_and_stopping_waits_for_it(knowledge: Knowledge) -> None:
