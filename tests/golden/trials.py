@@ -122,17 +122,23 @@ def make_teacher(folder: Path) -> None:
     shutil.copy(folder / "counting" / "trajectories.npy", made)
     distances = np.load(made / "distances.npy")
     np.save(made / "truth_distance.npy", distances[:, 3].copy())
+    histories = np.random.default_rng(0).standard_normal((len(distances), 16), dtype=np.float32)
+    np.save(made / "histories.npy", histories)
     counting, manifest = (
         json.loads((folder / name / "teacher.json").read_text()) for name in ("counting", "planted")
     )
     manifest |= {
         "name": TEACHER,
-        "signals": ["embeddings", "rankings", "confidence", "truth-distance", "trajectories"],
+        "signals": [
+            *("embeddings", "rankings", "confidence", "truth-distance", "histories"),
+            "trajectories",
+        ],
         "members": counting["members"],
         "files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(made.iterdir())
-            if path.name in manifest["files"] or path.stem in ("truth_distance", "trajectories")
+            if path.name in manifest["files"]
+            or path.stem in ("truth_distance", "histories", "trajectories")
         },
     }
     (made / "teacher.json").write_text(json.dumps(manifest), encoding="utf-8")
