@@ -23,7 +23,8 @@ from .conftest import LISTED, N_ITEMS, STUDENTS, build, make_trial, run
 CPU = torch.device("cpu")
 ALL = [entry.name for entry in METHODS]
 TAUGHT = [entry.name for entry in METHODS if entry.needs]
-ROWWISE = [entry.name for entry in METHODS if entry.needs & {"rankings", "trajectories", "histories"}]
+OF_ROWS = {"rankings", "trajectories", "histories"}
+ROWWISE = [entry.name for entry in METHODS if entry.needs & OF_ROWS]
 """Methods that address what they know by training row."""
 STEP_ROWS = 24
 
