@@ -24,6 +24,7 @@ import pandas as pd
 
 from bench.config.grid import resolve
 from bench.config.selection import Selection
+from bench.data.sources.synthetic_config import is_synthetic
 from bench.errors import BenchError
 from bench.evaluation.metrics import parse_metric
 from bench.execution.run import run_grid
@@ -120,6 +121,10 @@ def main(
 ) -> None:
     """Measure, and write the figure and the table."""
     workspace = Workspace(home.resolve())
+    if not is_synthetic(dataset):
+        raise click.ClickException(
+            f"dataset {dataset}: planted teachers know the truth behind synthetic datasets only"
+        )
     teachers = {f"planted-{signal:g}": signal for signal in signals}
     configure(teachers, workspace)
     selection = Selection(
