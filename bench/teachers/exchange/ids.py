@@ -12,19 +12,20 @@ from bench.teachers.exchange.naming import find_base
 from bench.teachers.rules import CATALOGUE_ORDER, Array
 
 
-def from_ids(given: Given, covered: Array | None) -> Lists:
+def from_ids(given: Given, role: str, covered: Array | None) -> Lists:
     """Lists of integer ids, best first, row by row of the training split.
 
     Args:
-        given: has a source `rankings`.
+        given: the import.
+        role: of its source that holds the lists.
         covered: bool [R], the rows whose list counts; None: all.
 
     Raises:
         ConfigError: only the user can tell what the ids mean.
         DataError: what is there are no lists of ids for these rows.
     """
-    name = given.sources["rankings"].name
-    listed = np.asarray(given.array("rankings"))
+    name = given.sources[role].name
+    listed = np.asarray(given.array(role))
     given.refuse_other_rows(listed, name)
     values = np.asarray(given.array("distances")) if "distances" in given.sources else None
     if values is not None and values.shape != listed.shape:

@@ -118,8 +118,8 @@ def _lists(given: Given, covered: Array | None) -> Lists | None:
         return from_table(given)
     if "rank" in given.sources or "dist" in given.sources:
         return from_values(given)
-    if "rankings" in given.sources:
-        return from_ids(given, covered)
+    if (role := "rankings") in given.sources:
+        return from_ids(given, role, covered)
     return None
 
 
