@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.multitest import multipletests
 
 from bench.evaluation.significance import (
     SeedSpread,
@@ -150,18 +152,15 @@ def test_holm_by_hand():
 
 def test_statsmodels_agrees():
     """Cluster-robust errors of a regression on a constant, and its step-down correction."""
-    models = pytest.importorskip("statsmodels.api")
     rng = np.random.default_rng(8)
     users = rng.integers(0, 40, 300)
     ours, baseline = rng.normal(0.2, 1, 300) + rng.normal(0, 1, 40)[users], rng.normal(0, 1, 300)
-    fitted = models.OLS(ours - baseline, np.ones(300)).fit(
+    fitted = OLS(ours - baseline, np.ones(300)).fit(
         cov_type="cluster", cov_kwds={"groups": users}, use_t=True
     )
     got = compare_by_user(ours, baseline, users)
     assert got.p == pytest.approx(fitted.pvalues[0])
     assert (got.low, got.high) == pytest.approx(tuple(fitted.conf_int()[0]))
-    from statsmodels.stats.multitest import multipletests
-
     p_values = rng.random(20) ** 3
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
