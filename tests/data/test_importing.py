@@ -444,6 +444,18 @@ def test_a_core_that_the_protocol_turns_off_refuses_no_import(tmp_path):
     assert result.exit_code == 0, result.output
 
 
+def test_a_copy_is_checked_under_the_protocol_that_is_asked_for(tmp_path):
+    without_time = write(tmp_path / "files", LOG.replace("timestamp", "position"))
+    with pytest.raises(DataError, match="'leave-one-out' does not"):
+        bench_data("import", "beauty-2014", without_time, "--replace-shipped")
+    configure("shop", "protocol: {name: temporal}\nfilters: {user_core: 2}\n")
+    for name in ("beauty-2014", "shop"):
+        options = ("--replace-shipped", "--protocol", "leave-one-out")
+        result = bench_data("import", name, without_time, *options)
+        assert result.exit_code == 0, result.output
+        assert f"{name} under leave-one-out-10" in result.output
+
+
 def test_games_have_the_published_split(games):
     data = read(games)
     assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (50_546, 16_859, 452_989)

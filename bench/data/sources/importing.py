@@ -211,14 +211,15 @@ def store(
 ) -> None:
     """Make `data` the source of the dataset `name`, whole or not at all.
 
-    What cannot be split by the dataset's own protocol is refused before anything is replaced. A
-    dataset that no YAML configures gets a configuration beside its source.
+    What cannot be split by the protocol that is named, else by the dataset's own, is refused before
+    anything is replaced. A dataset that no YAML configures gets a configuration beside its source.
 
     Args:
         name: lower-case letters, digits, `.`, `_` and `-`.
         data: what was read.
         workspace: where datasets are kept.
-        protocol: that of a dataset without a YAML; None: as `generated_config` chooses.
+        protocol: what the data are for, and the own one of a dataset without a YAML; None: the own
+            one of a dataset with a YAML, else as `generated_config` chooses.
         replace_shipped: whether the data may take the place of a dataset that the suite knows, and
             with it that dataset's filters and protocol.
         force: replace other interactions that are there.
@@ -244,7 +245,8 @@ def store(
         _reject_shipped(name, config, workspace, replace_shipped)
     else:
         config = generated_config(data, protocol)
-    targets_of(filters.apply(data, config.filters_under(config.protocol)), config.protocol)
+    asked = config.protocol_named(protocol)
+    targets_of(filters.apply(data, config.filters_under(asked)), asked)
     home = workspace.datasets / name
     with dataset_locked(home):
         _reject_to_replace(name, data, home / "source", force)
