@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError, UnknownNameError
 from bench.files import write_whole, writing_to
@@ -79,6 +81,9 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     with id i. It holds tensors and plain values only, so that
     `torch.load(..., weights_only=True)` reads it. docs/serving.md shows how to use it.
 
+    Users without training rows have the zero vector with which the student was evaluated, in place
+    of the random one that RecBole's constructor drew and no step ever changed (Caser).
+
     Raises:
         ConfigError: the record holds no student, or one that no RecBole model can hold, or the
             data are not those that it was trained on, or `output` cannot be written to.
@@ -96,6 +101,8 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
                 f"{record.trial.label}: its method {made}; RecBole's model has no place "
                 "for it (`bench.load_student` gives the suite's own)"
             )
+    if (users := state.get("user_embedding.weight")) is not None:  # [U + 1, d], padding first
+        users[torch.from_numpy(np.bincount(data.train.user + 1, minlength=len(users)) == 0)] = 0.0
     student = record.trial.student_config
     places = ADAPTERS.load(student.model).places(data.train.history.shape[1], prompt_length=0)
     checkpoint = {
