@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -147,10 +147,13 @@ def build(
         ConfigError: names every problem with its key path.
     """
     try:
-        return model.model_validate(mapping)
+        built = model.model_validate(mapping)
     except ValidationError as error:
         problems = [_problem(model, detail, also) for detail in error.errors()]
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from error
+    for path, given in _truths_for_numbers(built, mapping, ""):
+        raise ConfigError(f"{where}: '{path}': a number is expected (given: {given!r})")
+    return built
 
 
 def load(model: type[Model], kind: str, name: str, workspace: Workspace) -> Model:
@@ -187,6 +190,20 @@ def _problem(model: type[BaseModel], detail: ErrorDetails, also: Collection[str]
     if not detail["loc"]:
         return message
     return f"'{path}': {message} (given: {detail['input']!r})"
+
+
+def _truths_for_numbers(built: Any, given: Any, path: str) -> Iterator[tuple[str, bool]]:
+    """Where pydantic took true for 1, or false for 0."""
+    if isinstance(given, bool):
+        if not isinstance(built, bool) and isinstance(built, int | float):
+            yield path, given
+    elif isinstance(given, Mapping):
+        for key, value in given.items():
+            inner = built.get(key) if isinstance(built, Mapping) else getattr(built, str(key), None)
+            yield from _truths_for_numbers(inner, value, f"{path}.{key}" if path else str(key))
+    elif isinstance(given, list | tuple) and isinstance(built, list | tuple):
+        for one, value in zip(built, given, strict=False):
+            yield from _truths_for_numbers(one, value, path)
 
 
 def _fields(model: type[BaseModel], path: Iterable[Any]) -> list[str]:
@@ -242,7 +259,12 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading that rejects a key written twice and reads `1e-3` as the number it is."""
+    """Safe loading that rejects a key written twice, of YAML 1.2: numbers are what they look like.
+
+    PyYAML reads YAML 1.1, where `0512` is 330, `9:20` is 560, `on` is true and `1e-3` is a text.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}  # those of `_CORE` alone
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -256,9 +278,32 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number, with zeros before it or not; `0o17` and `0x1f` count in 8 and 16."""
+        text = str(self.construct_scalar(node))
+        try:
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        except ValueError as error:  # too long for Python, or under an explicit tag
+            raise yaml.constructor.ConstructorError(
+                None, None, f"no whole number: {error}", node.start_mark
+            ) from error
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z"),
-    list("-+.0123456789"),
-)
+
+_CORE = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "merge": (r"<<", ["<"]),  # of YAML 1.1; what it looks like is what it does
+}
+"""Plain scalars that are no text, and how they begin (YAML 1.2.2, section 10.3.2)."""
+
+for _tag, (_form, _begins) in _CORE.items():
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_form})\Z"), _begins
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)

@@ -74,7 +74,8 @@ SETTINGS = """\
 What `--set SECTION.SETTING=VALUE` changes beside the methods' own settings
 ([methods.md](methods.md)). Students have those of their RecBole model (`student.*`), teachers those
 of their kind (`teacher.*`, [teachers.md](teachers.md)). Files in `configs/students/` choose other
-defaults for a student, on one dataset or all.
+defaults for a student, on one dataset or all. Values, there and on the command line, are those of
+YAML 1.2: `0512` is 512, `9:20` and `yes` are texts, and neither a text nor `true` is a number.
 """
 
 

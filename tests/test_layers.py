@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt
 from bench import layers
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import SHIPPED, Workspace
+from bench.students import properties
+from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 
 
@@ -85,6 +87,8 @@ def test_a_name_is_no_path(workspace: Workspace, name: str) -> None:
         ("a: {b: [1, .nan]}\n", "'a.b' must be a finite number (given: nan)"),
         ("a: {b: 1e400}\n", "'a.b' must be a finite number (given: inf)"),
         ("a: -inf\n", "'a' must be a finite number (given: -inf)"),
+        (f"a: {'9' * 5000}\n", "line 1: no whole number"),
+        ("a: !!int 9:20\n", "line 1: no whole number"),
         ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
     ],
 )
@@ -94,6 +98,20 @@ def test_a_broken_file_is_named_with_its_line(workspace: Workspace, text: str, s
         layers.read("suites", "broken", workspace)
     assert str(caught.value).startswith(f"{path}: ")
     assert says in str(caught.value)
+
+
+def test_a_truth_value_is_no_number() -> None:
+    for given, path in (
+        ({"batch_size": True}, "batch_size"),
+        ({"learning_rate": True}, "learning_rate"),
+    ):
+        with pytest.raises(ConfigError, match=f"x: '{path}': a number is expected"):
+            layers.build(TrainingConfig, given, "x")
+    with pytest.raises(ConfigError, match=r"'inner.width': a number is expected \(given: True\)"):
+        layers.build(Outer, {"name": "n", "inner": {"width": True}}, "x")
+    assert layers.build(TrainingConfig, {"batch_size": 512.0}, "x").batch_size == 512
+    with pytest.raises(ConfigError, match="student.hidden_size: True in place of such as 64"):
+        properties.check(StudentConfig(model="SASRec", parameters={"hidden_size": True}))
 
 
 def test_an_empty_file_is_an_empty_mapping(workspace: Workspace) -> None:
@@ -114,6 +132,17 @@ def test_every_shipped_file_can_be_read() -> None:
         ("a=1e-3", 0.001),
         ("a=1E5", 1e5),
         ("a=.5e1", 5.0),
+        ("a=0512", 512),
+        ("a=+08", 8),
+        ("a=-0.10", -0.1),
+        ("a=0o17", 15),
+        ("a=0x1F", 31),
+        ("a=9:20", "9:20"),
+        ("a=0b11", "0b11"),
+        ("a=1_000", "1_000"),
+        ("a=2018-01-01", "2018-01-01"),
+        ("a=on", "on"),
+        ("a=No", "No"),
         ("a=true", True),
         ("a=null", None),
         ("a=", None),

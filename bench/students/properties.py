@@ -43,13 +43,15 @@ def settable(model: str) -> dict[str, Any]:
 def check(config: StudentConfig, *, where: str = "student.") -> None:
     """Reject a model that cannot be a student, and a hyper-parameter that RecBole does not have.
 
+    A truth value for a number is one, too, which Python would count with.
+
     Args:
         config: the model and its hyper-parameters.
         where: what precedes the name of a key in a message.
 
     Raises:
-        ConfigError: RecBole is not installed, the model cannot be a student, or a name in
-            `config` is unknown to RecBole.
+        ConfigError: RecBole is not installed, the model cannot be a student, a name in `config` is
+            unknown to RecBole, or a truth value stands for a number.
     """
     able = ADAPTERS.names()
     if config.model not in {*able, *model_names()}:
@@ -61,9 +63,11 @@ def check(config: StudentConfig, *, where: str = "student.") -> None:
             f"and users, and runs on any device. Allowed: {', '.join(able)}"
         )
     allowed = settable(config.model)
-    for key in config.parameters:
+    for key, value in config.parameters.items():
         if key not in allowed:
             raise UnknownNameError(f"parameter of {config.model}", key, allowed, f"{where}{key}")
+        if isinstance(value, bool) and not isinstance(allowed[key], bool):
+            raise ConfigError(f"{where}{key}: {value!r} in place of such as {allowed[key]!r}")
 
 
 def _root() -> Path:
