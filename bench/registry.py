@@ -13,7 +13,7 @@ import importlib.util
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -262,9 +262,24 @@ class MethodEntry(SourceEntry):
 
     Attributes:
         needs: teacher signals that it always needs.
+        needs_where: settings, values of them, and the signals that are needed then.
+        objectives: base objectives that it goes with; None: every one.
     """
 
     needs: frozenset[SignalName] = frozenset()
+    needs_where: frozenset[tuple[str, str, SignalName]] = frozenset()
+    objectives: frozenset[str] | None = None
+
+    @property
+    def may_need(self) -> frozenset[str]:
+        """Teacher signals that it needs under some settings at least."""
+        return self.needs | {signal for _, _, signal in self.needs_where}
+
+    def needs_under(self, settings: Mapping[str, Any]) -> frozenset[str]:
+        """Teacher signals that it needs under what differs from its class's defaults."""
+        return self.needs | {
+            s for name, value, s in self.needs_where if settings.get(name) == value
+        }
 
 
 METHODS: SourceRegistry[type[Method], MethodEntry] = SourceRegistry(
@@ -272,16 +287,27 @@ METHODS: SourceRegistry[type[Method], MethodEntry] = SourceRegistry(
 )
 
 
-def register_method(name: str, /, *, needs: Iterable[str] = ()) -> Callable[[type], type]:
+def register_method(
+    name: str,
+    /,
+    *,
+    needs: Iterable[str] = (),
+    needs_where: Iterable[tuple[str, str, str]] = (),
+    objectives: Iterable[str] | None = None,
+) -> Callable[[type], type]:
     """Class decorator that makes a `bench.distillation.Method` available as `--method NAME`.
 
     Args:
         name: kebab-case name, written as a literal (it is read without importing the file).
         needs: teacher signals that the method always needs, a literal set of names.
+        needs_where: of a method that needs a teacher under some settings alone, a literal set of
+            setting, value (not the default) and signal.
+        objectives: base objectives that it goes with, a literal set; None: every one.
     """
 
     def decorate(cls: type) -> type:
         cls.needs = frozenset(needs)  # type: ignore[attr-defined]
+        cls.needs_where = frozenset(needs_where)  # type: ignore[attr-defined]
         return cls
 
     return decorate

@@ -180,7 +180,7 @@ class _Resolver:
 
     def notes(self, choices: list[_Choice]) -> list[str]:
         """Which methods have no use for an override that others take."""
-        keys = {choice.entry.name: choice.keys for choice in choices if choice.entry.needs}
+        keys = {choice.entry.name: choice.keys for choice in choices if choice.entry.may_need}
         without: dict[str, list[str]] = {}
         for name, known in keys.items():
             for key in self.overrides.passed("method", known):
@@ -228,7 +228,7 @@ class _Resolver:
         }
         for choice in choices:
             settings, changed = self.settings(choice, source.name)
-            for teacher, control in self.teaching(choice, source):
+            for teacher, control in self.teaching(choice, settings, source):
                 yield TrialSpec(
                     dataset=source.name,
                     protocol=source.protocol.slug,
@@ -281,9 +281,11 @@ class _Resolver:
         )
         return overlay(mapping, taken), _prefixed("method", layers.flat(choice.tried) | taken)
 
-    def teaching(self, choice: _Choice, source: DataSource) -> list[tuple[str | None, str | None]]:
+    def teaching(
+        self, choice: _Choice, settings: Mapping[str, Any], source: DataSource
+    ) -> list[tuple[str | None, str | None]]:
         """Teachers and controls of a method; one that needs none has neither."""
-        needs = choice.entry.needs
+        needs = choice.entry.needs_under(settings)
         if not needs:
             return [(None, None)]
         chosen = self.chosen or [choice.file.teacher]
@@ -303,7 +305,7 @@ class _Resolver:
         for control in self.selection.controls:
             if control not in CONTROLS:
                 raise UnknownNameError("control", control, CONTROLS)
-            if not any(CONTROLS[control] & choice.entry.needs for choice in choices):
+            if not any(CONTROLS[control] & choice.entry.may_need for choice in choices):
                 raise ConfigError(
                     f"control '{control}' changes {', '.join(sorted(CONTROLS[control]))} and "
                     "nothing else; none of the chosen methods reads any of it"

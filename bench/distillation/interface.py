@@ -117,6 +117,13 @@ class Output(Protocol):
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
 
+    def mean_score(self, shares: Tensor) -> Tensor:
+        """Differentiable mean [B] of the logits, weighted by the `shares` of items.
+
+        Args:
+            shares: float32 [N + 1] without gradient, sums to 1; entry 0 is 0.
+        """
+
     def log_probs(self, ids: Tensor) -> Tensor:
         """Differentiable log-softmax over the real items, [B, K], at `ids` [B, K]."""
 
@@ -298,6 +305,9 @@ class Method(nn.Module):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Signals without which the method cannot run; set by `register_method`."""
 
+    needs_where: ClassVar[frozenset[tuple[str, str, str]]] = frozenset()
+    """Settings, values and the signals that they need besides; set by `register_method`."""
+
     curriculum_finished: bool = True
     """False while a curriculum is under way: early stopping counts its patience from the end."""
 
@@ -310,7 +320,10 @@ class Method(nn.Module):
     @classmethod
     def signals(cls, config: Any) -> frozenset[str]:
         """Teacher signals that the method needs under `config`: some of `bench.signals.SIGNALS`."""
-        return cls.needs
+        besides = {
+            signal for name, value, signal in cls.needs_where if getattr(config, name) == value
+        }
+        return cls.needs | besides
 
     @classmethod
     def prompt_length(cls, config: Any) -> int:

@@ -76,6 +76,12 @@ def problems(spec: TrialSpec, offered: Signals | None, device: str) -> list[str]
         always = METHODS.get(spec.method).needs - offered
         if missing := always or missing_signals(spec, offered):
             return [_not_offered(spec, missing, offered)]
+    objectives, objective = METHODS.get(spec.method).objectives, spec.training.objective
+    if objectives is not None and objective not in objectives:
+        return [
+            f"{spec.student} {spec.method_name}: not with training.objective={objective}. "
+            f"Allowed: {', '.join(sorted(objectives))}"
+        ]
     method = METHODS.load(spec.method)
     prompts = method.prompt_length(method_config(spec, method))
     of_student = abilities.problems(spec.student_config, spec.training, prompts)

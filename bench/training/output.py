@@ -99,6 +99,10 @@ class StepOutput:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
         return torch.einsum("bd,bkd->bk", self._queries, self._items.keys_of(ids))
 
+    def mean_score(self, shares: Tensor) -> Tensor:
+        """Differentiable mean [B] of the logits, weighted by the `shares` [N + 1] of items."""
+        return self._queries @ (shares @ self._keys)
+
     def log_probs(self, ids: Tensor) -> Tensor:
         """Differentiable log-softmax over the real items, [B, K], at `ids` [B, K]."""
         return self.scores(ids) - self._log_normaliser.unsqueeze(1)

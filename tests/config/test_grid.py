@@ -76,6 +76,19 @@ def test_a_method_may_have_a_teacher_of_its_own(workspace: Workspace) -> None:
     assert asked.teacher == "raw-text"
 
 
+def test_some_settings_need_a_teacher_that_others_do_not(workspace: Workspace) -> None:
+    methods = ["label-smoothing", "label-smoothing:neighbours", "label-smoothing:random"]
+    found = trials(workspace, methods=methods, controls=["shuffled-items"])
+    assert [(t.variant, t.teacher, t.control) for t in found] == [
+        ("default", None, None),
+        ("neighbours", "text", None),
+        ("neighbours", "text", "shuffled-items"),
+        ("random", None, None),
+    ]
+    asked = {"methods": ["label-smoothing"], "overrides": ["method.prior=neighbours"]}
+    assert [t.teacher for t in trials(workspace, **asked, teachers=["raw-text"])] == ["raw-text"]
+
+
 def test_all_teachers_are_those_that_need_no_language_model(workspace: Workspace) -> None:
     put(workspace, "teachers/mine.yaml", "{kind: bigrec, options: {model: a-folder}}")
     chosen = {t.teacher for t in trials(workspace, methods=["ranking-only"], teachers=["all"])}

@@ -67,6 +67,15 @@ def test_a_variant_may_need_more_than_its_method(workspace: Workspace) -> None:
     assert missing_signals(paper, None) == set()  # nobody can tell yet
 
 
+def test_a_method_may_go_with_some_objectives_alone(workspace: Workspace) -> None:
+    methods, bpr = ("none", "label-smoothing"), ["training.objective=bpr"]
+    assert len(compatible(grid_of(workspace, *methods), workspace).trials) == 2
+    (left,) = compatible(grid_of(workspace, *methods, overrides=bpr), workspace).trials
+    assert left.method == "none"
+    with pytest.raises(ConfigError, match=r"label-smoothing: not with .*=bpr. Allowed: ce"):
+        compatible(grid_of(workspace, "label-smoothing", overrides=bpr), workspace)
+
+
 def test_prompts_are_for_students_that_read_vectors(workspace: Workspace) -> None:
     grid, lines = grid_of(workspace, "delrec-reverse", students=["sasrec", "narm"]), []
     with listening(lines.append):
