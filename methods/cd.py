@@ -9,16 +9,20 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.lists import contains, coverage, ranks
 from bench.distillation.losses import covered_mean
 from bench.distillation.sampling import first_of_each, gumbel_top_k, uniform_outside
-from bench.distillation.teacher_scores import SIGNALS, ScoreSource, teacher_scores
+from bench.distillation.teacher_scores import (
+    ScoredConfig,
+    ScoredMethod,
+    teacher_scores,
+)
 from bench.registry import register_method
 
 
 @register_method("cd", needs={"rankings", "confidence"})
-class CollaborativeDistillation(Method):
+class CollaborativeDistillation(ScoredMethod):
     r"""Learn the teacher's soft labels of unobserved items, sampled by their rank.
 
     Jae-woong Lee et al., "Collaborative Distillation for Top-N Recommendation", ICDM 2019.
@@ -47,7 +51,7 @@ class CollaborativeDistillation(Method):
     places of the pool, as in that port, and not shares of it, as in the paper.
     """
 
-    class Config(MethodConfig):
+    class Config(ScoredConfig):
         weight: NonNegativeFloat = Field(0.1, description="lambda, weight of the term")
         samples: PositiveInt = Field(50, description="|S|, items per row")
         guide: Literal["student", "teacher"] = Field("student", description="whose ranks guide")
@@ -58,16 +62,9 @@ class CollaborativeDistillation(Method):
         unlisted: NonNegativeInt = Field(50, description="random items beside the list")
         temperature: PositiveFloat = Field(1.0, description="T_1")
         shift: float = Field(0.0, description="T_2, larger values say that all is liked")
-        scores: ScoreSource = Field(
-            "listed", description="the teacher's: of its list, or of all items from its vectors"
-        )
         best: PositiveInt = Field(100, description="items of the pool by scores of vectors")
 
     config: Config
-
-    @classmethod
-    def signals(cls, config: Config) -> frozenset[str]:
-        return SIGNALS[config.scores]
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         self.covered = coverage(knowledge)

@@ -6,17 +6,17 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.lists import TeacherLists, ranks
 from bench.distillation.losses import covered_mean
 from bench.distillation.plackett_luce import log_mass, plackett_luce
 from bench.distillation.sampling import gumbel_top_k
-from bench.distillation.teacher_scores import SIGNALS, FullLists, ScoreSource
+from bench.distillation.teacher_scores import FullLists, ScoredConfig, ScoredMethod
 from bench.registry import register_method
 
 
 @register_method("dcd", needs={"rankings"})
-class DualCorrection(Method):
+class DualCorrection(ScoredMethod):
     r"""Lift items that the student ranks too low above those that it ranks too high.
 
     Youngjune Lee and Kee-Eung Kim, "Dual Correction Strategy for Ranking Distillation in Top-N
@@ -47,7 +47,7 @@ class DualCorrection(Method):
     nearly are: the lower half against the upper.
     """
 
-    class Config(MethodConfig):
+    class Config(ScoredConfig):
         weight: NonNegativeFloat = Field(0.1, description="lambda_U, weight of the term")
         pool: PositiveInt = Field(500, description="usable listed items that are ranked, at most")
         under: PositiveInt = Field(40, description="under-estimated items drawn per row")
@@ -56,15 +56,8 @@ class DualCorrection(Method):
         floor: NonNegativeFloat = Field(
             1e-6, description="c, lets any item fill up a draw; with 0 a draw may stay short"
         )
-        scores: ScoreSource = Field(
-            "listed", description="the teacher's: of its list, or of all items from its vectors"
-        )
 
     config: Config
-
-    @classmethod
-    def signals(cls, config: Config) -> frozenset[str]:
-        return cls.needs if config.scores == "listed" else SIGNALS[config.scores]
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         if self.config.scores == "listed":

@@ -6,16 +6,16 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.lists import coverage
 from bench.distillation.losses import covered_mean
 from bench.distillation.plackett_luce import NO_MASS
-from bench.distillation.teacher_scores import SIGNALS, ScoredItems, ScoreSource
+from bench.distillation.teacher_scores import ScoredConfig, ScoredItems, ScoredMethod
 from bench.registry import register_method
 
 
 @register_method("dkd", needs={"rankings", "confidence"})
-class DecoupledDistillation(Method):
+class DecoupledDistillation(ScoredMethod):
     r"""Match how sure the teacher is of the target, and how it ranks the others, each by itself.
 
     Borui Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022.
@@ -43,7 +43,7 @@ class DecoupledDistillation(Method):
     (ImageNet).
     """
 
-    class Config(MethodConfig):
+    class Config(ScoredConfig):
         weight: NonNegativeFloat = Field(1.0, description="weight of the whole term")
         target: NonNegativeFloat = Field(1.0, description="alpha, of the target's probability")
         others: NonNegativeFloat = Field(1.0, description="beta, of the distribution of the others")
@@ -53,15 +53,8 @@ class DecoupledDistillation(Method):
         warm_up: NonNegativeInt = Field(
             0, description="epochs over which the weight grows from 0; 0: it is there at once"
         )
-        scores: ScoreSource = Field(
-            "listed", description="the teacher's: of its list, or of all items from its vectors"
-        )
 
     config: Config
-
-    @classmethod
-    def signals(cls, config: Config) -> frozenset[str]:
-        return SIGNALS[config.scores]
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         self.items = ScoredItems(knowledge, self.config.scores, self.config.top_k)

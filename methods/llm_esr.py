@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.entities import teacher_table
-from bench.distillation.neighbours import Meaning, meanings, nearest
+from bench.distillation.neighbours import SimilarityConfig, SimilarityMethod, meanings, nearest
 from bench.registry import register_method
 
 from .init import Init
@@ -23,7 +23,7 @@ CLOSED = -2.0
 
 
 @register_method("llm-esr", needs={"embeddings"})
-class LlmEsr(Method):
+class LlmEsr(SimilarityMethod):
     r"""Add projected text to the ids, and pull each history towards similar ones of other users.
 
     Qidong Liu et al., "LLM-ESR: Large Language Models Enhancement for Long-tailed Sequential
@@ -54,7 +54,7 @@ class LlmEsr(Method):
     their own targets and ranks against 100 sampled items.
     """
 
-    class Config(MethodConfig):
+    class Config(SimilarityConfig):
         weight: NonNegativeFloat = Field(0.1, description="alpha, weight of the term")
         view: Literal["sum", "gate", "none"] = Field(
             "sum", description="how text joins the ids in the item table"
@@ -66,15 +66,8 @@ class LlmEsr(Method):
         start: Literal["pca", "ace", "random"] = Field(
             "pca", description="of the ids: reduced text as in `init`, or the student's own"
         )
-        similarity: Meaning = Field(
-            "mean", description="of histories: by the mean of their items, or the teacher's own"
-        )
 
     config: Config
-
-    @classmethod
-    def signals(cls, config: Config) -> frozenset[str]:
-        return cls.needs | ({"histories"} if config.similarity == "histories" else set())
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`

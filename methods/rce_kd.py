@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.lists import contains, coverage
 from bench.distillation.losses import covered_mean
 from bench.distillation.plackett_luce import NO_MASS
 from bench.distillation.sampling import gumbel_top_k
-from bench.distillation.teacher_scores import SIGNALS, RowScores, ScoreSource, teacher_scores
+from bench.distillation.teacher_scores import RowScores, ScoredConfig, ScoredMethod, teacher_scores
 from bench.registry import register_method
 
 MOST = 50
@@ -22,7 +22,7 @@ MOST = 50
 
 
 @register_method("rce-kd", needs={"rankings", "confidence"})
-class RejuvenatedCrossEntropy(Method):
+class RejuvenatedCrossEntropy(ScoredMethod):
     r"""Match the teacher's softmax over the student's best items, and over what it overlooks.
 
     "Rejuvenating Cross-Entropy Loss in Knowledge Distillation for Recommender Systems", ICLR 2026,
@@ -52,7 +52,7 @@ class RejuvenatedCrossEntropy(Method):
     :math:`Q_S`. Its weights (1 to 1e5) are on sums.
     """
 
-    class Config(MethodConfig):
+    class Config(ScoredConfig):
         weight: NonNegativeFloat = Field(1.0, description="lambda, weight of the term")
         top_k: PositiveInt = Field(50, description="K, best items of teacher and student")
         sampled: PositiveInt = Field(50, description="|A|, items drawn")
@@ -63,15 +63,8 @@ class RejuvenatedCrossEntropy(Method):
         items: Literal["both", "student", "teacher", "union", "all"] = Field(
             "both", description="the sets compared: the method's two, or a single one"
         )
-        scores: ScoreSource = Field(
-            "listed", description="the teacher's: of its list, or of all items from its vectors"
-        )
 
     config: Config
-
-    @classmethod
-    def signals(cls, config: Config) -> frozenset[str]:
-        return SIGNALS[config.scores]
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         self.teacher = teacher_scores(knowledge, self.config.scores)

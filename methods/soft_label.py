@@ -15,7 +15,7 @@ from pydantic import (
 )
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.lists import coverage
 from bench.distillation.losses import covered_mean
 from bench.distillation.soft_labels import (
@@ -24,12 +24,12 @@ from bench.distillation.soft_labels import (
     correlation_distance,
     standardised,
 )
-from bench.distillation.teacher_scores import SIGNALS, ScoredItems, ScoreSource
+from bench.distillation.teacher_scores import ScoredConfig, ScoredItems, ScoredMethod
 from bench.registry import register_method
 
 
 @register_method("soft-label", needs={"rankings", "confidence"})
-class SoftLabel(Method):
+class SoftLabel(ScoredMethod):
     r"""Match the teacher's softmax over its top-K list, at a temperature.
 
     Geoffrey Hinton, Oriol Vinyals and Jeff Dean, "Distilling the Knowledge in a Neural Network",
@@ -63,7 +63,7 @@ class SoftLabel(Method):
     Distillation", EACL 2021, whose first phase regresses logits.
     """
 
-    class Config(MethodConfig):
+    class Config(ScoredConfig):
         weight: NonNegativeFloat = Field(0.5, description="weight of the term")
         top_k: PositiveInt = Field(20, description="K, teacher items used per row")
         temperature: PositiveFloat = Field(1.0, description="T of both softmaxes")
@@ -77,9 +77,6 @@ class SoftLabel(Method):
         anneal: NonNegativeInt = Field(
             0, description="epochs in which the weight falls to 0; 0: it stays"
         )
-        scores: ScoreSource = Field(
-            "listed", description="the teacher's: of its list, or of all items from its vectors"
-        )
 
         @model_validator(mode="after")
         def _settings_that_go_together(self) -> SoftLabel.Config:
@@ -90,10 +87,6 @@ class SoftLabel(Method):
             return self
 
     config: Config
-
-    @classmethod
-    def signals(cls, config: Config) -> frozenset[str]:
-        return SIGNALS[config.scores]
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         config = self.config

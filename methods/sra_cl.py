@@ -7,9 +7,15 @@ import torch.nn.functional as F
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, Student
+from bench.distillation import Batch, Knowledge, Output, Student
 from bench.distillation.in_batch import views_loss
-from bench.distillation.neighbours import Meaning, meanings, nearest, nearest_items
+from bench.distillation.neighbours import (
+    SimilarityConfig,
+    SimilarityMethod,
+    meanings,
+    nearest,
+    nearest_items,
+)
 from bench.distillation.sampling import gumbel_top_k
 from bench.registry import register_method
 
@@ -18,7 +24,7 @@ SLOPE, GAIN, DROPPED = 0.2, 1.414, 0.5
 
 
 @register_method("sra-cl", needs={"embeddings"})
-class SemanticContrast(Method):
+class SemanticContrast(SimilarityMethod):
     r"""Contrast a history with similar histories of others, and with itself after replacements.
 
     Ziqiang Cui et al., "Semantic Retrieval Augmented Contrastive Learning for Sequential
@@ -47,7 +53,7 @@ class SemanticContrast(Method):
     the last item as well (`keep_last: false`). Its texts of users are a language model's.
     """
 
-    class Config(MethodConfig):
+    class Config(SimilarityConfig):
         between: NonNegativeFloat = Field(0.1, description="alpha, weight of similar histories")
         inside: NonNegativeFloat = Field(0.1, description="beta, weight of replaced items")
         nearest: PositiveInt = Field(10, description="similar rows, and similar items")
@@ -55,15 +61,8 @@ class SemanticContrast(Method):
         replace: float = Field(0.2, ge=0.0, le=1.0, description="share of items replaced")
         keep_last: bool = Field(True, description="never replace the last item of a history")
         temperature: PositiveFloat = Field(1.0, description="divides the dot products")
-        similarity: Meaning = Field(
-            "mean", description="of histories: by the mean of their items, or the teacher's own"
-        )
 
     config: Config
-
-    @classmethod
-    def signals(cls, config: Config) -> frozenset[str]:
-        return cls.needs | ({"histories"} if config.similarity == "histories" else set())
 
     def attach(self, student: Student, knowledge: Knowledge) -> None:
         assert knowledge.embeddings is not None  # noqa: S101 - guaranteed by `needs`

@@ -114,7 +114,7 @@ def import_(
     Other names need ROLE=PATH. docs/teachers.md says how each is understood.
     """
     from bench.cli.dataset import required
-    from bench.teachers.exchange.given import Request
+    from bench.teachers.exchange.files import Request
     from bench.teachers.exchange.importing import import_teacher
 
     name = required(name, "--name")
@@ -167,7 +167,7 @@ def check(args: DatasetArgs, teacher: str, form: str, path: Path | None) -> None
         rows = args.resolve()
         folder = rows.built_teacher(teacher)
     else:
-        _refuse_beside(path, "teacher")
+        _reject_beside(path, "teacher")
         folder, rows = path, _made_for(args, read_manifest(path), path).resolve()
     data = rows.data()
     checked = check_folder(folder, data).or_raise(folder)
@@ -190,7 +190,7 @@ def info(args: DatasetArgs, teacher: str, form: str, path: Path | None) -> None:
     if path is None:
         path = args.resolve().built_teacher(teacher)
     else:
-        _refuse_beside(path, "dataset", "teacher", "protocol", "overrides")
+        _reject_beside(path, "dataset", "teacher", "protocol", "overrides")
     manifest = read_manifest(path)
     content = {**manifest.model_dump(mode="json"), "fingerprint": manifest.fingerprint}
     if form == "text":
@@ -208,21 +208,21 @@ def _made_for(args: DatasetArgs, manifest: TeacherManifest, path: Path) -> Datas
     """
     from bench.data.config import FIRST_TARGET
 
-    told = manifest.protocol
+    slug = manifest.protocol
     args = replace(args, dataset=args.dataset or manifest.dataset)
-    if told is None or args.protocol is not None or args.dataset != manifest.dataset:
+    if slug is None or args.protocol is not None or args.dataset != manifest.dataset:
         return args
-    name = next((name for name in FIRST_TARGET if f"{told}-".startswith(f"{name}-")), None)
+    name = next((name for name in FIRST_TARGET if f"{slug}-".startswith(f"{name}-")), None)
     named = replace(args, protocol=name)
-    if name is None or told not in (name, named.resolve().protocol.slug):
+    if name is None or slug not in (name, named.resolve().protocol.slug):
         raise ConfigError(
-            f"{path}: made for protocol '{told}' of {args.dataset}: say how its rows are made "
+            f"{path}: made for protocol '{slug}' of {args.dataset}: say how its rows are made "
             f"with --protocol ({', '.join(FIRST_TARGET)}) and --set protocol.PART=VALUE"
         )
     return named
 
 
-def _refuse_beside(path: Path, *names: str) -> None:
+def _reject_beside(path: Path, *names: str) -> None:
     """Raise ConfigError for options on the command line that a PATH leaves nothing to say for."""
     context = click.get_current_context()
     given = [
@@ -236,9 +236,9 @@ def _refuse_beside(path: Path, *names: str) -> None:
 
 
 def _at_cut_offs(metrics: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """What people look at first: HR and NDCG, by split; or that nobody told."""
+    """What people look at first: HR and NDCG, by split; or why there are none."""
     shown = {
         split: {name: value for name, value in found.items() if name.startswith(("hr@", "ndcg@"))}
         for split, found in metrics.items()
     }
-    return shown or {"not told": "it was imported without lists for the rows of evaluation"}
+    return shown or {"none": "it was imported without lists for the rows of evaluation"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from bench.distillation import Knowledge
+from bench.distillation import Knowledge, Method, MethodConfig
 from bench.distillation.entities import teacher_table
 
 Meaning = Literal["mean", "histories"]
@@ -16,6 +17,22 @@ Meaning = Literal["mean", "histories"]
 
 CHUNK = 256
 """Vectors compared with all others at a time."""
+
+
+class SimilarityConfig(MethodConfig):
+    """Settings of the methods that look for similar histories."""
+
+    similarity: Meaning = Field(
+        "mean", description="of histories: by the mean of their items, or the teacher's own"
+    )
+
+
+class SimilarityMethod(Method):
+    """Base of the methods that look for similar histories."""
+
+    @classmethod
+    def signals(cls, config: Any) -> frozenset[str]:
+        return cls.needs | ({"histories"} if config.similarity == "histories" else set())
 
 
 def meanings(knowledge: Knowledge, of: Meaning) -> Tensor:

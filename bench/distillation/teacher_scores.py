@@ -5,23 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from bench.distillation import Batch, Knowledge, Output
+from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output
 from bench.distillation.lists import TeacherLists, standardised_scores
 
 ScoreSource = Literal["listed", "product", "distance"]
 """Where scores are from: the list; or a row's vector q and those of items, q . z or -|q - z|."""
 
-SIGNALS: dict[str, frozenset[str]] = {
-    "listed": frozenset({"rankings", "confidence"}),
-    "product": frozenset({"histories", "embeddings"}),
-    "distance": frozenset({"histories", "embeddings"}),
-}
-"""What each source needs of a teacher."""
+
+class ScoredConfig(MethodConfig):
+    """Settings of the methods that can learn from the teacher's score of every item."""
+
+    scores: ScoreSource = Field(
+        "listed", description="the teacher's: of its list, or of all items from its vectors"
+    )
+
+
+class ScoredMethod(Method):
+    """Base of those methods: lists, or `histories` and `embeddings` in place of them."""
+
+    @classmethod
+    def signals(cls, config: Any) -> frozenset[str]:
+        return cls.needs if config.scores == "listed" else frozenset({"histories", "embeddings"})
 
 
 class RowScores(Protocol):
@@ -99,7 +109,7 @@ def teacher_scores(knowledge: Knowledge, source: ScoreSource) -> Callable[[Tenso
     """What makes the scores of the rows `row_id` [B]; a step asks once.
 
     Args:
-        knowledge: the signals that `SIGNALS` names for the source.
+        knowledge: the signals of a `ScoredMethod` with this source.
         source: as `ScoreSource` says.
 
     Raises:
@@ -107,11 +117,11 @@ def teacher_scores(knowledge: Knowledge, source: ScoreSource) -> Callable[[Tenso
     """
     if source == "listed":
         rankings, distances = knowledge.rankings, knowledge.distances
-        assert rankings is not None and distances is not None  # noqa: S101 - by `SIGNALS`
+        assert rankings is not None and distances is not None  # noqa: S101 - guaranteed by `signals`
         n_items = len(knowledge.target_counts) - 1
         return lambda row_id: ListedScores(rankings[row_id], distances[row_id], n_items)
     histories, embeddings = knowledge.histories, knowledge.embeddings
-    assert histories is not None and embeddings is not None  # noqa: S101 - by `SIGNALS`
+    assert histories is not None and embeddings is not None  # noqa: S101 - guaranteed by `signals`
     if histories.shape[1] != embeddings.shape[1]:
         raise ValueError(
             f"the teacher's histories have {histories.shape[1]} dimensions and its embeddings "
@@ -141,8 +151,8 @@ class ScoredItems:
             self.items = torch.arange(1, n_items + 1, device=knowledge.target_counts.device)
             self.scores = teacher_scores(knowledge, source)
             return
-        assert knowledge.rankings is not None  # noqa: S101 - by `SIGNALS`
-        assert knowledge.distances is not None  # noqa: S101 - by `SIGNALS`
+        assert knowledge.rankings is not None  # noqa: S101 - guaranteed by `signals`
+        assert knowledge.distances is not None  # noqa: S101 - guaranteed by `signals`
         self.items = knowledge.rankings[:, :top_k]
         self.distances = knowledge.distances[:, :top_k]
 

@@ -11,7 +11,7 @@ from bench.folders import locked, replaced
 from bench.paths import Workspace
 from bench.teachers.builder import resolved_options
 from bench.teachers.config import TeacherConfig
-from bench.teachers.recipe import refuse_other_recipe
+from bench.teachers.recipe import check_recipe
 from bench.teachers.registry import KINDS
 from bench.teachers.writing import write
 
@@ -35,7 +35,7 @@ def ensure_teacher(
     Args:
         name: the teacher's name.
         config: its kind and options.
-        data: the rows and catalogue to speak of.
+        data: the examples and catalogue that it is about.
         workspace: whose files the options may name, and whose `tocf/.cache` keeps encoded texts.
         folder: the teacher's folder, which appears complete or not at all.
         rebuild: replace what is there.
@@ -43,14 +43,14 @@ def ensure_teacher(
 
     Raises:
         ConfigError: a wrong option, an unknown kind, a teacher in `folder` that was built
-            otherwise (see `refuse_other_recipe`), or a place that cannot be written to.
+            otherwise (see `check_recipe`), or a place that cannot be written to.
     """
     where = f"teacher '{name}'"
     builder = KINDS.load(config.kind)
     options = resolved_options(config, data.dataset, workspace, f"{where} options")
     with locked(folder):
         if folder.is_dir() and not rebuild:
-            refuse_other_recipe(folder, config.kind, options, data)
+            check_recipe(folder, config.kind, options, data)
             return
         _logger.info(f"building {where} for {data.dataset} ({data.protocol})")
         product = builder.build(options, data, workspace.tocf / ".cache", device)

@@ -76,7 +76,7 @@ def read_tensor(path: Path, holds: Holds = "floats") -> NDArray[Any]:
     """
     import torch
 
-    _refuse_pointer(path)
+    _reject_pointer(path)
     try:
         with warnings.catch_warnings():  # about pickle protocols, for files that are refused
             warnings.simplefilter("ignore")
@@ -101,7 +101,7 @@ def read_safetensors(path: Path, key: str | None = None) -> NDArray[Any]:
     """The tensor called `key` in a `.safetensors` file; without a key, the only one there is."""
     from safetensors import SafetensorError, safe_open
 
-    _refuse_pointer(path)
+    _reject_pointer(path)
     try:
         with safe_open(path, framework="pt") as stored:
             names = list(stored.keys())
@@ -127,7 +127,7 @@ def read_npy(path: Path, holds: Holds = "numbers", mapped: bool = False) -> NDAr
     A mapped one is mapped into memory: what is not looked at is not read. It is mapped
     copy-on-write, since torch wants writable memory; the file is never written to.
     """
-    _refuse_pointer(path)
+    _reject_pointer(path)
     try:
         with path.open("rb") as stream:
             array = (
@@ -148,7 +148,7 @@ def read_text(path: Path) -> NDArray[np.float64]:
     The parsed table is kept beside the text as `.<name>.<hash of the text>.npy`, if the folder can
     be written to.
     """
-    _refuse_pointer(path)
+    _reject_pointer(path)
     kept = path.with_name(f".{path.name}.{sha256_of(path)[:16]}.npy")
     with contextlib.suppress(Unreadable):
         return read_npy(kept)
@@ -177,7 +177,7 @@ def _of_kind(array: NDArray[Any], holds: Holds, path: Path) -> NDArray[Any]:
 def _parse(path: Path) -> NDArray[np.float64]:
     import pandas as pd
 
-    _refuse_pointer(path)
+    _reject_pointer(path)
 
     try:
         # The first line alone fixes the number of columns; a longer line is an error below.
@@ -208,7 +208,7 @@ def _line(path: Path, row: int) -> str:
         return next(line for index, line in enumerate(filled) if index == row)
 
 
-def _refuse_pointer(path: Path) -> None:
+def _reject_pointer(path: Path) -> None:
     """A checkout without its large files leaves a few hundred bytes of text in their place."""
     if not path.is_file():
         raise Unreadable(f"{path.name} is missing")

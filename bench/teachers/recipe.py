@@ -26,7 +26,7 @@ def texts_hash(data: PreparedData) -> str:
     return digest(list(data.item_texts))
 
 
-def refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: PreparedData) -> None:
+def check_recipe(folder: Path, kind: str, options: BaseModel, data: PreparedData) -> None:
     """Refuse a teacher that was built otherwise than is asked for.
 
     Knowledge that no builder made (imported, or published files, put there by hand) is accepted as
@@ -36,7 +36,7 @@ def refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: Prepa
         folder: the teacher's folder.
         kind: which kind is asked for.
         options: resolved options of that kind.
-        data: the rows and catalogue it is to speak of.
+        data: the examples and catalogue that it is about.
 
     Raises:
         ConfigError: another kind, other options, or other item texts.
@@ -44,7 +44,7 @@ def refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: Prepa
     """
     manifest = read_manifest(folder)
     if manifest.kind == kind:
-        _refuse_other_options(folder, manifest.recipe.get("options", {}), options)
+        _check_options(folder, manifest.recipe.get("options", {}), options)
     elif manifest.kind in KINDS.names():
         raise ConfigError(
             f"{folder} was built as another kind of teacher (kind is {manifest.kind} there and "
@@ -57,7 +57,7 @@ def refuse_other_recipe(folder: Path, kind: str, options: BaseModel, data: Prepa
         )
 
 
-def _refuse_other_options(folder: Path, there: dict[str, Any], options: BaseModel) -> None:
+def _check_options(folder: Path, there: dict[str, Any], options: BaseModel) -> None:
     built = layers.flat(_with_defaults(there, type(options)))
     asked = layers.flat(options.model_dump(mode="json"))
     if built == asked:

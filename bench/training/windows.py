@@ -48,7 +48,7 @@ class Windows:
         first, count = _runs(user * span + window)
         last = self.row_id[first].repeat_interleave(count)
         self.position = rows.length[last] - 1 - (rows.ordinal[last] - ordinal)
-        _refuse_other_targets(rows, self.row_id, last, self.position)
+        _check_targets(rows, self.row_id, last, self.position)
         self.first, self.count = first.cpu(), count.cpu()
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Portion]:
@@ -76,7 +76,7 @@ def _runs(values: Tensor) -> tuple[Tensor, Tensor]:
     return count.cumsum(0) - count, count
 
 
-def _refuse_other_targets(rows: DeviceRows, row_id: Tensor, last: Tensor, position: Tensor) -> None:
+def _check_targets(rows: DeviceRows, row_id: Tensor, last: Tensor, position: Tensor) -> None:
     earlier = row_id != last
     row_id, last, position = row_id[earlier], last[earlier], position[earlier]
     shown = rows.history[last, (position + 1).clamp(min=0)]

@@ -174,9 +174,9 @@ def canonical(
     missing = sum(1 for token in seen if token not in item_texts)
     if missing:
         report.append(f"{missing:,} items of the interactions have no text")
-    silent = len(item_tokens) - len(seen)
-    if silent:
-        report.append(f"{silent:,} items of the item table have no interactions (they are ranked)")
+    unused = len(item_tokens) - len(seen)
+    if unused:
+        report.append(f"{unused:,} items of the item table have no interactions (they are ranked)")
     result = Interactions(
         user=user_code[order].astype(np.int32),
         item=item_code[order],

@@ -45,15 +45,15 @@ def export_dllm2rec(
         ArtifactError: the teacher breaks the contract.
     """
     output = output.absolute()
-    _refuse_existing(output)
+    _check_absent(output)
     manifest, arrays = _read(folder, data)
     with locked(output):
-        _refuse_existing(output)  # by now it may be that of another export
+        _check_absent(output)  # by now it may be that of another export
         with created(output) as temporary:
             _write(temporary, manifest, arrays, data, id_base)
 
 
-def _refuse_existing(output: Path) -> None:
+def _check_absent(output: Path) -> None:
     with writing_to(output):
         there = output.exists()
     if there:

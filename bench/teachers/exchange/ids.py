@@ -6,17 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import ConfigError, DataError
-from bench.teachers.exchange.given import Given, Lists
+from bench.teachers.exchange.files import ImportedFiles, Lists
 from bench.teachers.exchange.listing import ListsOfRows, distances_of, rectangular
 from bench.teachers.exchange.naming import find_base
 from bench.teachers.rules import CATALOGUE_ORDER, Array
 
 
-def from_ids(given: Given, role: str, covered: Array | None) -> Lists:
+def from_ids(files: ImportedFiles, role: str, covered: Array | None) -> Lists:
     """Lists of integer ids, best first, row by row of the training split.
 
     Args:
-        given: the import.
+        files: the import.
         role: of its source that holds the lists.
         covered: bool [R], the rows whose list counts; None: all.
 
@@ -24,52 +24,52 @@ def from_ids(given: Given, role: str, covered: Array | None) -> Lists:
         ConfigError: only the user can tell what the ids mean.
         DataError: what is there are no lists of ids for these rows.
     """
-    name = given.sources[role].name
-    listed = np.asarray(given.array(role))
-    given.refuse_other_rows(listed, name)
-    values = np.asarray(given.array("distances")) if "distances" in given.sources else None
+    name = files.sources[role].name
+    listed = np.asarray(files.array(role))
+    files.check_list_per_example(listed, name)
+    values = np.asarray(files.array("distances")) if "distances" in files.sources else None
     if values is not None and values.shape != listed.shape:
         raise DataError(
-            f"{given.sources['distances'].name} has shape {values.shape}, {name} {listed.shape}"
+            f"{files.sources['distances'].name} has shape {values.shape}, {name} {listed.shape}"
         )
-    told = slice(None) if covered is None else covered
-    used = listed[told]
+    kept = slice(None) if covered is None else covered
+    used = listed[kept]
     if not np.isfinite(used).all() or (used != np.floor(used)).any():
         raise DataError(f"{name} holds values that are no item ids")
-    _refuse_catalogue_order(given, values, name)
-    base, why = find_base(used, len(given.order), given.base(), f"lists of {name}")
-    given.report.append(why)
-    given.on_trust("the lists are in the order of the training rows")
+    _reject_catalogue_order(files, values, name)
+    base, why = find_base(used, len(files.order), files.base(), f"lists of {name}")
+    files.report.append(why)
+    files.on_trust("the lists are in the order of the training rows")
     places = np.zeros(listed.shape, dtype=np.int64)
-    places[told] = used.astype(np.int64) - base
-    if given.request.value == "score" and values is not None:
+    places[kept] = used.astype(np.int64) - base
+    if files.request.value == "score" and values is not None:
         values = distances_of(values)
-        given.report.append("distance = best score of the list - score")
+        files.report.append("distance = best score of the list - score")
     lists = ListsOfRows(
-        np.arange(len(listed))[told],
-        given.order.item[places][told].astype(np.int32),
-        None if values is None else values[told].astype(np.float64),
+        np.arange(len(listed))[kept],
+        files.order.item[places][kept].astype(np.int32),
+        None if values is None else values[kept].astype(np.float64),
     )
-    if given.request.items is None and given.request.list_length is None:
-        # As they are: whatever is wrong with them is told by the contract's own check.
+    if files.request.items is None and files.request.list_length is None:
+        # As they are: whatever is wrong with them, the contract's own check reports.
         ids = _filled(lists, len(listed), listed.shape[1])
         distances = None if values is None else np.ascontiguousarray(values, np.float32)
         return Lists(ids, distances, covered)
-    if given.order.shared:
+    if files.order.shared:
         raise ConfigError(
             f"{name} names items by their place in an order of titles, and titles repeat: "
             "give the order by token"
         )
     return Lists(
-        *rectangular(_packed(lists), len(listed), given.request.list_length, given.report, name)
+        *rectangular(_packed(lists), len(listed), files.request.list_length, files.report, name)
     )
 
 
-def _refuse_catalogue_order(given: Given, values: Array | None, name: str) -> None:
-    if values is None or values.shape[1] != len(given.order) or len(given.order) < 3:
+def _reject_catalogue_order(files: ImportedFiles, values: Array | None, name: str) -> None:
+    if values is None or values.shape[1] != len(files.order) or len(files.order) < 3:
         return
     if (np.diff(values, axis=1) < 0).any(axis=1).mean() > 0.5 and not (
-        given.request.value == "score"
+        files.request.value == "score"
     ):
         raise DataError(
             f"{name} and its distances name every item, and the distances do not grow: "

@@ -19,7 +19,7 @@ from bench.paths import Workspace
 from bench.signals import COVERED
 from bench.teachers.builder import Product
 from bench.teachers.contract import check
-from bench.teachers.exchange.given import Given, Lists, Request
+from bench.teachers.exchange.files import ImportedFiles, Lists, Request
 from bench.teachers.exchange.ids import from_ids
 from bench.teachers.exchange.sources import ARRAYS, locate
 from bench.teachers.exchange.table import from_table
@@ -59,36 +59,36 @@ def import_teacher(
         DataError: files that cannot be read or addressed.
         ArtifactError: what was read breaks the contract; lists every problem.
     """
-    _refuse_name(name, workspace)
+    _check_name(name, workspace)
     with locked(folder):
         if folder.exists() and not force:
             raise ConfigError(f"{folder} is there already; --force replaces it")
         sources = locate(request.paths, request.items)
         where = ", ".join(map(str, dict.fromkeys(path for path in sources.values())))
         try:
-            given = Given(request, sources, data)
-            product = _product(given)
+            files = ImportedFiles(request, sources, data)
+            product = _product(files)
         except Unreadable as error:
             raise ArtifactError(where, [str(error)]) from error
         with replaced(folder) as temporary:
             write(temporary, name, KIND, data, product)
             check(temporary, data).or_raise(where)
-    return given.report
+    return files.report
 
 
-def _product(given: Given) -> Product:
+def _product(files: ImportedFiles) -> Product:
     """What the files hold."""
-    covered = _coverage(given)
-    lists = _lists(given, covered)
+    covered = _coverage(files)
+    lists = _lists(files, covered)
     if lists is not None:
         covered = lists.covered
     if covered is not None and covered.all():
         covered = None
-    product = Product(metrics={}, test_ranks=None, recipe={}, covered=covered, **_arrays(given))
+    product = Product(metrics={}, test_ranks=None, recipe={}, covered=covered, **_arrays(files))
     if lists is not None:
-        rows = len(given.data.train)
+        rows = len(files.data.train)
         count = rows if covered is None else int(covered.sum())
-        given.report.append(f"{count:,} of {rows:,} training rows covered ({count / rows:.1%})")
+        files.report.append(f"{count:,} of {rows:,} training rows covered ({count / rows:.1%})")
         product = replace(
             product,
             rankings=lists.ids,
@@ -96,37 +96,37 @@ def _product(given: Given) -> Product:
             metrics={split: metrics_from_ranks(ranks) for split, ranks in lists.ranks.items()},
             test_ranks=lists.ranks.get("test"),
         )
-    return _described(given, product)
+    return _described(files, product)
 
 
-def _arrays(given: Given) -> dict[str, Any]:
+def _arrays(files: ImportedFiles) -> dict[str, Any]:
     """The arrays that are no lists and belong to none, by attribute."""
     found: dict[str, Any] = {}
     for role, signal in ARRAYS.items():
-        if role not in given.sources or signal is COVERED or signal.holds_ids or signal.lists:
+        if role not in files.sources or signal is COVERED or signal.holds_ids or signal.lists:
             continue
-        table = given.of_items(role) if signal.index == "items" else given.of_examples(role)
-        name = given.sources[role].name
-        given.report.append(f"{role} {list(table.shape)} {table.dtype} from {name}")
+        table = files.of_items(role) if signal.index == "items" else files.of_examples(role)
+        name = files.sources[role].name
+        files.report.append(f"{role} {list(table.shape)} {table.dtype} from {name}")
         keep = signal.index == "items"  # in their own precision
         found[signal.attribute] = np.asarray(table, dtype=None if keep else signal.dtype)
     return found
 
 
-def _lists(given: Given, covered: Array | None) -> Lists | None:
-    if "table" in given.sources:
-        return from_table(given)
-    if "rank" in given.sources or "dist" in given.sources:
-        return from_values(given)
-    if (role := "rankings") in given.sources:
-        return from_ids(given, role, covered)
+def _lists(files: ImportedFiles, covered: Array | None) -> Lists | None:
+    if "table" in files.sources:
+        return from_table(files)
+    if "rank" in files.sources or "dist" in files.sources:
+        return from_values(files)
+    if (role := "rankings") in files.sources:
+        return from_ids(files, role, covered)
     return None
 
 
-def _described(given: Given, product: Product) -> Product:
+def _described(files: ImportedFiles, product: Product) -> Product:
     """A product with what is known of where it comes from."""
-    manifest, request = given.manifest, given.request
-    paths = {**given.sources, **({"items": request.items} if request.items else {})}
+    manifest, request = files.manifest, files.request
+    paths = {**files.sources, **({"items": request.items} if request.items else {})}
     recipe: dict[str, Any] = {
         "sources": {
             role: {"name": path.name, "sha256": sha256_of(path)} for role, path in paths.items()
@@ -136,31 +136,31 @@ def _described(given: Given, product: Product) -> Product:
             for key, value in vars(request).items()
             if key not in ("paths", "items") and value is not None
         },
-        "report": given.report,
+        "report": files.report,
     }
     if manifest is None:
-        return replace(product, recipe=recipe, notes=given.notes)
+        return replace(product, recipe=recipe, notes=files.notes)
     return replace(
         product,
         recipe=recipe | {"declared": manifest.recipe},
         metrics=product.metrics or manifest.metrics,
-        notes=[*manifest.notes, *given.notes],
+        notes=[*manifest.notes, *files.notes],
     )
 
 
-def _coverage(given: Given) -> Array | None:
-    if "covered" not in given.sources:
+def _coverage(files: ImportedFiles) -> Array | None:
+    if "covered" not in files.sources:
         return None
-    covered = given.of_examples("covered")
+    covered = files.of_examples("covered")
     if not covered.any():
         raise DataError(
-            f"{given.sources['covered'].name} covers no row: where it is False, the teacher has "
+            f"{files.sources['covered'].name} covers no row: where it is False, the teacher has "
             "no list"
         )
     return covered
 
 
-def _refuse_name(name: str, workspace: Workspace) -> None:
+def _check_name(name: str, workspace: Workspace) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name):
         raise ConfigError(
             f"'{name}' cannot be the name of a teacher: use lower-case letters, digits, '_' and "

@@ -59,7 +59,7 @@ class ListsOfRows:
 
 @dataclass
 class Listing:
-    """What a table tells.
+    """The lists of a table.
 
     Attributes:
         of: the lists by split (`train`, which is always there, `valid`, `test`).
@@ -212,18 +212,18 @@ def _value_column(columns: dict[str, str]) -> str:
 
 
 def _value_kind(columns: dict[str, str], value: Value | None, path: Path) -> Value | None:
-    given = [role for role in ("distance", "score", "value") if role in columns]
-    if not given:
+    found = [role for role in ("distance", "score", "value") if role in columns]
+    if not found:
         return None
-    if len(given) > 1:
+    if len(found) > 1:
         raise DataError(
-            f"{path}: both '{columns[given[0]]}' and '{columns[given[1]]}': one is used"
+            f"{path}: both '{columns[found[0]]}' and '{columns[found[1]]}': one is used"
         )
-    if given == ["value"]:
+    if found == ["value"]:
         if value is None:
             raise ConfigError(f"{path}: what is 'value'? Say --value distance or --value score")
         return value
-    kind: Value = "distance" if given == ["distance"] else "score"
+    kind: Value = "distance" if found == ["distance"] else "score"
     if value not in (None, kind):
         raise ConfigError(f"{path}: --value {value}, but its column is '{columns[kind]}'")
     return kind
@@ -240,18 +240,18 @@ def _rows_of(
     import pandas as pd
 
     by = "ordinal" if "ordinal" in columns else "target"
-    told = pd.DataFrame({"user": frame[columns["user"]], "key": frame[columns[by]]})
+    keyed = pd.DataFrame({"user": frame[columns["user"]], "key": frame[columns[by]]})
     if by == "ordinal":
-        numbers = parse_numbers(told["key"], path)
+        numbers = parse_numbers(keyed["key"], path)
         if numbers.dtype.kind == "f":
-            row = told.index[numbers != np.floor(numbers)][0]
+            row = keyed.index[numbers != np.floor(numbers)][0]
             raise DataError(
-                f"{path}: row {row}: ordinal '{told['key'][row]}' is no whole number: it is the "
+                f"{path}: row {row}: ordinal '{keyed['key'][row]}' is no whole number: it is the "
                 "place of the target in its user's history, counted from 0"
             )
-        told["key"] = numbers
-    told["list"] = told.groupby(["user", "key"], sort=False).ngroup()
-    lists = told.drop_duplicates("list")
+        keyed["key"] = numbers
+    keyed["list"] = keyed.groupby(["user", "key"], sort=False).ngroup()
+    lists = keyed.drop_duplicates("list")
     rows = pd.concat([_keys(getattr(data, split), split, data, by) for split in SPLITS])
     found = lists.merge(rows, on=["user", "key"], how="left")
     twice = found["list"].duplicated()
@@ -278,7 +278,7 @@ def _rows_of(
             )
     if not of_split.get("train", 0):
         raise DataError(f"{path}: no list is that of a training row: " + "; ".join(report[1:]))
-    table = told[["list"]].join(where, on="list")
+    table = keyed[["list"]].join(where, on="list")
     return table.dropna(subset="split").astype({"row": np.int64})
 
 

@@ -156,7 +156,7 @@ def _student(name: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
 def _over(student: dict[str, Any], own: Any, lasting: dict[str, Any]) -> Any:
     """A member's own options laid over those of the student of its name."""
     if own is not None and not isinstance(own, Mapping):
-        return own  # a mistake, told when the options are validated
+        return own  # a mistake, which validation of the options reports
     trained = layers.merge(student, own).get("model") not in FITTED
     return layers.merge(student, {"training": lasting} if trained else {}, own)
 

@@ -194,9 +194,9 @@ def ranks_of(
     """
     ranks: list[list[Tensor]] = [[] for _ in tried]
     for _, block in blocks(rows, device):
-        told = torch.stack([log_probabilities(members, block) for members in parts])
+        log_p = torch.stack([log_probabilities(members, block) for members in parts])
         for found, shares in zip(ranks, tried, strict=True):
-            found.append(target_ranks(_weighted(told, shares), block.target - 1).cpu())
+            found.append(target_ranks(_weighted(log_p, shares), block.target - 1).cpu())
     return [torch.cat(found).numpy().astype(np.int32) for found in ranks]
 
 
@@ -219,8 +219,8 @@ def mixed_lists(
     used = [(members, share) for members, share in zip(parts, shares, strict=True) if share]
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for _, block in blocks(rows, device):
-        told = [log_probabilities(members, block) for members, _ in used]
-        scores = _weighted(torch.stack(told), [share for _, share in used])
+        log_p = [log_probabilities(members, block) for members, _ in used]
+        scores = _weighted(torch.stack(log_p), [share for _, share in used])
         truth = scores.gather(1, block.target[:, None] - 1)[:, 0]
         most = min(size, scores.shape[1] - block.history.shape[1])
         best, ids = unseen(scores, block.history, block.target).topk(most)
@@ -237,9 +237,9 @@ def log_probabilities(members: Sequence[Member], block: DeviceRows) -> Tensor:
     return total / len(members)
 
 
-def _weighted(told: Tensor, shares: Sequence[float]) -> Tensor:
+def _weighted(log_p: Tensor, shares: Sequence[float]) -> Tensor:
     """The weighted sum [B, N] of [P, B, N]."""
-    return torch.einsum("pbn,p->bn", told, told.new_tensor(shares))
+    return torch.einsum("pbn,p->bn", log_p, log_p.new_tensor(shares))
 
 
 def _members(
@@ -258,7 +258,7 @@ def _members(
 def _over(name: str, own: Any, dataset: str, workspace: Workspace) -> Any:
     """A part's own kind and options laid over those of the teacher of its name."""
     if own is not None and not isinstance(own, Mapping):
-        return own  # a mistake, told when the options are validated
+        return own  # a mistake, which validation of the options reports
     file: dict[str, Any] = {}
     where = f"part '{name}' of the mix"
     if name in layers.names("teachers", workspace):

@@ -123,7 +123,9 @@ def load(name: str, architecture: Architecture, device: str, dtype: Dtype) -> La
             ) from error
         try:
             config = transformers.AutoConfig.from_pretrained(source, local_files_only=local)
-            _refuse_other(name, config, architecture, getattr(modeling_auto, architecture.classes))
+            _check_model(
+                name, config, architecture, getattr(modeling_auto, architecture.classes)
+            )
             revision = getattr(config, "_commit_hash", None)
             where = {"revision": revision} if revision else {"local_files_only": local}
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **where)
@@ -155,7 +157,7 @@ def _source(name: str) -> tuple[str, bool]:
     return name, False
 
 
-def _refuse_other(name: str, config: Any, wanted: Architecture, classes: Any) -> None:
+def _check_model(name: str, config: Any, wanted: Architecture, classes: Any) -> None:
     found = config.architectures or [type(config).__name__]
     if not set(found) & set(classes.values()):
         raise ConfigError(

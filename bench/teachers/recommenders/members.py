@@ -90,13 +90,13 @@ class Trained:
         """
         where = torch.device(device)
         student = self.student.to(where)
-        judges = DeviceRows.of(held_out, where)
+        monitored = DeviceRows.of(held_out, where)
         counts = np.bincount(rows.target, minlength=n_items + 1)
         values: list[float] = []
         epochs: list[int] = []
 
         def evaluate() -> dict[str, float]:
-            metrics = metrics_from_ranks(rank_targets(student, judges))
+            metrics = metrics_from_ranks(rank_targets(student, monitored))
             value = metrics[self.training.select]
             if not values or value > max(values):
                 state = student.state_dict().items()

@@ -14,7 +14,7 @@ import pytest
 from bench.data.examples import PreparedData
 from bench.errors import BenchError
 from bench.paths import Workspace
-from bench.teachers.exchange.given import Request
+from bench.teachers.exchange.files import Request
 from bench.teachers.exchange.importing import import_teacher
 from bench.teachers.knowledge import load_knowledge
 

@@ -10,7 +10,7 @@ import pytest
 from bench.errors import ArtifactError, ConfigError
 from bench.paths import Workspace
 from bench.teachers.contract import check
-from bench.teachers.exchange.given import Request
+from bench.teachers.exchange.files import Request
 from bench.teachers.exchange.importing import import_teacher
 from bench.teachers.manifest import read_manifest
 

@@ -33,7 +33,7 @@ class GenerationOptions(BaseModel):
     )
 
 
-def refuse_missing(options: GenerationOptions) -> None:
+def check_installed(options: GenerationOptions) -> None:
     """Refuse what could not be done later.
 
     Raises:

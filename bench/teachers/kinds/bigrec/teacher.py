@@ -23,7 +23,12 @@ from bench.data.examples import Examples, Ids, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.plan import seed_of
 from bench.teachers.builder import Builder, Product
-from bench.teachers.kinds.bigrec.generation import GenerationOptions, Writer, refuse_missing, writer
+from bench.teachers.kinds.bigrec.generation import (
+    GenerationOptions,
+    Writer,
+    check_installed,
+    writer,
+)
 from bench.teachers.kinds.bigrec.grounding import Catalogue, Popularity, embed
 from bench.teachers.kinds.bigrec.instructions import Instructions, Words, tokens_digest
 from bench.teachers.kinds.bigrec.tuning import Adapter, Example, TuningOptions, tuned
@@ -97,7 +102,7 @@ class BigRecTeacher(Builder):
     @staticmethod
     def build(options: BigRecOptions, data: PreparedData, cache: Path, device: str) -> Product:
         """Tune the model, let it write titles for rows, then ground them with the untuned one."""
-        refuse_missing(options.generation)
+        check_installed(options.generation)
         titles = titles_of(data, options.title_end)
         language = load(options.model, CAUSAL, device, options.dtype)
         words = Instructions(titles, options.words, language.tokenizer, options.prompt_tokens)
@@ -256,8 +261,8 @@ def _chosen_gamma(
     ranks = _ranks(catalogue, held_out, [Popularity(counts, gamma) for gamma in GAMMAS])
     values = [metrics_from_ranks(found)[SELECT] for found in ranks]
     best = int(np.argmax(values))
-    told = {"with": round(values[best], 5), "without": round(values[0], 5)}
-    return GAMMAS[best], {f"held_out_{SELECT}_and_popularity": told}
+    compared = {"with": round(values[best], 5), "without": round(values[0], 5)}
+    return GAMMAS[best], {f"held_out_{SELECT}_and_popularity": compared}
 
 
 def _ranks(catalogue: Catalogue, asked: _Asked, popularities: Sequence[Popularity]) -> Ids:
@@ -292,6 +297,6 @@ def _notes_of_samples(ranks: Mapping[str, Ids], data: PreparedData, covered: Mas
         if len(found) < len(getattr(data, split))
     }
     if fewer:
-        told = ", ".join(f"{n:,} of {of:,} {split}" for split, (n, of) in fewer.items())
-        notes.append(f"Its own metrics are those of a sample: {told} rows.")
+        compared = ", ".join(f"{n:,} of {of:,} {split}" for split, (n, of) in fewer.items())
+        notes.append(f"Its own metrics are those of a sample: {compared} rows.")
     return notes

@@ -54,7 +54,7 @@ class PatternStage:
         self.asks: dict[str, Ask] = {"temporal": asking.temporal, "pattern": asking.pattern}
         shortest = {"temporal": asking.shortest_temporal, "pattern": 1}
         self.rows = {name: _as_long(learned, shortest[name]) for name in self.asks}
-        self.judges = {
+        self.held_out_questions = {
             name: asked(ask, held_out, _as_long(held_out, shortest[name]), work)
             for name, ask in self.asks.items()
         }
@@ -86,7 +86,7 @@ class PatternStage:
         """Mean loss of each task."""
         return {
             name: mean_loss(self.prompted, questions, self.work.at_once)
-            for name, questions in self.judges.items()
+            for name, questions in self.held_out_questions.items()
         }
 
     def state(self) -> dict[str, Any]:

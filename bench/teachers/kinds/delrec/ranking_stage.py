@@ -48,7 +48,7 @@ class RankingStage:
         self.parameters: Mapping[str, nn.Parameter] = adalora.parameters
         self.rows = np.arange(len(learned.rows))
         every = np.arange(len(held_out.rows))
-        self.judges = asked(asking.next_item, held_out, every, work)
+        self.held_out_questions = asked(asking.next_item, held_out, every, work)
 
     def begin(self, step: int) -> float:
         """Gradients of the mean cross-entropy and of the regularisation; the cross-entropy."""
@@ -69,7 +69,7 @@ class RankingStage:
         self.adalora.allocate(step + 1)
 
     def held_out_loss(self) -> float:
-        return mean_loss(self.prompted, self.judges, self.work.at_once)
+        return mean_loss(self.prompted, self.held_out_questions, self.work.at_once)
 
     def state(self) -> dict[str, Any]:
         return self.adalora.state()

@@ -12,7 +12,7 @@ from bench.data.examples import PreparedData
 from bench.errors import ConfigError
 from bench.teachers.kinds.bigrec.generation import (
     GenerationOptions,
-    refuse_missing,
+    check_installed,
     with_transformers,
 )
 from bench.teachers.kinds.bigrec.instructions import Instructions, Tokens, Words, title_in
@@ -119,7 +119,7 @@ def test_beams(language: LanguageModel, prompts: list[Tokens]) -> None:
 def test_vllm_that_is_not_there_is_told_before_anything_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    refuse_missing(GenerationOptions())
+    check_installed(GenerationOptions())
     monkeypatch.setattr("bench.teachers.kinds.bigrec.generation.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="vLLM is not installed"):
-        refuse_missing(GenerationOptions(vllm={"gpu_memory_utilization": 0.5}))
+        check_installed(GenerationOptions(vllm={"gpu_memory_utilization": 0.5}))

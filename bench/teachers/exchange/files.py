@@ -1,4 +1,4 @@
-"""What an import is given, how it is understood, and what is to be told of that."""
+"""The files of an import, and how they are to be understood."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Request:
 
     Attributes:
         paths: files and folders, each `PATH` or `ROLE=PATH` with a role of `ROLES`.
-        items: file that tells the order of the items of arrays; None: that of the catalogue.
+        items: file with the order of the items of arrays; None: that of the catalogue.
         item_key: what names of items are; None: tokens, unless integers could be both.
         id_base: base of integer ids; None: what the ids themselves prove.
         value: what accompanies lists, where their files do not say; arrays: None is a distance.
@@ -60,13 +60,13 @@ class Lists:
 
 
 @dataclass
-class Given:
+class ImportedFiles:
     """The files of an import, and what is known of them.
 
     Attributes:
         request: how they are to be understood.
         sources: the file of each role.
-        data: the rows and the catalogue that they speak of.
+        data: the examples and the catalogue that they are about.
         report: what a reader of the import must know, line by line.
         notes: what a reader of the teacher must know.
         manifest: what a `teacher.json` beside the files declares; None without one.
@@ -82,12 +82,12 @@ class Given:
     order: ItemOrder = field(init=False)
 
     def __post_init__(self) -> None:
-        self.refuse_combinations()
+        self.check_combination()
         self.manifest = self.declared()
         self.order = self.item_order()
         self.report += self.order.report
 
-    def refuse_combinations(self) -> None:
+    def check_combination(self) -> None:
         """Raises: ConfigError: the files, or the options, do not go together."""
         lists = [role for role in ("table", "rankings", "rank", "dist") if role in self.sources]
         if len(lists) > 1 and lists != ["rank", "dist"]:
@@ -132,7 +132,7 @@ class Given:
         return manifest
 
     def item_order(self) -> ItemOrder:
-        """The order of the items in arrays, as it is given or that of the catalogue.
+        """The order of the items in arrays, from its file or that of the catalogue.
 
         Raises:
             DataError: the file of the order cannot be understood.
@@ -203,7 +203,7 @@ class Given:
             raise ConfigError(f"--id-base {asked}, but {MANIFEST} declares {declared}")
         return declared if asked is None else asked
 
-    def refuse_other_rows(self, table: Array, name: str) -> None:
+    def check_list_per_example(self, table: Array, name: str) -> None:
         """Raises: DataError: a table is not [R, K], a list for every training row."""
         rows = len(self.data.train)
         if table.ndim != 2 or 0 in table.shape:
