@@ -52,6 +52,7 @@ def run_grid(
             ran; or the results folder cannot be written to any more.
     """
     retry_before = now() if retry_failed else None
+    store.sweep_states()
     # What a trial would fail of is raised before data and teachers are made, which may take hours.
     grid = runnable(grid, store, workspace, device=device, retry_before=retry_before)
     inputs = Inputs(grid, workspace)

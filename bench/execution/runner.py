@@ -81,6 +81,7 @@ def run_trials(
         DeviceLost: a trial, which has its record, left a device that fails all others.
         ConfigError: the results folder cannot be written to.
     """
+    from bench.execution.states import TrialState
     from bench.execution.trial import run_trial
 
     set_up(task.device, task.threads)
@@ -92,10 +93,12 @@ def run_trials(
                 if not granted or task.is_complete(trial):
                     continue
                 watch(trial)
+                state = TrialState(task.store, trial.key, environment)
                 with _recording(trial, task, environment) as attempt:
                     data, knowledge = inputs.data(trial.data_name), inputs.knowledge_for(trial)
                     method = METHODS.load(trial.method)
-                    attempt.outcome = run_trial(trial, data, knowledge, method, task.device)
+                    attempt.outcome = run_trial(trial, data, knowledge, method, task.device, state)
+                state.remove()
                 watch(None)
         if not wait:
             return

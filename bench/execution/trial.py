@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bench.data.examples import PreparedData
     from bench.plan import Trial
     from bench.students.adapter import Adapter
+    from bench.training.state import Checkpoint
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def run_trial(
     knowledge: Knowledge | None,
     method_class: type[Method],
     device_name: str,
+    checkpoint: Checkpoint | None = None,
 ) -> Outcome:
     """Train one student under one method, choose its epoch, and rank the test examples once.
 
@@ -51,6 +53,7 @@ def run_trial(
         knowledge: the teacher's signals on the CPU, or None for a method that needs none.
         method_class: the method that `trial.method` names.
         device_name: a torch device, such as `cpu` or `cuda:0`.
+        checkpoint: keeps the state of the training; None begins at the beginning.
 
     Raises:
         Diverged: a loss or a score became NaN or infinite.
@@ -77,7 +80,9 @@ def run_trial(
             trial.training,
             streams,
             lambda: metrics_from_ranks(all_ranks(student, chooser, watched).under(trial.seen)),
+            checkpoint,
         )
+        started -= result.seconds_before
         trained = time.perf_counter()
         parameters = {"training": _count(student) + _count(method)}
         method.eval()

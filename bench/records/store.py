@@ -35,6 +35,7 @@ CURVE = "curve.csv"
 STUDENT = "student.safetensors"
 LOG = "log.jsonl"
 USERS = "users"
+STATES = ".states"
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
@@ -195,6 +196,27 @@ class ResultStore:
                 if granted:
                     sweep(self.folder, key)
             yield granted
+
+    def state_file(self, key: str) -> Path:
+        """Where the state of a trial lies while it has no record (`bench.execution.states`)."""
+        return self.folder / STATES / key
+
+    def remove_state(self, key: str) -> None:
+        """Remove the state of a trial, and what killed writers of it left."""
+        folder = self.state_file(key).parent
+        with contextlib.suppress(OSError):
+            for path in folder.glob(f"*{key}*"):
+                path.unlink(missing_ok=True)
+            folder.rmdir()  # which fails as long as there are others
+
+    def sweep_states(self) -> None:
+        """Remove the states of trials that are done: one that is killed right after leaves its."""
+        with contextlib.suppress(OSError):  # mostly there is no such folder
+            names = [path.name for path in (self.folder / STATES).iterdir()]
+            for key in {found[0] for name in names if (found := _KEY.search(name))}:
+                record = self.get(key)
+                if record is not None and record.is_done:
+                    self.remove_state(key)
 
     def check_writable(self) -> None:
         """Try to write; called before hours of training rather than after.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -21,6 +22,7 @@ from bench.training.output import BlockBuffers, StepOutput
 from bench.training.precision import encoding, products
 from bench.training.replay import CudaGraphs, Replayed, Take, Terms
 from bench.training.rows import DeviceRows, Portion, RowByRow
+from bench.training.state import Attributes, Checkpoint, Generators, State
 from bench.training.windows import Windows
 
 if TYPE_CHECKING:
@@ -45,11 +47,13 @@ class Fit:
         curve: one entry per epoch: its stage (from 1), mean of every loss term, selection metrics,
             seconds of the clock, and of all processors while training.
         steps: optimiser steps taken.
+        seconds_before: of the attempts whose state this one went on from.
     """
 
     best_epoch: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
+    seconds_before: float = 0.0
 
     @property
     def epochs(self) -> int:
@@ -73,26 +77,35 @@ def fit(
     config: TrainingConfig,
     streams: Streams,
     evaluate: Evaluate,
+    checkpoint: Checkpoint | None = None,
 ) -> Fit:
     """Train stage by stage; leave the best parameters of the last one in place.
 
     A stage ends when what monitors it has stopped improving: the selection metric, or the stage's
-    own monitor. The next one starts from its best epoch.
+    own monitor. The next one starts from its best epoch. A training that goes on from the state
+    of a `checkpoint` has the same bits as one that was never interrupted.
 
     Raises:
         Diverged: a loss term or a score became NaN or infinite.
     """
     result = Fit()
     step = _Step(student, method, rows, target_counts, config, streams)
+    moment = _Moment(step, result)
+    kept = None if checkpoint is None else checkpoint.load()
     try:
         for number, stage in enumerate(method.stages(), start=1):
             method.on_stage_start(number - 1)
-            limits, best, before = _Limits.of(stage, config), _Best(step.modules), result.epochs
+            if kept is not None and number < kept["stage"]:
+                continue
+            limits, best = _Limits.of(stage, config), _Best(step.modules)
             with (
                 step.trains(stage),
                 track("", limits.max_epochs, "epochs", logged=False) as advance,
             ):
-                for epoch in range(1, limits.max_epochs + 1):
+                done = 0 if kept is None else moment.restore(kept, best)
+                before, kept = result.epochs - done, None
+                advance(done)
+                for epoch in range(done + 1, limits.max_epochs + 1):
                     line, value = _epoch(step, epoch, limits.max_epochs, evaluate)
                     result.curve.append({"epoch": before + epoch, "stage": number, **line})
                     best.offer(epoch, value, method.curriculum_finished)
@@ -106,6 +119,8 @@ def fit(
                     )
                     if epoch >= limits.min_epochs and best.waited(epoch) >= limits.patience:
                         break
+                    if checkpoint is not None:
+                        checkpoint.offer(functools.partial(moment.state, number, epoch, best))
             best.restore()
             result.best_epoch = before + best.epoch
     except Diverged as error:
@@ -348,6 +363,62 @@ class _Best:
 
     def restore(self) -> None:
         self.modules.load_state_dict(self._state)
+
+    def state(self) -> State:
+        return {name: value for name, value in vars(self).items() if name != "modules"}
+
+    def load(self, state: State) -> None:
+        vars(self).update(state)
+
+
+class _Moment:
+    """The end of an epoch, as a state from which training can go on."""
+
+    def __init__(self, step: _Step, result: Fit) -> None:
+        self.step, self.result = step, result
+        streams = step.streams
+        self.generators = Generators(
+            [streams.order, streams.negatives, streams.method], step.device
+        )
+        self.attributes = Attributes(step.method, step.student)
+        self.started = time.perf_counter()
+
+    def state(self, stage: int, epoch: int, best: _Best) -> State:
+        """All that later epochs depend on.
+
+        Args:
+            stage: its number, from 1.
+            epoch: the last one that was trained, counted from 1 within its stage.
+            best: what is known of the stage's best epoch.
+
+        Raises:
+            TypeError: the method holds something that cannot be kept.
+        """
+        return {
+            "stage": stage,
+            "epoch": epoch,
+            "steps": self.step.taken,
+            "curve": self.result.curve,
+            "seconds": self.result.seconds_before + time.perf_counter() - self.started,
+            "best": best.state(),
+            "modules": dict(self.step.modules.state_dict()),
+            "optimiser": self.step.optimiser.state_dict(),
+            "generators": self.generators.state(),
+            "attributes": self.attributes.changed(),
+        }
+
+    def restore(self, state: State, best: _Best) -> int:
+        """Go back to a state, within its stage; returns its epoch."""
+        self.step.taken = state["steps"]
+        self.result.curve[:] = state["curve"]
+        self.result.seconds_before = state["seconds"]
+        best.load(state["best"])
+        self.step.modules.load_state_dict(state["modules"])
+        self.step.optimiser.load_state_dict(state["optimiser"])
+        self.attributes.restore(state["attributes"])
+        self.generators.restore(state["generators"])
+        epoch: int = state["epoch"]
+        return epoch
 
 
 def _or(choice: T | None, otherwise: T) -> T:

@@ -1,0 +1,209 @@
+"""The state of a training at the end of an epoch, from which it goes on with the same bits.
+
+It is all that later epochs depend on: student and method, optimiser, random generators, the best
+epoch and what early stopping counts, the curve, and attributes of the method that changed since it
+was attached. On disk it is one safetensors file; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from pydantic import BaseModel
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+State = dict[str, Any]
+"""Plain values, lists, dictionaries and tensors."""
+
+_PLAIN = (type(None), bool, int, float, str)
+_TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
+_HASH = hashlib.sha256().digest_size
+
+
+class Checkpoint(Protocol):
+    """Where a training keeps its state, and finds that of an earlier attempt."""
+
+    def load(self) -> State | None:
+        """The state that was kept last; None where there is none that fits."""
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Called at the end of an epoch: keep `state()`, if it is time to."""
+
+
+def written(state: State, facts: dict[str, Any]) -> bytes:
+    """A state as a file, with its hash before it.
+
+    Args:
+        state: what is kept.
+        facts: what it was made by, as plain values.
+
+    Raises:
+        TypeError: a value of the state cannot be kept.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps({"facts": facts, "state": _packed(state, tensors)})
+    content = save(tensors, {"content": text})
+    return hashlib.sha256(content).digest() + content
+
+
+def read(path: Path) -> tuple[State, dict[str, Any]]:
+    """The inverse of `written`, on the CPU.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not as it was written.
+    """
+    whole = path.read_bytes()
+    expected, content = whole[:_HASH], whole[_HASH:]
+    if hashlib.sha256(content).digest() != expected:
+        raise ValueError("it is damaged")
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    text = json.loads(json.loads(header)["__metadata__"]["content"])
+    return _unpacked(text["state"], load(content)), text["facts"]
+
+
+def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """The value as JSON, its tensors put into `tensors`."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        return {_TENSOR: name}
+    if isinstance(value, dict):
+        return {_PAIRS: [[_packed(k, tensors), _packed(v, tensors)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {_TUPLE: [_packed(item, tensors) for item in value]}
+    if isinstance(value, list):
+        return [_packed(item, tensors) for item in value]
+    if isinstance(value, _PLAIN):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be kept in a state")
+
+
+def _unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == _TENSOR:
+        return tensors[content]
+    if kind == _TUPLE:
+        return tuple(_unpacked(item, tensors) for item in content)
+    return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in content}
+
+
+class Generators:
+    """The sources of random numbers of a training: its own streams, and torch's global ones."""
+
+    def __init__(self, streams: list[torch.Generator], device: torch.device) -> None:
+        self._streams, self._device = streams, device
+
+    def state(self) -> list[Tensor]:
+        found = [torch.get_rng_state(), *(stream.get_state() for stream in self._streams)]
+        if self._device.type == "cuda":
+            found.append(torch.cuda.get_rng_state(self._device))
+        return found
+
+    def restore(self, state: list[Tensor]) -> None:
+        first, *others = state
+        torch.set_rng_state(first)
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(others.pop(), self._device)
+        for stream, own in zip(self._streams, others, strict=True):
+            stream.set_state(own)
+
+
+class Attributes:
+    """What a method holds beside parameters and buffers, as far as training changes it.
+
+    Attributes of the method, of its modules and of the objects in them are looked at, those of the
+    student left out. A teacher's arrays, which are large and never change, are not kept.
+    """
+
+    def __init__(self, method: nn.Module, student: nn.Module) -> None:
+        """Note what the attributes are now, after `attach`."""
+        self._method, self._student = method, student
+        # The values are held, so that no other one can have their identity.
+        self._known = {path: (value, _mark(value)) for path, value in self._leaves()}
+
+    def changed(self) -> list[Any]:
+        """Every attribute that is not what it was: path, value, and whether it is the same tensor.
+
+        Raises:
+            TypeError: an attribute became something else than a value.
+        """
+        now = dict(self._leaves())
+        if gone := self._known.keys() - now.keys():
+            raise TypeError(f"what became of {'.'.join(min(gone))} is no value")
+        found = []
+        for path, value in now.items():
+            before, mark = self._known.get(path, (None, None))
+            if _mark(value) != mark:
+                found.append([path, value, isinstance(value, Tensor) and value is before])
+        return found
+
+    def restore(self, changed: list[Any]) -> None:
+        """Make the attributes what they were when `changed` was called."""
+        device = next(self._student.parameters()).device
+        for (*place, name), value, in_place in changed:
+            owner = functools.reduce(getattr, place, self._method)
+            if in_place:
+                with torch.no_grad():
+                    getattr(owner, name).copy_(value)
+            else:
+                setattr(owner, name, value.to(device) if isinstance(value, Tensor) else value)
+
+    def _leaves(self) -> Iterator[tuple[tuple[str, ...], Any]]:
+        """Path and value of every attribute that is plain, a tensor, or made of such."""
+        seen = {id(module) for module in self._student.modules()}
+        pending: list[tuple[tuple[str, ...], object]] = [((), self._method)]
+        while pending:
+            path, owner = pending.pop()
+            if id(owner) in seen:
+                continue
+            seen.add(id(owner))
+            held = {k: v for k, v in vars(owner).items() if k not in _OF_MODULES}
+            if isinstance(owner, nn.Module):
+                held |= dict(owner.named_children())
+            for name, value in held.items():
+                if _mark(value) is not None:
+                    yield (*path, name), value
+                elif _may_change(value):
+                    pending.append(((*path, name), value))
+
+
+_OF_MODULES = frozenset(vars(nn.Module()))
+"""What torch keeps of a module: parameters, buffers, hooks, whether it is training."""
+
+
+def _mark(value: Any) -> Any:
+    """What differs when a value has changed; None for what is not a value, or is a parameter."""
+    if isinstance(value, nn.Parameter):
+        return None
+    if isinstance(value, Tensor):
+        return id(value), value._version
+    if isinstance(value, _PLAIN):
+        return (value,)
+    if isinstance(value, dict):
+        value = [part for pair in value.items() for part in pair]
+    if not isinstance(value, list | tuple):
+        return None
+    marks = [_mark(item) for item in value]
+    return None if None in marks else (len(marks), *marks)
+
+
+def _may_change(value: Any) -> bool:
+    """Whether attributes of an object are looked at."""
+    fixed = isinstance(value, BaseModel | type | ModuleType) or inspect.isroutine(value)
+    return hasattr(value, "__dict__") and not fixed
