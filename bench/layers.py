@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -264,7 +264,7 @@ class _Loader(yaml.SafeLoader):
     PyYAML reads YAML 1.1, where `0512` is 330, `9:20` is 560, `on` is true and `1e-3` is a text.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}  # those of `_CORE` alone
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - those of `_CORE` alone
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()

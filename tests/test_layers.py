@@ -101,16 +101,16 @@ def test_a_broken_file_is_named_with_its_line(workspace: Workspace, text: str, s
 
 
 def test_a_truth_value_is_no_number() -> None:
-    for given, path in (
+    for settings, path in (
         ({"batch_size": True}, "batch_size"),
         ({"learning_rate": True}, "learning_rate"),
     ):
         with pytest.raises(ConfigError, match=f"x: '{path}': a number is expected"):
-            layers.build(TrainingConfig, given, "x")
+            layers.build(TrainingConfig, settings, "x")
     with pytest.raises(ConfigError, match=r"'inner.width': a number is expected \(given: True\)"):
         layers.build(Outer, {"name": "n", "inner": {"width": True}}, "x")
     assert layers.build(TrainingConfig, {"batch_size": 512.0}, "x").batch_size == 512
-    with pytest.raises(ConfigError, match="student.hidden_size: True in place of such as 64"):
+    with pytest.raises(ConfigError, match=r"student\.hidden_size: True in place of such as 64"):
         properties.check(StudentConfig(model="SASRec", parameters={"hidden_size": True}))
 
 
