@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.errors import ConfigError
+
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = PACKAGE.parent
 
@@ -24,11 +26,20 @@ class Workspace:
 
     @classmethod
     def current(cls) -> Workspace:
-        """`$BENCH_HOME` if set, else the checkout, else (installed as a package) this folder."""
-        home = os.environ.get("BENCH_HOME")
-        if home:
-            return cls(Path(home).expanduser().resolve())
-        return cls(SHIPPED if (SHIPPED / "pyproject.toml").is_file() else Path.cwd())
+        """`$BENCH_HOME` if set, else the checkout, else (installed as a package) this folder.
+
+        Raises:
+            ConfigError: there can be no such folder, or this one was deleted.
+        """
+        named = os.environ.get("BENCH_HOME")
+        checkout = SHIPPED if (SHIPPED / "pyproject.toml").is_file() else None
+        try:
+            home = Path(named).expanduser().resolve() if named else checkout or Path.cwd()
+            home.is_dir()  # what no path can be is an error here, and not in whatever comes first
+        except (OSError, RuntimeError) as error:
+            what = f"BENCH_HOME={named[:200]}" if named else "the current folder"
+            raise ConfigError(f"{what} cannot be used: {error}"[:500]) from error
+        return cls(home)
 
     @property
     def datasets(self) -> Path:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 import traceback
 from typing import Any, NoReturn
 
 import click
 
 from bench import __version__
+from bench.cli import streams
 from bench.display import shown
 from bench.errors import BenchError, nearest
 
@@ -62,6 +65,20 @@ class Commands(click.Group):
         debug = [arg for arg in args if arg == "--debug"]
         return super().parse_args(ctx, [*debug[:1], *(arg for arg in args if arg != "--debug")])
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command; see `click.Group.main`."""
+        streams.widen()
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if not streams.is_of_the_machine(error):
+                raise
+            streams.silence()
+            place = f"{error.filename}: " if error.filename else ""
+            with contextlib.suppress(OSError):
+                click.echo(f"Error: {place}{error.strerror}", err=True)
+            sys.exit(USAGE)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -74,6 +91,8 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
+            if isinstance(error, OSError) and streams.is_of_the_machine(error):
+                raise
             what = f"{type(error).__name__}: {error}"
             self._stop(ctx, f"Error in the suite: {what} (--debug shows where)", DEFECT)
 
@@ -99,6 +118,6 @@ def main(context: click.Context, debug: bool) -> None:
       bench run --method none --method dllm2rec --dataset movielens
       bench report
 
-    Exit codes: 0 all done, 1 some trials failed, 2 wrong usage.
+    Exit codes: 0 all done, 1 some trials failed, 2 wrong usage or a full disk.
     """
     context.with_resource(shown())

@@ -1,6 +1,7 @@
 """The command line as a whole: quick, clear, nothing heavy."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,67 @@ def test_the_help_of_a_command_imports_no_torch_and_no_configuration() -> None:
 
 def test_version() -> None:
     assert CliRunner().invoke(main, ["--version"]).stdout == f"bench, version {__version__}\n"
+
+
+TEXT = "0.1 ± 0.2 · – é 漢"  # noqa: RUF001
+
+
+def said_under(encoding: str, terminal: bool) -> bytes:
+    """What reaches a file, or a terminal, of a text printed by a command."""
+    code = f"from bench.cli import streams; streams.widen(); print({TEXT!a})"
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code],
+        stdout=theirs,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=True,
+    )
+    os.close(theirs)
+    return os.read(ours, 1000).rstrip()
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp850", "cp932", "cp949", "latin-1", "ascii"])
+def test_what_is_printed_reaches_any_code_page(encoding: str) -> None:
+    assert said_under(encoding, terminal=False).decode("utf-8") == TEXT
+    shown = said_under(encoding, terminal=True).decode(encoding)
+    assert shown.startswith("0.1 ") and len(shown) <= len(TEXT) + 1
+    if encoding == "ascii":
+        assert shown == "0.1 +- 0.2 - - e ?"
+
+
+def test_a_page_under_a_narrow_code_page_is_what_it_says() -> None:
+    reference = str(SHIPPED / "results" / "reference")
+    line = ["report", "--results", reference, "-d", "movielens", "-m", "none", "--format", "html"]
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "bench", *line],
+        env={**os.environ, "PYTHONIOENCODING": "cp932"},
+        capture_output=True,
+        check=True,
+    )
+    page = done.stdout.decode("utf-8")
+    assert 'charset="utf-8"' in page and "\N{PLUS-MINUS SIGN}" in page
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("line", [["--version"], ["list", "methods"], ["run", "--help"]])
+def test_a_full_disk_is_no_fault_of_the_suite(line: list[str]) -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "bench", *line], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (2, "Error: No space left on device\n")
+
+
+def test_a_home_that_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for home in ("~nobody-of-this-name/x", str(tmp_path / "loop"), f"/{'a' * 5000}"):
+        monkeypatch.setenv("BENCH_HOME", home)
+        done = CliRunner().invoke(main, ["list", "datasets"])
+        assert done.exit_code == 2
+        assert done.stderr.startswith(f"Error: BENCH_HOME={home[:200]} cannot be used: ")
 
 
 def test_an_unknown_command_offers_the_nearest() -> None:
