@@ -123,9 +123,7 @@ def load(name: str, architecture: Architecture, device: str, dtype: Dtype) -> La
             ) from error
         try:
             config = transformers.AutoConfig.from_pretrained(source, local_files_only=local)
-            _check_model(
-                name, config, architecture, getattr(modeling_auto, architecture.classes)
-            )
+            _check_model(name, config, architecture, getattr(modeling_auto, architecture.classes))
             revision = getattr(config, "_commit_hash", None)
             where = {"revision": revision} if revision else {"local_files_only": local}
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **where)
