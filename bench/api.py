@@ -135,19 +135,24 @@ def load_student(key: str, folder: str | PathLike[str] | None = None) -> Adapter
     return load_student(record, store, load_data(record.subject.dataset, record.subject.protocol))
 
 
-def load_data(dataset: str, protocol: str) -> PreparedData:
+def load_data(dataset: str, protocol: str | None = None) -> PreparedData:
     """The examples of a dataset that was prepared, with the tokens of its items and users.
 
     Args:
         dataset: its name.
-        protocol: as runs name it, such as `temporal-10`.
+        protocol: as runs name it, such as `temporal-10`; None: the dataset's own.
 
     Raises:
+        ConfigError: no dataset has this name.
         DataError: they were not prepared.
     """
     from bench.data import store
+    from bench.data.config import dataset_config
 
-    return store.load(dataset, protocol, Workspace.current())
+    workspace = Workspace.current()
+    return store.load(
+        dataset, protocol or dataset_config(dataset, workspace).protocol.slug, workspace
+    )
 
 
 def _store(folder: str | PathLike[str] | None) -> ResultStore:

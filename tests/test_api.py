@@ -87,7 +87,7 @@ def test_a_student_scores_as_it_was_ranked(ran: pd.DataFrame, tiny: Workspace) -
 
     run = ran[ran["method"] == "dllm2rec"].iloc[0]
     student = bench.load_student(run["key"][:16])
-    test = bench.load_data("tiny", run["protocol"]).test
+    test = bench.load_data("tiny").test
     history, length, target = (
         torch.tensor(array[:]).long() for array in (test.history, test.length, test.target)
     )

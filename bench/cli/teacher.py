@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 LATENCY = "latency_ms_per_user"
 """Key of a recipe: milliseconds that the teacher takes to rank for one user."""
 
-_dataset = click.option("--dataset", help="Name of the dataset.")
+_dataset = click.option("--dataset", "-d", help="Name of the dataset.")
 
 _teacher = click.option(
     "--teacher",
+    "-t",
     default="text",
     show_default=True,
     help="Name of the teacher; `published` for bare files in the dataset's folder.",

@@ -57,5 +57,6 @@ def ensure_teacher(
         recipe = {"options": options.model_dump(mode="json"), **product.recipe}
         with replaced(folder) as temporary:
             write(temporary, name, config.kind, data, replace(product, recipe=recipe))
-    test = product.metrics.get("test", {})
-    _logger.info(f"{where} is in {folder}: its own test NDCG@20 is {test.get('ndcg@20', 0):.4f}")
+    quality = product.metrics.get("test", {}).get("ndcg@20")
+    own = "is not known" if quality is None else f"is {quality:.4f}"
+    _logger.info(f"{where} is in {folder}: its own test NDCG@20 {own}")
