@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.blocks import empty_block
 from bench.errors import Diverged
 from bench.evaluation.metrics import TargetRanks
 
@@ -75,7 +76,7 @@ def all_ranks(student: Adapter, rows: DeviceRows, seen: SeenItems | None) -> Tar
     keys = student.keys()[1:].T.contiguous()
     room = BLOCK_BYTES // (keys.shape[1] * keys.element_size())
     size = max(1, min(BLOCK_ROWS, room))
-    buffer = keys.new_empty(min(size, len(rows)), keys.shape[1])
+    buffer = empty_block(min(size, len(rows)), keys.shape[1], keys)
     ranks, seen_above = [], []
     for start in range(0, len(rows), size):
         part = slice(start, start + size)

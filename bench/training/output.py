@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.blocks import row_stride
 from bench.training.log_mass import Energy, Logit, LogMass
 from bench.training.robust import RobustTerms
 
@@ -45,10 +46,11 @@ class BlockBuffers:
 
     def take(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
         """A view [rows, columns] of buffer `name`, of the type of `like`, its content undefined."""
+        stride = row_stride(columns, like.element_size())
         buffer = self._buffers.get(name)
-        if buffer is None or buffer.numel() < rows * columns or buffer.device != like.device:
-            buffer = self._buffers[name] = like.new_empty(rows * columns)
-        return buffer[: rows * columns].view(rows, columns)
+        if buffer is None or buffer.numel() < rows * stride or buffer.device != like.device:
+            buffer = self._buffers[name] = like.new_empty(rows * stride)
+        return buffer[: rows * stride].view(rows, stride)[:, :columns]
 
     def spare(self, name: str, block: Tensor) -> Tensor:
         """Scratch for sweeps over `block` [B, N + 1]: as large, or for some of its rows.
