@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from bench import limits
 from bench.errors import ConfigError, UnknownNameError, nearest
 from bench.paths import Workspace
 
@@ -59,8 +60,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: unreadable, not YAML, not a mapping with names as keys, a key twice, or a
-            number that is not finite.
+        ConfigError: unreadable, not YAML, not a mapping with names as keys, a key twice, a
+            number that is not finite, or far more than a configuration.
     """
     try:
         content = _parse(path.read_text(encoding="utf-8"))
@@ -72,7 +73,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{path}: a mapping of names to values is expected")
-    _reject_non_finite(content, str(path))
+    _reject_odd_values(content, str(path))
     return content
 
 
@@ -93,7 +94,7 @@ def parse_override(text: str) -> tuple[str, Any]:
     scalars = parsed if isinstance(parsed, list) else [parsed]
     if any(isinstance(item, dict | list) for item in scalars):
         raise ConfigError(f"--set {text}: the value must be a scalar or a list of scalars")
-    _reject_non_finite({key: parsed}, f"--set {text}")
+    _reject_odd_values({key: parsed}, f"--set {text}")
     return key, parsed
 
 
@@ -222,8 +223,14 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(argument)
 
 
-def _reject_non_finite(content: dict[str, Any], where: str) -> None:
+def _reject_odd_values(content: dict[str, Any], where: str) -> None:
+    """Reject what no setting can be: a number that is not finite or huge, a date, bytes, a set."""
     for key, value in _leaves(content, ""):
+        if not isinstance(value, str | int | float | None):
+            kind = type(value).__name__
+            raise ConfigError(f"{where}: '{key}' is a {kind}: a text, number or truth is expected")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"{where}: '{key}' must be a number that 64 bits hold")
         if _is_non_finite(value):
             raise ConfigError(f"{where}: '{key}' must be a finite number (given: {value})")
 
@@ -249,7 +256,20 @@ def _is_non_finite(value: Any) -> bool:
 
 
 def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    """Raises: YAMLError: no YAML, or more of it than a configuration ever has."""
+    if len(text) > limits.allowed(limits.CONFIG):
+        raise yaml.YAMLError(f"{len(text):,} characters are no configuration")
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        if limits.weight(content) > limits.allowed(limits.VALUES):
+            raise yaml.YAMLError(f"stands for more than {limits.VALUES:,} values")
+    except yaml.YAMLError:
+        raise
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deep, or within itself") from error
+    except Exception as error:  # what an explicit tag makes of a text that is no such thing
+        raise yaml.YAMLError(f"a value is not what its tag says ({error})") from error
+    return content
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
@@ -277,6 +297,13 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > limits.allowed(limits.VALUES):  # merged, and that merged again, ...
+            raise yaml.constructor.ConstructorError(
+                None, None, f"stands for more than {limits.VALUES:,} values", node.start_mark
+            )
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """A whole number, with zeros before it or not; `0o17` and `0x1f` count in 8 and 16."""

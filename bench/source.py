@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import limits
 from bench.errors import ConfigError
 from bench.paths import PACKAGE, SHIPPED, shipped
 
@@ -42,6 +44,11 @@ def decorated_classes(path: Path, decorator: str) -> Iterator[Decorated]:
     Raises:
         ConfigError: the file cannot be read, or an argument is not a literal.
     """
+    with _followed(path):
+        yield from _decorated(path, decorator)
+
+
+def _decorated(path: Path, decorator: str) -> Iterator[Decorated]:
     classes = [node for node in tree_of(path).body if isinstance(node, ast.ClassDef)]
     last = {node.name: node for node in classes}
     for node in classes:
@@ -92,7 +99,9 @@ def code_digest(path: Path) -> str:
             if imported not in seen:
                 seen.add(imported)
                 pending.append(imported)
-        digest.update(_shape(tree).encode())
+        with _followed(file):
+            shape = _shape(tree)
+        digest.update(shape.encode())
     return digest.hexdigest()
 
 
@@ -166,11 +175,24 @@ def tree_of(path: Path) -> ast.Module:
     """The syntax tree of a file.
 
     Raises:
-        ConfigError: it is no UTF-8 Python; tells file and line.
+        ConfigError: it is no UTF-8 Python, larger than a source is, or nested deeper than can be
+            followed; tells file and line.
     """
     try:
-        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+        if path.stat().st_size > limits.allowed(limits.SOURCE):
+            raise limits.TooMuch(path, f"has more than {limits.SOURCE:,} bytes of Python")
+        with _followed(path):
+            return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as error:
         raise ConfigError(f"{path}: line {error.lineno}: {error.msg}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 Python: {error}") from error
+
+
+@contextlib.contextmanager
+def _followed(path: Path) -> Iterator[None]:
+    """Tell of expressions that are nested deeper than Python can follow."""
+    try:
+        yield
+    except (RecursionError, MemoryError) as error:
+        raise ConfigError(f"{path}: holds expressions that are nested too deep") from error

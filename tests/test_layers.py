@@ -178,7 +178,7 @@ texts = st.text(st.characters(exclude_categories=["N", "C"])).filter(
 scalars = (
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(2**63), 2**63 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     | texts
 )
@@ -192,11 +192,13 @@ def test_what_yaml_writes_an_override_reads(value: Any) -> None:
 
 names = st.text("abcxyz_", min_size=1, max_size=3)
 trees = st.recursive(
-    st.integers(), lambda inner: st.dictionaries(names, inner, max_size=3), max_leaves=6
+    st.integers(-(2**63), 2**63 - 1),
+    lambda inner: st.dictionaries(names, inner, max_size=3),
+    max_leaves=6,
 ).filter(lambda tree: isinstance(tree, dict))
 
 
-@given(trees, st.lists(names, min_size=1, max_size=3), st.integers())
+@given(trees, st.lists(names, min_size=1, max_size=3), st.integers(-(2**63), 2**63 - 1))
 def test_an_override_sets_its_key_and_nothing_else(
     tree: dict[str, Any], path: list[str], value: int
 ) -> None:

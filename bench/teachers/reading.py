@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import limits
+from bench.errors import DataError
 from bench.files import sha256_of, write_whole
 from bench.signals import Holds
 
@@ -55,6 +58,14 @@ def read_array(
     Raises:
         Unreadable: it does not hold what its name promises.
     """
+    try:
+        with limits.reading(path, where=path.name):
+            return _read(path, holds, key, mapped, keep)
+    except limits.TooMuch as error:
+        raise Unreadable(str(error)) from error
+
+
+def _read(path: Path, holds: Holds, key: str | None, mapped: bool, keep: bool) -> NDArray[Any]:
     ending = path.suffix.lower()
     if ending in TORCH:
         return read_tensor(path, holds)
@@ -80,7 +91,10 @@ def read_tensor(path: Path, holds: Holds = "floats") -> NDArray[Any]:
     try:
         with warnings.catch_warnings():  # about pickle protocols, for files that are refused
             warnings.simplefilter("ignore")
+            _refuse_growth(path)
             value = torch.load(path, map_location="cpu", weights_only=True)
+    except (DataError, MemoryError):
+        raise
     except pickle.UnpicklingError as error:
         raise Unreadable(
             f"{path.name} holds pickled objects other than a tensor, which are never executed; "
@@ -92,14 +106,39 @@ def read_tensor(path: Path, holds: Holds = "floats") -> NDArray[Any]:
         ) from error
     if not isinstance(value, torch.Tensor):
         raise Unreadable(f"{path.name} holds a {type(value).__name__}, one [N, D] tensor expected")
-    if value.layout is not torch.strided:
-        raise Unreadable(f"{path.name} holds a tensor of {value.layout}, a dense one expected")
+    kind = _other_than_dense(value)
+    if kind:
+        raise Unreadable(
+            f"{path.name} holds a tensor {kind}, a dense one with its numbers expected"
+        )
     return _of_kind(_as_numpy(value), holds, path)
+
+
+def _refuse_growth(path: Path) -> None:
+    """Raises: TooMuch: a file of torch.save, a zip archive, that unpacks to far more than it is."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            limits.check_zip(archive, limits.Budget(path.name, path.stat().st_size))
+
+
+def _other_than_dense(tensor: torch.Tensor) -> str:
+    """What keeps a tensor from being the numbers that its file holds; empty if nothing does."""
+    import torch
+
+    if tensor.layout is not torch.strided:
+        return f"of {tensor.layout}"
+    if tensor.device.type != "cpu":
+        return f"on the device {tensor.device.type}"
+    if tensor.is_quantized or tensor.is_complex():
+        return f"of {tensor.dtype}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"of shape {tuple(tensor.shape)} that is a view of fewer numbers"
+    return ""
 
 
 def read_safetensors(path: Path, key: str | None = None) -> NDArray[Any]:
     """The tensor called `key` in a `.safetensors` file; without a key, the only one there is."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     _reject_pointer(path)
     try:
@@ -113,12 +152,13 @@ def read_safetensors(path: Path, key: str | None = None) -> NDArray[Any]:
                 )
             if key not in names:
                 raise Unreadable(f"{path.name} holds {', '.join(names) or 'nothing'}, not '{key}'")
-            tensor = stored.get_tensor(key)
-    except (SafetensorError, OSError) as error:
+            return _as_numpy(stored.get_tensor(key))
+    except (Unreadable, MemoryError):
+        raise
+    except Exception as error:  # as above; of a type that torch has no numbers for, for instance
         raise Unreadable(
             f"{path.name} is truncated or no safetensors file ({_first_line(error)})"
         ) from error
-    return _as_numpy(tensor)
 
 
 def read_npy(path: Path, holds: Holds = "numbers", mapped: bool = False) -> NDArray[Any]:
@@ -161,7 +201,7 @@ def read_text(path: Path) -> NDArray[np.float64]:
 
 
 def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    tensor = tensor.detach()
+    tensor = tensor.detach().resolve_neg()
     try:
         return tensor.numpy()
     except TypeError:  # bfloat16 and the like

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench import limits
 from bench.data import describe, store
 from bench.data.config import DatasetConfig, Filters, dataset_config, dataset_names
 from bench.data.prepare import filters
 from bench.data.prepare.interactions import canonical
-from bench.data.sources import archives
 from bench.data.sources.archives import lines_of
 from bench.data.sources.public import item_texts, read_public
 from bench.errors import ConfigError, DataError, UnknownNameError
@@ -411,8 +411,8 @@ def test_tar_archives_are_read_and_unsafe_ones_refused(tmp_path):
 
 
 def test_bombs_and_endless_lines_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "FREE", 1 << 20)
-    monkeypatch.setattr(archives, "MAX_LINE", 1 << 16)
+    monkeypatch.setattr(limits, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(limits, "LINE", 1 << 16)
     bomb = tmp_path / "b.gz"
     bomb.write_bytes(gzip.compress(b"0\n" * (1 << 23)))
     with pytest.raises(DataError, match="unpacks to more than"), lines_of(bomb) as lines:

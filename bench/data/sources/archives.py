@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import contextlib
 import fnmatch
 import gzip
 import io
+import lzma
+import math
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from bench.errors import DataError
+from bench import limits
+from bench.errors import BenchError, DataError
+from bench.limits import Budget, TooMuch
 
-MAX_LINE = 64 << 20
-"""Bytes that one line may have."""
-
-FREE = 1 << 30
-"""Unpacked bytes beyond which `MAX_RATIO` is looked at."""
-
-MAX_RATIO = 200
-"""Times that a file may be larger than what it is packed into; text is up to about 20."""
-
-_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _BUFFER = 1 << 20
+_HEADER = 1 << 20
+"""Bytes of a name, or of other attributes, in a tar archive."""
+
+
+def _plainly(path: Path) -> Any:
+    return path.open("rb")
+
+
+_TAR: Mapping[str, Callable[[Path], Any]] = {
+    ".tar": _plainly,
+    ".tar.gz": gzip.GzipFile,
+    ".tgz": gzip.GzipFile,
+    ".tar.bz2": bz2.BZ2File,
+    ".tar.xz": lzma.LZMAFile,
+}
+"""What unpacks a tar archive, by the ending of its name."""
 
 
 @contextlib.contextmanager
@@ -38,17 +48,14 @@ def lines_of(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
         member: which file of an archive; `*` stands for anything. None: its only file.
 
     Raises:
-        DataError: damaged or cut off, not exactly one such member, a member that would lie outside
-            the archive's folder, a line without end, far more than its packed size suggests, or
-            `.zst` without the package that reads it.
+        DataError: damaged or cut off, encrypted, not exactly one such member, a member that would
+            lie outside the archive's folder, `.zst` without the package that reads it.
+        TooMuch: a line without end, or far more than the packed size suggests (`bench.limits`).
     """
-    try:
-        with _opened(path, member) as stream:
-            yield stream
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: cannot be read: no such file") from error
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise DataError(f"{path}: damaged or cut off ({error})") from error
+    with contextlib.ExitStack() as stack:
+        with readable(path):
+            stream = _opened(path, member, Budget(path, path.stat().st_size), stack)
+        yield stack.enter_context(io.BufferedReader(stream, _BUFFER))
 
 
 @contextlib.contextmanager
@@ -81,39 +88,110 @@ def _first_that_is_not(encoding: str, path: Path, member: str | None) -> int:
     return 0
 
 
-def reject_unsafe_members(path: Path) -> None:
-    """Refuse an archive whose members would lie outside the folder it is unpacked into.
+def check_whole(path: Path) -> None:
+    """Read a packed file to its end, where its checksums are; what it holds is not looked at.
 
     Raises:
-        DataError: names the first such member (absolute, with `..`, or a link).
+        DataError: damaged, cut off, encrypted, or an archive with a member that would lie outside
+            the folder it is unpacked into (absolute, with `..`, or a link).
+        TooMuch: it unpacks to far more than its packed size suggests.
     """
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            _safe(path, archive.namelist())
-    elif path.name.endswith(_TAR):
-        with tarfile.open(path) as tar:
-            _safe(path, [m.name if m.isfile() or m.isdir() else f"../{m.name}" for m in tar])
+    budget = Budget(path, path.stat().st_size)
+    with contextlib.ExitStack() as stack, readable(path):
+        if path.suffix == ".zip":
+            archive = _zip(path, budget, stack)
+            for name in _safe(path, archive.namelist()):
+                with archive.open(name) as member:
+                    _exhaust(member)
+        elif ending := _tar_ending(path):
+            # An archive of the size 0 still ends after what packs it.
+            unpacked = stack.enter_context(_TAR[ending](path))
+            counted = _Counted(unpacked, path, budget, lines=False)
+            _safe(path, _files_of(_tar(counted, stack)))
+            _exhaust(counted)
+        elif path.suffix.lower() in (".gz", ".zst"):
+            _exhaust(_opened(path, None, budget, stack, lines=False))
+
+
+def _exhaust(stream: Any) -> None:
+    while stream.read(_BUFFER):
+        pass
 
 
 @contextlib.contextmanager
-def _opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
-    with contextlib.ExitStack() as stack:
-        packed = path.stat().st_size
-        if path.suffix == ".zip":
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            name = _the_one(path, _safe(path, archive.namelist()), member)
-            stream: Any = archive.open(name)
-        elif path.name.endswith(_TAR):
-            tar = stack.enter_context(tarfile.open(path))
-            reject_unsafe_members(path)
-            name = _the_one(path, [m.name for m in tar if m.isfile()], member)
-            stream = tar.extractfile(name)
-        elif path.suffix.lower() == ".zst":
-            stream = _zstandard(path)
-        else:
-            stream = gzip.GzipFile(path) if path.suffix.lower() == ".gz" else path.open("rb")
-        counted = _Counted(stack.enter_context(stream), path, packed)
-        yield stack.enter_context(io.BufferedReader(counted, _BUFFER))
+def readable(path: Path) -> Iterator[None]:
+    """Tell of a file that cannot be unpacked; an unpacker fails in as many ways as there are."""
+    try:
+        yield
+    except BenchError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: cannot be read: no such file") from error
+    except MemoryError as error:
+        raise TooMuch(path, "needs too much memory to be unpacked") from error
+    except Exception as error:
+        raise DataError(f"{path}: damaged or cut off ({error or type(error).__name__})") from error
+
+
+def _opened(
+    path: Path,
+    member: str | None,
+    budget: Budget,
+    stack: contextlib.ExitStack,
+    *,
+    lines: bool = True,
+) -> _Counted:
+    stream: Any
+    if path.suffix == ".zip":
+        archive = _zip(path, budget, stack)
+        stream = archive.open(_the_one(path, _safe(path, archive.namelist()), member))
+        budget = Budget(path, budget.size)  # no member gives more than it claims
+    elif ending := _tar_ending(path):
+        with contextlib.closing(_TAR[ending](path)) as unpacked, contextlib.ExitStack() as first:
+            tar = _tar(_Counted(unpacked, path, budget, lines=False), first)
+            name = _the_one(path, _safe(path, _files_of(tar)), member)
+        budget = Budget(path, budget.size)
+        unpacked = stack.enter_context(_TAR[ending](path))
+        tar = _tar(_Counted(unpacked, path, budget, lines=False), stack)
+        stream = next(tar.extractfile(entry) for entry in tar if entry.name == name)
+        return stack.enter_context(_Counted(stream, path, None, lines=lines))
+    elif path.suffix.lower() == ".zst":
+        stream = _zstandard(path)
+    else:
+        stream = gzip.GzipFile(path) if path.suffix.lower() == ".gz" else path.open("rb")
+    return stack.enter_context(_Counted(stack.enter_context(stream), path, budget, lines=lines))
+
+
+def _zip(path: Path, budget: Budget, stack: contextlib.ExitStack) -> zipfile.ZipFile:
+    archive = stack.enter_context(zipfile.ZipFile(path))
+    limits.check_zip(archive, budget)
+    return archive
+
+
+def _tar_ending(path: Path) -> str | None:
+    return next((ending for ending in _TAR if path.name.endswith(ending)), None)
+
+
+def _tar(stream: Any, stack: contextlib.ExitStack) -> tarfile.TarFile:
+    """A tar archive, read from its beginning to its end; what it skips is counted as well."""
+    return stack.enter_context(
+        tarfile.open(fileobj=stream, mode="r|", bufsize=_BUFFER, tarinfo=_Entry)
+    )
+
+
+def _files_of(tar: tarfile.TarFile) -> list[str]:
+    """Names of its files; what is neither file nor folder leads outside."""
+    return [e.name if e.isfile() else f"../{e.name}" for e in tar if not e.isdir()]
+
+
+class _Entry(tarfile.TarInfo):
+    """A member of a tar archive whose attributes are not read where they say they are huge."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if not (self.isfile() or self.isdir()) and self.size > _HEADER:
+            raise tarfile.ReadError(f"a name of {self.size:,} bytes")
+        entry: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return entry
 
 
 def _zstandard(path: Path) -> Any:
@@ -130,25 +208,27 @@ class _Counted(io.RawIOBase):
     Args:
         stream: what is unpacked.
         path: the packed file, for messages.
-        packed: its size in bytes.
+        budget: where its bytes are counted; None: elsewhere.
+        lines: whether it has lines, which are not without end.
     """
 
-    def __init__(self, stream: IO[bytes], path: Path, packed: int) -> None:
-        self._stream, self._path = stream, path
-        self._count = self._line = 0
-        self._most = max(FREE, MAX_RATIO * packed)
+    def __init__(
+        self, stream: IO[bytes], path: Path, budget: Budget | None, *, lines: bool
+    ) -> None:
+        self._stream, self._path, self._budget = stream, path, budget
+        self._line, self._longest = 0, limits.allowed(limits.LINE) if lines else math.inf
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self._stream.read(len(buffer))
-        self._count += len(block)
-        if self._count > self._most:
-            raise DataError(f"{self._path}: unpacks to more than {self._most:,} bytes; refused")
+        with readable(self._path):
+            block = self._stream.read(len(buffer))
+        if self._budget is not None:
+            self._budget.unpacked(len(block))
         self._line = self._line + len(block) if b"\n" not in block else 0
-        if self._line > MAX_LINE:
-            raise DataError(f"{self._path}: has a line of more than {MAX_LINE:,} bytes")
+        if self._line > self._longest:
+            raise TooMuch(self._path, f"has a line of more than {self._longest:,} bytes")
         buffer[: len(block)] = block
         return len(block)
 

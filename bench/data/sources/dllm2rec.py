@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from bench import limits
 from bench.data.prepare.events import Events, from_sequences
 from bench.data.sources.archives import text_of
 from bench.data.sources.pickled import read_pickled
 from bench.data.sources.tables import read_table
 from bench.data.sources.texts import clean_text
 from bench.errors import DataError
+from bench.limits import Budget
 
 FILES = {"train": "train_data", "valid": "val_data", "test": "test_data"}
 STATISTICS = "data_statis"
@@ -31,6 +33,9 @@ TITLES = "id2name.txt"
 ENDINGS = (".df", ".csv")
 
 Table = dict[str, list[Any]]
+
+_CELLS_OF_AN_ITEM = 8
+"""What an item that no row has costs, in cells of a table."""
 
 
 def is_dllm2rec(folder: Path) -> bool:
@@ -45,8 +50,16 @@ def read_dllm2rec(folder: Path) -> Events:
 
     Raises:
         DataError: a file is missing, damaged, refused or contradicts the others.
+        TooMuch: they name far more items than their size lets expect.
     """
+    stems = (*FILES.values(), STATISTICS)
+    with limits.reading(*(_locate(folder, stem) for stem in stems), where=folder) as budget:
+        return _read_folder(folder, budget)
+
+
+def _read_folder(folder: Path, budget: Budget) -> Events:
     items, longest = _statistics(folder)
+    budget.cells(_CELLS_OF_AN_ITEM * items)
     width = len(str(items - 1))
     names = [f"{item:0{width}d}" for item in range(items)]
     texts, report = _titles(folder, names)
@@ -125,7 +138,7 @@ def _row(seq: Any, length: Any, target: Any, items: int) -> list[int] | None:
     """None where something is wrong."""
     try:
         cells = json.loads(seq) if isinstance(seq, str) else seq
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     count = _integer(length)
     if not isinstance(cells, list) or count is None or not 0 <= count <= len(cells):
@@ -139,7 +152,7 @@ def _row(seq: Any, length: Any, target: Any, items: int) -> list[int] | None:
 def _integer(value: Any) -> int | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return int(number) if number.is_integer() else None
 

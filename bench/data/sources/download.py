@@ -7,18 +7,15 @@ it, and `F.part.json` with where that came from.
 
 from __future__ import annotations
 
-import gzip
 import json
 import logging
 import re
 import time
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from bench.data.sources.archives import reject_unsafe_members
+from bench.data.sources.archives import check_whole, readable
 from bench.data.sources.download_config import Download
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
@@ -96,24 +93,12 @@ def verify(path: Path) -> None:
     """Read a packed file to its end, where its checksum is; refuse a web page in place of data.
 
     Raises:
-        DataError: damaged, cut off, of another kind than its name says, or an archive with a
-            member that would lie outside its folder.
+        DataError: damaged, cut off, of another kind than its name says, far larger than it is
+            packed, or an archive with a member that would lie outside its folder.
     """
-    try:
-        with path.open("rb") as stream:
-            _reject_other_kind(path.name, stream.read(BLOCK))
-        if path.suffix == ".gz":
-            with gzip.open(path) as unpacked:
-                while unpacked.read(BLOCK):
-                    pass
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise DataError(f"{path}: damaged or cut off (member '{damaged}')")
-        reject_unsafe_members(path)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: damaged or cut off ({error})") from error
+    with readable(path), path.open("rb") as stream:
+        _reject_other_kind(path.name, stream.read(BLOCK))
+    check_whole(path)
 
 
 def _retrieve(url: str, sha256: str | None, path: Path, part: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from bench import limits
 from bench.errors import DataError
 
 Splitter = Callable[[Iterator[str], str], Iterator[list[str]]]
@@ -19,10 +20,14 @@ Splitter = Callable[[Iterator[str], str], Iterator[list[str]]]
 Parser = Callable[[bytes], Any]
 """The object that a line is."""
 
-JOINED = 100
-"""Lines that one quoted field of tab-separated text may have."""
+JOINED, JOINED_CHARACTERS = 100, 1 << 20
+"""Lines, and characters, that one quoted field of tab-separated text may have."""
 
-_QUOTED = re.compile(r'"((?:[^"]|"")*)"(?=\t|$)')
+REREAD, TIMES = 8 << 20, 20
+"""Characters of a table that may be read again to find where quotes close: so many, or each so
+many times."""
+
+_QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"(?=\t|$)')
 
 
 def separated_by(separator: str) -> Splitter:
@@ -41,44 +46,56 @@ def _tabs(lines: Iterator[str], where: str) -> Iterator[list[str]]:
     holds quotes in pairs only. It may go on in the next lines if these can be no rows of their own.
     """
     ahead: deque[str] = deque()
-    width = 0
+    width = read = again = 0
     while (line := ahead.popleft() if ahead else next(lines, None)) is not None:
         row = line.rstrip("\r\n").split("\t")
         if '"' in line:
-            row = _several(line, ahead, lines, width) or [_unquoted(field) for field in row]
+            joined, cost = _several(line, ahead, lines, width)
+            row = joined or [_unquoted(field) for field in row]
+            read, again = read + len(line), again + cost
+            if again > limits.allowed(max(REREAD, TIMES * read)):
+                raise limits.TooMuch(where, "has quotes that close nowhere, line after line")
         width = width or len(row)
         yield row
 
 
-def _several(line: str, ahead: deque[str], lines: Iterator[str], width: int) -> list[str] | None:
-    """The fields of a row whose quoted fields hold tabs or line ends; None if it is none."""
-    whole, taken = line, 0
-    while (row := _fields(whole)) is None and taken < JOINED:
+def _several(
+    line: str, ahead: deque[str], lines: Iterator[str], width: int
+) -> tuple[list[str] | None, int]:
+    """The fields of a row whose quoted fields hold tabs or line ends; None if it is none.
+
+    Also how many characters were read for that.
+    """
+    whole, taken, read = line, 0, len(line)
+    while (row := _fields(whole)) is None and taken < JOINED and len(whole) < JOINED_CHARACTERS:
         if taken == len(ahead):
             if (more := next(lines, None)) is None:
-                return None
+                return None, read
             ahead.append(more)
         whole += ahead[taken]
+        read += len(whole)
         taken += 1
     parts = [ahead[index] for index in range(taken)]
     rows = all(part.count("\t") + 1 == width for part in parts)
     if row is None or (taken and (rows or len(row) != width)):
-        return None
+        return None, read
     for _ in parts:
         ahead.popleft()
-    return row
+    return row, read
 
 
 def _fields(text: str) -> list[str] | None:
     """The fields of a line; None where a quoted one does not end in it."""
     text = text.rstrip("\r\n")
     fields, start = [], 0
+    left = text.count('"')
     while start <= len(text):
         quoted = _QUOTED.match(text, start)
         end = quoted.end() if quoted else text.find("\t", start)
         end = len(text) if end < 0 else end
-        if not quoted and text.startswith('"', start) and text.count('"', start) % 2:
+        if not quoted and text.startswith('"', start) and left % 2:
             return None
+        left -= text.count('"', start, end)
         fields.append(_unquoted(text[start:end]))
         start = end + 1
     return fields
@@ -106,6 +123,8 @@ def _lists(lines: Iterator[str], where: str) -> Iterator[list[str]]:
 
 def _literal(line: bytes) -> Any:
     """A Python literal, as some publishers wrote in place of JSON; nothing is executed."""
+    if len(line) > limits.LITERAL:
+        raise ValueError(f"a literal of {len(line):,} bytes")
     return ast.literal_eval(line.decode("utf-8"))
 
 

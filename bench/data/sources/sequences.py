@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bench import limits
 from bench.data.prepare.events import Events, from_sequences
 from bench.data.sources.archives import text_of
 from bench.data.sources.columns import COLUMNS
@@ -32,8 +33,11 @@ def read_sequences(path: Path, *, named: bool) -> Events:
         DataError: unreadable, empty, a user on two lines, or tokens that look like anything but
             ids (brackets, quotes, padding).
     """
-    with text_of(path) as stream:
-        lines = [_tokens(line, number, path) for number, line in enumerate(stream, start=1)]
+    lines = []
+    with limits.reading(path) as budget, text_of(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            lines.append(_tokens(line, number, path))
+            budget.cells(max(1, len(lines[-1])))
     report = [f"read {sum(map(bool, lines)):,} lines of {path.name}"]
     if lines and lines[0] and {token.lower().partition(":")[0] for token in lines[0]} <= HEADER:
         report.append(f"left out the first line, a header: {' '.join(lines[0])}")

@@ -17,12 +17,14 @@ from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from bench import limits
 from bench.data.sources.archives import lines_of, text_of
 from bench.data.sources.faults import Faults
 from bench.data.sources.records import PARSERS, SPLITTERS, Parser, Splitter, separated_by
 from bench.errors import DataError
+from bench.limits import Budget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +53,17 @@ FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz or .
 CHUNK = 1 << 14
 """Rows of a chunk."""
 
+_PART = 64
+"""Rows that are taken before what they cost is counted."""
+
+_CHUNK_WEIGHT = 1 << 23
+"""Fields, or bytes of objects, from which on a chunk ends with fewer rows."""
+
+_UNUSED = 8
+"""Fields that are only looked past, which cost what one cell costs."""
+
+Sized = TypeVar("Sized", bound=Sequence[Any])
+
 _RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
 
@@ -73,10 +86,11 @@ class Table(ABC):
     Attributes:
         names: of the columns that have one; empty where rows are objects, or have no header.
         faults: where rows that cannot be used are noted.
+        budget: where what it costs is counted.
     """
 
-    def __init__(self, names: Sequence[str], faults: Faults) -> None:
-        self.names, self.faults = list(names), faults
+    def __init__(self, names: Sequence[str], faults: Faults, budget: Budget) -> None:
+        self.names, self.faults, self.budget = list(names), faults, budget
         twice = [name for name in self.names if self.names.count(name) > 1]
         if twice:
             raise DataError(f"{faults.where}: column '{twice[0]}' stands twice")
@@ -132,20 +146,22 @@ def open_table(
 
     Raises:
         DataError: unknown format, unreadable, damaged, empty, or a column that stands twice.
+        TooMuch: it would cost far more than its size lets expect (`bench.limits`).
     """
     where = f"{path} ({member})" if member else str(path)
     faults = Faults(where, tolerance)
     form = form or ENDINGS.get(ending(path))
     if form is None:
         raise DataError(f"{path}: unknown kind of table; known are {FORMATS}")
-    if form == "parquet":
-        yield _Parquet(path, faults)
-    elif form in PARSERS:
-        with lines_of(path, member) as lines:
-            yield _Objects(lines, PARSERS[form], faults)
-    else:
-        with text_of(path, member, encoding) as text:
-            yield _Fields(text, SPLITTERS[form], header, faults)
+    with limits.reading(path, where=where) as budget:
+        if form == "parquet":
+            yield _Parquet(path, faults, budget)
+        elif form in PARSERS:
+            with lines_of(path, member) as lines:
+                yield _Objects(lines, PARSERS[form], faults, budget)
+        else:
+            with text_of(path, member, encoding) as text:
+                yield _Fields(text, SPLITTERS[form], header, faults, budget)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -163,10 +179,30 @@ def read_table(path: Path) -> pd.DataFrame:
     return pd.concat(frames).apply(lambda column: column.str.strip())
 
 
+def _some(rows: Iterator[Sized], count: int, budget: Budget | None = None) -> list[Sized]:
+    """Up to `count` rows, of long ones fewer; that they have fields is counted in `budget`."""
+    taken: list[Sized] = []
+    weight = 0
+    while weight < _CHUNK_WEIGHT and (part := list(islice(rows, min(_PART, count - len(taken))))):
+        fields = sum(map(len, part))
+        if budget is not None:
+            budget.cells(fields // _UNUSED)
+        weight += fields
+        taken += part
+    return taken
+
+
 class _Fields(Table):
     """Rows of fields, under a header or not."""
 
-    def __init__(self, lines: Iterator[str], split: Splitter, header: bool, faults: Faults) -> None:
+    def __init__(
+        self,
+        lines: Iterator[str],
+        split: Splitter,
+        header: bool,
+        faults: Faults,
+        budget: Budget,
+    ) -> None:
         first = list(islice(lines, 2)) if header else []
         separator = re.fullmatch(r"sep=(.)\s*", first[0]) if first else None
         if separator:  # as spreadsheet programs say which separator a file has
@@ -174,12 +210,14 @@ class _Fields(Table):
         elif split is SPLITTERS["tsv"] and first and first[0].startswith('"'):
             split = separated_by("\t")  # whoever quotes the header quotes every text
         self._split = self._rows = split(chain(first, lines), faults.where)
-        self._where, self._width = faults.where, 0
+        self._where, self._width, self.budget = faults.where, 0, budget
         names = []
         if header:
             if not (named := self._take(1)):
                 raise DataError(f"{faults.where}: is empty")
             names = [_RECBOLE_TYPE.sub("", name.strip()) for name in named[0]]
+            if not any(names):
+                raise DataError(f"{faults.where}: its first line names no column")
             row = self._take(1)
             self._rows = chain(row, self._rows)
             quoted = all(line.startswith('"') for line in first)
@@ -187,11 +225,11 @@ class _Fields(Table):
                 names = ["", *names]  # R names rows, not their column, and quotes all names
             self._width = len(names)
         self._places = {name: place for place, name in enumerate(names) if name}
-        super().__init__([name for name in names if name], faults)
+        super().__init__([name for name in names if name], faults, budget)
 
     def _take(self, count: int) -> list[list[str]]:
         try:
-            return list(islice(self._rows, count))
+            return _some(self._rows, count, self.budget)
         except csv.Error as error:
             line = getattr(self._split, "line_num", 0)
             raise DataError(f"{self._where}: line {line}: {error}") from error
@@ -203,6 +241,7 @@ class _Fields(Table):
         least = self._width or max(places) + 1
         start = 1
         while block := self._take(CHUNK):
+            self.budget.cells(len(block) * len(columns))
             numbers: Sequence[int] = range(start, start + len(block))
             start += len(block)
             if {*map(len, block)} != {least}:
@@ -239,8 +278,10 @@ class _Fields(Table):
 class _Objects(Table):
     """An object a line."""
 
-    def __init__(self, lines: Iterator[bytes], parse: Parser, faults: Faults) -> None:
-        super().__init__([], faults)
+    def __init__(
+        self, lines: Iterator[bytes], parse: Parser, faults: Faults, budget: Budget
+    ) -> None:
+        super().__init__([], faults, budget)
         self._lines, self._parse = lines, parse
 
     def _blocks(
@@ -250,7 +291,8 @@ class _Objects(Table):
         if len(needed) < len(columns):
             pick = partial(_pick, columns, pick)
         start = 1
-        while block := list(islice(self._lines, CHUNK)):
+        while block := _some(self._lines, CHUNK):
+            self.budget.cells(len(block) * len(columns))
             numbers: Sequence[int] = range(start, start + len(block))
             start += len(block)
             try:
@@ -287,41 +329,54 @@ def _pick(columns: Sequence[str], needed: Callable[[Any], object], record: Any) 
 class _Parquet(Table):
     """Columns of a Parquet file as text; an index that pandas kept counts if it has a name."""
 
-    def __init__(self, path: Path, faults: Faults) -> None:
+    def __init__(self, path: Path, faults: Faults, budget: Budget) -> None:
         try:
             import pyarrow
             from pyarrow import parquet
         except ImportError as error:
             raise DataError(f"{path}: reading parquet needs the package pyarrow") from error
-        self._errors = (OSError, pyarrow.ArrowException)
+        # Texts that are no UTF-8, and the like, are found by Python.
+        self._errors = (OSError, ValueError, OverflowError, pyarrow.ArrowException)
         try:
             self._file = parquet.ParquetFile(path)
+            found = [n for n in self._file.schema_arrow.names if not n.startswith("__index_level_")]
         except self._errors as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
-        found = [n for n in self._file.schema_arrow.names if not n.startswith("__index_level_")]
         self._columns = {_RECBOLE_TYPE.sub("", name.strip()): name for name in found}
-        super().__init__([_RECBOLE_TYPE.sub("", name.strip()) for name in found], faults)
+        super().__init__([_RECBOLE_TYPE.sub("", name.strip()) for name in found], faults, budget)
 
     def _blocks(
         self, columns: Sequence[Any], needed: Sequence[Any]
     ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
         start = 1
         names = [self._columns[name] for name in columns]
+        batches = self._file.iter_batches(CHUNK, columns=names)
+        while (block := self._next(batches, names)) is not None:
+            count, values = block
+            yield range(start, start + count), values
+            start += count
+
+    def _next(self, batches: Iterator[Any], names: list[str]) -> tuple[int, list[list[str]]] | None:
         try:
-            for batch in self._file.iter_batches(CHUNK, columns=names):
-                yield (
-                    range(start, start + len(batch)),
-                    [self._texts(batch, name) for name in names],
-                )
-                start += len(batch)
+            if (batch := next(batches, None)) is None:
+                return None
+            self.budget.cells(len(batch) * max(1, len(names)))
+            return len(batch), [self._texts(batch, name) for name in names]
         except self._errors as error:
             raise DataError(f"{self.faults.where}: cannot be read: {error}") from error
 
     def _texts(self, batch: Any, name: str) -> list[str]:
         import pyarrow
 
+        column = batch.column(name)
         try:
-            texts = batch.column(name).cast(pyarrow.large_string()).to_pylist()
+            if pyarrow.types.is_dictionary(column.type):  # a text stands once for many cells
+                known = column.dictionary.cast(pyarrow.large_string()).to_pylist()
+                texts = ["" if i is None else known[i] or "" for i in column.indices.to_pylist()]
+                self.budget.unpacked(sum(map(len, texts)))
+                return texts
+            self.budget.unpacked(column.nbytes)
+            texts = column.cast(pyarrow.large_string()).to_pylist()
         except pyarrow.ArrowException as error:
             kind = batch.schema.field(name).type
             raise DataError(
