@@ -26,6 +26,10 @@ class ConfigError(BenchError):
     """A configuration file, override or option that cannot be understood."""
 
 
+class NotWritten(ConfigError):
+    """A place that cannot be written to: no folder, no permission, a full disk."""
+
+
 class DataError(BenchError):
     """Interactions or items that are missing, unreadable or inconsistent."""
 
@@ -37,6 +41,10 @@ class ArtifactError(BenchError):
         self.problems = list(problems)
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
         super().__init__(f"{where} is not usable teacher knowledge:{lines}")
+
+
+class InputsChanged(BenchError):
+    """Data or a teacher that are on the disk are not those that a trial's key names."""
 
 
 class DeviceLost(BenchError):
@@ -79,3 +87,19 @@ class OutOfMemory(TrialFailure):
     """A trial needed more memory than its device has."""
 
     status = "out-of-memory"
+
+
+class LeftBehind(TrialFailure):
+    """The method of a trial left the process otherwise than it found it."""
+
+
+class KnowledgeWritten(LeftBehind):
+    """The method of a trial wrote into the knowledge that it was given to read."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, as opposed to a `KeyboardInterrupt` that code raises."""
+
+
+class Terminated(SystemExit):
+    """A signal ends the process, as opposed to code that calls `sys.exit`."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from bench.errors import ConfigError
+from bench.errors import NotWritten
 
 
 @contextlib.contextmanager
@@ -20,12 +20,12 @@ def writing_to(place: Path | str) -> Iterator[None]:
         place: what the user knows it by.
 
     Raises:
-        ConfigError: in place of every OSError inside.
+        NotWritten: in place of every OSError inside.
     """
     try:
         yield
     except OSError as error:
-        raise ConfigError(f"{place} cannot be written to: {error.strerror or error}") from error
+        raise NotWritten(f"{place} cannot be written to: {error.strerror or error}") from error
 
 
 def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:

@@ -151,7 +151,7 @@ class Registry(Generic[T, E]):
             loaded = _imported(entry.target)
         except BenchError:
             raise
-        except Exception as error:  # a file of anybody's runs
+        except (Exception, SystemExit) as error:  # a file of anybody's runs
             raise ConfigError(
                 f"{self.kind} '{name}' cannot be imported from {entry.origin}: "
                 f"{type(error).__name__}: {error}"

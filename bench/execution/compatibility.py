@@ -12,7 +12,7 @@ from bench.config.grid import Grid, TeacherSource
 from bench.data.sources.synthetic_config import is_synthetic
 from bench.errors import ArtifactError, ConfigError
 from bench.execution.inputs import Inputs
-from bench.execution.method import method_config
+from bench.execution.method import requirements
 from bench.paths import Workspace
 from bench.plan import TeacherName, Trial, TrialSpec
 from bench.registry import METHODS
@@ -82,8 +82,7 @@ def problems(spec: TrialSpec, offered: Signals | None, device: str) -> list[str]
             f"{spec.student} {spec.method_name}: not with training.objective={objective}. "
             f"Allowed: {', '.join(sorted(objectives))}"
         ]
-    method = METHODS.load(spec.method)
-    prompts = method.prompt_length(method_config(spec, method))
+    prompts = requirements(spec).prompt_length
     of_student = abilities.problems(spec.student_config, spec.training, prompts)
     return [
         *_device_problems(spec.training, device),
@@ -95,8 +94,7 @@ def missing_signals(spec: TrialSpec, offered: Signals | None) -> Signals:
     """Signals that a trial requires and its teacher does not offer (imports torch)."""
     if offered is None:
         return set()
-    method = METHODS.load(spec.method)
-    return method.signals(method_config(spec, method)) - offered
+    return requirements(spec).signals - offered
 
 
 def require_signals(spec: TrialSpec, offered: Signals | None, workspace: Workspace) -> None:
@@ -130,7 +128,7 @@ def check_teachers(trials: Iterable[Trial], inputs: Inputs) -> None:
         require_signals(trial, set(inputs.manifest(name).signals), inputs.workspace)
         if name not in checked:
             checked.add(name)
-            inputs.knowledge(name)
+            inputs.knowledge(name, trial.teacher_fingerprint)
 
 
 def _not_offered(spec: TrialSpec, missing: Signals, offered: Signals) -> str:

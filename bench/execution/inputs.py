@@ -11,13 +11,19 @@ from bench import plan
 from bench.config.grid import Grid
 from bench.data import store as data_store
 from bench.data.examples import PreparedData
+from bench.errors import BenchError, InputsChanged
 from bench.execution.devices import free_memory
 from bench.paths import Workspace
-from bench.plan import DataName, TeacherName, Trial
+from bench.plan import DataName, Reference, TeacherName, Trial
 from bench.teachers.manifest import TeacherManifest, read_manifest
 
 if TYPE_CHECKING:
     from bench.distillation import Knowledge
+
+REPLACED = (
+    "something replaced them since, such as `bench data import --force`. The same command, given "
+    "again, goes on with what is there now"
+)
 
 
 def identify(grid: Grid, workspace: Workspace) -> list[Trial | None]:
@@ -38,8 +44,9 @@ def identify(grid: Grid, workspace: Workspace) -> list[Trial | None]:
 class Inputs:
     """The data and teachers of a grid; the last ones used stay loaded.
 
-    `data(name)`, `knowledge(name)` and `manifest(name)` are those of a dataset or teacher that is
-    there; what is read of teachers holds until `build_teachers`, which may build others.
+    `data(name)` and `manifest(name)` are those of a dataset or teacher that is there, and
+    `knowledge(name, fingerprint)` what a teacher knows that has this fingerprint. What is read of
+    teachers holds until `build_teachers`, which may build others.
     """
 
     def __init__(self, grid: Grid, workspace: Workspace) -> None:
@@ -55,20 +62,52 @@ class Inputs:
         """Where a teacher lies."""
         return self._grid.teachers[name].folder
 
-    def knowledge_for(self, trial: Trial) -> Knowledge | None:
-        """What the teacher of a trial knows, its control applied; None without a teacher."""
+    def of(self, trial: Trial) -> tuple[PreparedData, Knowledge | None]:
+        """What a trial is trained on: its data, and what its teacher knows under its control.
+
+        Raises:
+            InputsChanged: they are others than its key names, or cannot be read any more.
+        """
+        try:
+            data = self.data_of(trial)
+            return data, self._knowledge_of(trial, data)
+        except InputsChanged:
+            raise
+        except BenchError as error:
+            raise InputsChanged(f"{trial.label}: {error}") from error
+
+    def data_of(self, subject: Trial | Reference) -> PreparedData:
+        """The data of a trial or reference.
+
+        Raises:
+            InputsChanged: those on the disk are others than its key names.
+        """
+        data = self.data((subject.dataset, subject.protocol))
+        if data.fingerprint != subject.data_fingerprint:
+            raise InputsChanged(
+                f"the data of '{data.dataset}' ({data.protocol}) are not those that this run was "
+                f"planned for (fingerprint {data.fingerprint[:12]}, and not "
+                f"{subject.data_fingerprint[:12]}): {REPLACED}"
+            )
+        return data
+
+    def _knowledge_of(self, trial: Trial, data: PreparedData) -> Knowledge | None:
         if trial.teacher_name is None:
             return None
-        knowledge = self.knowledge(trial.teacher_name)
+        knowledge = self.knowledge(trial.teacher_name, trial.teacher_fingerprint)
         if trial.control is None:
             return knowledge
         import torch
 
         from bench.teachers.controls import apply_control
 
-        targets = torch.tensor(self.data(trial.data_name).train.target)
+        targets = torch.tensor(data.train.target)
         seed = plan.derive_seed(trial, "control")
         return apply_control(knowledge, trial.control, seed, targets)
+
+    def forget_knowledge(self) -> None:
+        """Read teachers again when they are needed: what is loaded may have been written into."""
+        self.knowledge.cache_clear()
 
     def release(self) -> None:
         """Let go of what is loaded, which may be gigabytes; it is loaded again when needed."""
@@ -121,8 +160,9 @@ class Inputs:
         """The manifest of a teacher that is built."""
         return read_manifest(self._grid.teachers[name].folder)
 
-    def _knowledge(self, name: TeacherName) -> Knowledge:
+    def _knowledge(self, name: TeacherName, fingerprint: str | None = None) -> Knowledge:
         from bench.teachers.knowledge import load_knowledge
 
         dataset, slug, _ = name
-        return load_knowledge(self._grid.teachers[name].folder, self.data((dataset, slug)))
+        folder, data = self._grid.teachers[name].folder, self.data((dataset, slug))
+        return load_knowledge(folder, data, fingerprint)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench import layers
-from bench.errors import ConfigError
+from bench.errors import BenchError, ConfigError
 from bench.plan import DEFAULT_VARIANT, TrialSpec
+from bench.registry import METHODS
 
 if TYPE_CHECKING:
     from bench.distillation import Method, MethodConfig
@@ -28,6 +30,38 @@ def reject_held_student(trial: TrialSpec, method: Method, student: Student) -> N
             f"method '{trial.method}' holds the student, or a part of it, as a module of its own: "
             "keep functions of it, such as `self.encode = student.encode`"
         )
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a method asks for under the settings of a trial.
+
+    Attributes:
+        signals: of its teacher.
+        prompt_length: see `Method.prompt_length`.
+    """
+
+    signals: frozenset[str] = frozenset()
+    prompt_length: int = 0
+
+
+def requirements(spec: TrialSpec) -> Requirements:
+    """What the method of a trial asks for; nothing where its own code fails when it is asked.
+
+    It fails again when the trial runs, and that is then the trial's failure and no other's.
+
+    Raises:
+        ConfigError: it cannot be imported, or a setting is wrong.
+    """
+    method = METHODS.load(spec.method)
+    try:
+        config = method_config(spec, method)
+        signals, length = frozenset(method.signals(config)), method.prompt_length(config)
+    except BenchError:
+        raise
+    except (Exception, SystemExit):  # code of anybody's
+        return Requirements()
+    return Requirements(signals, length if isinstance(length, int) else 0)
 
 
 def method_config(trial: TrialSpec, method: type[Method]) -> MethodConfig:

@@ -6,8 +6,10 @@ import logging
 import time
 from collections.abc import Iterable
 
+from bench import plan
 from bench.baselines.interface import BASELINES
 from bench.data.examples import PreparedData
+from bench.errors import Terminated
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.execution.inputs import Inputs
@@ -47,9 +49,12 @@ def write_missing(trials: Iterable[Trial], store: ResultStore, inputs: Inputs) -
 
     Baselines that would cost too much are left out, and so are teachers that do not offer their
     ranks. The users of the test examples are stored as well, where they are not.
+
+    Raises:
+        InputsChanged: data or a teacher are others by now.
     """
     for reference in references(trials):
-        data = inputs.data((reference.dataset, reference.protocol))
+        data = inputs.data_of(reference)
         if store.users(data.fingerprint) is None:
             store.write_users(data.fingerprint, data.test.user)
         while store.get(reference.key) is None:
@@ -64,11 +69,29 @@ def write_missing(trials: Iterable[Trial], store: ResultStore, inputs: Inputs) -
 def _outcome(reference: Reference, data: PreparedData, inputs: Inputs) -> Outcome | None:
     _, _, teacher = reference.name.partition(":")
     if teacher:
-        return _of_teacher(teacher, data, inputs)
+        return _of_teacher(teacher, reference, data, inputs)
     return _of_baseline(reference.name, data)
 
 
 def _of_baseline(name: str, data: PreparedData) -> Outcome | None:
+    """The ranking of a baseline; None where it cannot be had, which is logged."""
+    import torch
+
+    from bench.execution.hygiene import clean_process
+
+    try:
+        with clean_process(torch.get_num_threads(), plan.seed_of(name, data.fingerprint)):
+            return _ranked(name, data)
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # code of anybody's; nobody's trial stands on it
+        _logger.warning(
+            f"baseline {name} is left out for {data.dataset}: {type(error).__name__}: {error}"
+        )
+        return None
+
+
+def _ranked(name: str, data: PreparedData) -> Outcome | None:
     baseline = BASELINES.load(name)()
     if obstacle := baseline.obstacle(data):
         _logger.info(f"baseline {name} is left out for {data.dataset}: {obstacle}")
@@ -92,11 +115,14 @@ def _of_baseline(name: str, data: PreparedData) -> Outcome | None:
     )
 
 
-def _of_teacher(teacher: str, data: PreparedData, inputs: Inputs) -> Outcome | None:
+def _of_teacher(
+    teacher: str, reference: Reference, data: PreparedData, inputs: Inputs
+) -> Outcome | None:
     from bench.teachers.knowledge import load_test_ranks
 
     name = (data.dataset, data.protocol, teacher)
-    ranks = load_test_ranks(inputs.teacher_folder(name), data)
+    folder = inputs.teacher_folder(name)
+    ranks = load_test_ranks(folder, data, reference.teacher_fingerprint)
     if ranks is None:
         return None
     known = inputs.manifest(name).metrics

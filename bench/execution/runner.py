@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import progress
 from bench.config.grid import Grid
-from bench.errors import DeviceLost, Diverged, TrialFailure
+from bench.errors import (
+    DeviceLost,
+    Diverged,
+    InputsChanged,
+    KnowledgeWritten,
+    NotWritten,
+    TrialFailure,
+)
 from bench.execution.devices import free_memory, set_up, still_works
 from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
+from bench.execution.interruptions import Interrupts, interruptions
 from bench.paths import Workspace
-from bench.plan import Trial
+from bench.plan import Trial, derive_seed
 from bench.records.record import Outcome, failed, finished
 from bench.records.store import ResultStore
 from bench.registry import METHODS
+
+if TYPE_CHECKING:
+    from bench.execution.states import TrialState
 
 _logger = logging.getLogger(__name__)
 
 
 POLL_SECONDS = 1.0
+
+MAX_TEXT = 20_000
+"""Characters that a record keeps of what a method raised."""
 
 
 @dataclass(frozen=True)
@@ -78,68 +91,84 @@ def run_trials(
         watch: called with a trial when it begins, and with None when it has a record.
 
     Raises:
+        InputsChanged: data or a teacher are not those that trials were planned for; the others
+            have run, and these have no record.
         DeviceLost: a trial, which has its record, left a device that fails all others.
         ConfigError: the results folder cannot be written to.
     """
-    from bench.execution.states import TrialState
-    from bench.execution.trial import run_trial
-
     set_up(task.device, task.threads)
     environment = capture(task.device, task.threads)
-    waiting = False
-    while left := task.incomplete():
-        for trial in left:
-            with task.store.claim(trial.key) as granted:
-                if not granted or task.is_complete(trial):
-                    continue
-                watch(trial)
-                state = TrialState(task.store, trial.key, environment)
-                with _recording(trial, task, environment) as attempt:
-                    data, knowledge = inputs.data(trial.data_name), inputs.knowledge_for(trial)
-                    method = METHODS.load(trial.method)
-                    attempt.outcome = run_trial(trial, data, knowledge, method, task.device, state)
-                state.remove()
-                watch(None)
-        if not wait:
-            return
-        # A pass takes long: meanwhile others have completed what they had claimed.
-        if left := task.incomplete():
-            if not waiting:
-                _logger.info(f"waiting for {len(left)} trials that another process runs")
-            waiting = True
-            time.sleep(POLL_SECONDS)
+    waiting, refused = False, dict[str, InputsChanged]()
+    with interruptions() as interrupts:
+        while left := [trial for trial in task.incomplete() if trial.key not in refused]:
+            for trial in left:
+                with task.store.claim(trial.key) as granted:
+                    if not granted or task.is_complete(trial):
+                        continue
+                    watch(trial)
+                    try:
+                        _run_and_record(trial, task, inputs, environment, interrupts)
+                    except InputsChanged as error:
+                        refused[trial.key] = error
+                    watch(None)
+            if not wait:
+                break
+            # A pass takes long: meanwhile others have completed what they had claimed.
+            if left := [trial for trial in task.incomplete() if trial.key not in refused]:
+                if not waiting:
+                    _logger.info(f"waiting for {len(left)} trials that another process runs")
+                waiting = True
+                time.sleep(POLL_SECONDS)
+    if refused:
+        first = next(iter(refused.values()))
+        raise InputsChanged(f"{len(refused)} trials did not run and have no record: {first}")
 
 
-@dataclass
-class _Attempt:
-    """A trial under way."""
+def _run_and_record(
+    trial: Trial,
+    task: Task,
+    inputs: Inputs,
+    environment: dict[str, Any],
+    interrupts: Interrupts,
+) -> None:
+    """Run a trial, and write the record of its outcome or of its failure, whatever that is.
 
-    outcome: Outcome | None = None
-
-
-@contextlib.contextmanager
-def _recording(trial: Trial, task: Task, environment: dict[str, Any]) -> Iterator[_Attempt]:
-    """Write the record of what happens within: the outcome that was set, or the failure raised.
+    Args:
+        trial: what to run.
+        task: what it belongs to.
+        inputs: the data and teachers of the task.
+        environment: for the record.
+        interrupts: what ends the process, and is no failure of the trial.
 
     Raises:
-        DeviceLost: the failure, which is recorded, left a device that fails other trials too.
+        InputsChanged: it cannot run, and has no record.
+        DeviceLost: its failure, which is recorded, left a device that fails other trials too.
+        ConfigError: the record cannot be written.
     """
-    attempt, started = _Attempt(), time.perf_counter()
-    curve: list[Mapping[str, float]] = []
+    from bench.execution.states import TrialState
+
+    started = time.perf_counter()
     with progress.task(trial.label):
         _logger.info(f"starts on {task.device}")
+        state = TrialState(task.store, trial.key, environment)
         try:
-            yield attempt
-            assert attempt.outcome is not None  # noqa: S101 - set within
-            record = finished(trial, attempt.outcome, environment)
+            outcome = _outcome(trial, task, inputs, state)
+            record = finished(trial, outcome, environment)
+            task.store.write(record, outcome)
             select = trial.training.select
             message = f"done, validation {select} {record.metrics_of('valid')[select]:.4f}"
-        except Exception as error:
-            attempt.outcome, curve = None, error.curve if isinstance(error, Diverged) else []
+        except interrupts:
+            raise
+        except (InputsChanged, NotWritten):
+            raise
+        except BaseException as error:  # whatever code of anybody's raises
+            if isinstance(error, KnowledgeWritten):
+                inputs.forget_knowledge()
             status, text = _failure(error)
             record = failed(trial, status, text, environment)
-            message = f"{status}: {error}{_place(error, METHODS.get(trial.method).path)}"
-        task.store.write(record, attempt.outcome, curve)
+            task.store.write(record, curve=error.curve if isinstance(error, Diverged) else [])
+            message = f"{status}: {_said(error)}{_place(error, METHODS.get(trial.method).path)}"
+        state.remove()
         _logger.info(f"{message}, {time.perf_counter() - started:.0f} s")
     if not record.is_done and not still_works(task.device):
         raise DeviceLost(
@@ -150,19 +179,39 @@ def _recording(trial: Trial, task: Task, environment: dict[str, Any]) -> Iterato
         free_memory()
 
 
-def _place(error: Exception, method: Path) -> str:
+def _outcome(trial: Trial, task: Task, inputs: Inputs, state: TrialState) -> Outcome:
+    """What a trial comes to, in a process and with knowledge that no other trial has changed."""
+    from bench.execution.hygiene import clean_process
+    from bench.execution.trial import run_trial
+
+    data, knowledge = inputs.of(trial)
+    method = METHODS.load(trial.method)
+    with clean_process(task.threads, derive_seed(trial, "process")) as notes:
+        outcome = run_trial(trial, data, knowledge, method, task.device, state)
+    return replace(outcome, notes=[*outcome.notes, *notes])
+
+
+def _place(error: BaseException, method: Path) -> str:
     """Where in the method's file an error came about, if it passed through it."""
     frames = traceback.extract_tb(error.__traceback__)
     inside = [frame for frame in frames if Path(frame.filename) == method]
     return f" ({method.name}:{inside[-1].lineno}, in {inside[-1].name})" if inside else ""
 
 
-def _failure(error: Exception) -> tuple[str, str]:
+def _said(error: BaseException) -> str:
+    """The message of an exception of anybody's."""
+    try:
+        return str(error)
+    except Exception as problem:
+        return f"(no message: {type(problem).__name__})"
+
+
+def _failure(error: BaseException) -> tuple[str, str]:
     """What a record says of a trial that raised."""
-    text = f"{type(error).__name__}: {error}"
+    text = f"{type(error).__name__}: {_said(error)}"[:MAX_TEXT]
     if isinstance(error, TrialFailure):
         return error.status, text
     # PyTorch says that the host is out of memory in a plain RuntimeError.
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or "can't allocate memory" in text:
         return "out-of-memory", text
-    return "error", "".join(traceback.format_exception(error))
+    return "error", "".join(traceback.format_exception(error))[-MAX_TEXT:]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from bench.errors import Terminated
+
 GRACE_SECONDS = 5.0
 """How long the epoch under way may last on."""
 
@@ -18,7 +20,7 @@ SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 _requested = False
 
 
-class Stopped(SystemExit):
+class Stopped(Terminated):
     """The process was told to end, and does."""
 
 

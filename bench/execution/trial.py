@@ -20,6 +20,7 @@ from bench.evaluation.metrics import metrics_from_ranks, split_metrics
 from bench.evaluation.ranking import SeenItems, all_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.execution.finished import build_student
+from bench.execution.hygiene import dropout_of, notes_on_dropout, tensors_of, unwritten
 from bench.execution.method import method_config, reject_held_student
 from bench.plan import derive_seed
 from bench.progress import recorded
@@ -58,15 +59,24 @@ def run_trial(
     Raises:
         Diverged: a loss or a score became NaN or infinite.
         OutOfMemory: the device's memory did not suffice.
+        KnowledgeWritten: the method wrote into what it was given to read.
     """
     started, device = time.perf_counter(), torch.device(device_name)
-    with products("float32"), recorded() as log, _memory_exhausted():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(products("float32"))
+        log = stack.enter_context(recorded())
+        stack.enter_context(_memory_exhausted())
         splits = (data.train, data.valid, data.test)
         train, valid, test = (DeviceRows.of(rows, device) for rows in splits)
         counts = torch.from_numpy(data.target_counts()).to(device, torch.float32)
+        shared = {} if knowledge is None else tensors_of(knowledge)
         known = Knowledge(target_counts=counts) if knowledge is None else knowledge.to(device)
-        known = replace(known, rows=train)
-        student, method = _build(trial, data, known, method_class, device)
+        # Objects of its own: what a method does to them beside writing into them ends with it.
+        own: dict[str, Any] = {**tensors_of(known)}
+        known = replace(known, rows=replace(train), **own)
+        rows = {f"rows.{name}": tensor for name, tensor in tensors_of(train).items()}
+        stack.enter_context(unwritten({**tensors_of(known), **rows}, shared))
+        student, method, dropout = _build(trial, data, known, method_class, device)
         chooser = test if trial.training.selection == "oracle" else valid
         seen = SeenItems.of(data.sequences, device)
         watched = seen if trial.seen == "mask" else None
@@ -84,6 +94,7 @@ def run_trial(
         )
         started -= result.seconds_before
         trained = time.perf_counter()
+        notes = notes_on_dropout(dropout, student, result)
         parameters = {"training": _count(student) + _count(method)}
         method.eval()
         student.eval()
@@ -108,6 +119,7 @@ def run_trial(
             latency=request_latency(student, test),
             settings={**method.config.model_dump(mode="json"), "derived": method.derived},
             teacher=_coverage(known),
+            notes=notes,
         )
 
 
@@ -117,11 +129,17 @@ def _build(
     known: Knowledge,
     method_class: type[Method],
     device: torch.device,
-) -> tuple[Adapter, Method]:
-    """An untrained student with its method attached, each drawn from a seed of its own."""
+) -> tuple[Adapter, Method, dict[str, float]]:
+    """An untrained student with its method attached, each drawn from a seed of its own.
+
+    Returns:
+        Both, and `dropout_of` the student before.
+    """
     config = method_config(trial, method_class)
+    method_class.signals(config)  # checked before a run, where what it raises is left for here
     torch.manual_seed(derive_seed(trial, "student"))
     student = build_student(trial, data, method_class.prompt_length(config)).to(device)
+    dropout = dropout_of(student)
     torch.manual_seed(derive_seed(trial, "method"))
     method = method_class(config)
     method.attach(student, known)
@@ -129,7 +147,7 @@ def _build(
     method.to(device)
     for line in _reduced(config.model_dump(), method.derived):
         _logger.info(line)
-    return student, method
+    return student, method, dropout
 
 
 @contextlib.contextmanager

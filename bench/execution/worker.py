@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from bench import progress
 from bench.config.grid import resolve
 from bench.config.selection import Selection
-from bench.errors import BenchError, DeviceLost
+from bench.errors import BenchError, DeviceLost, InputsChanged, Terminated
 from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Task, run_trials
 from bench.paths import Workspace
@@ -116,6 +116,8 @@ def main() -> None:
         run_trials(task, Inputs(task.grid, task.workspace), wait=False, watch=voice.watch)
     except DeviceLost:  # its trial has a record, and other processes can use the device
         sys.exit(WITHOUT_DEVICE)
+    except InputsChanged:  # the others have run; the process that waits finds the same, and says so
+        pass
     except BenchError as error:
         voice.say(error=str(error))
     finally:
@@ -134,7 +136,7 @@ class _Voice(logging.Handler):
         try:
             print(f"{MARK}{json.dumps(event)}", flush=True)  # noqa: T201
         except OSError:  # nobody listens any more: the run is over, the trial has not failed
-            sys.exit(1)
+            raise Terminated(1) from None
 
     def watch(self, trial: Trial | None) -> None:
         self.say(trial=None if trial is None else trial.key)
@@ -156,7 +158,7 @@ class _Voice(logging.Handler):
 def _unwind(*_: object) -> None:
     """End by an exception, once: claims are let go, temporary folders removed."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + signal.SIGTERM)
+    raise Terminated(128 + signal.SIGTERM)
 
 
 def _end_with_stdin() -> None:

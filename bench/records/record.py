@@ -44,6 +44,7 @@ class Outcome:
         settings: the method's settings with all defaults filled in.
         teacher: number of training examples, `rows`, and of those with a list, `covered`;
             empty without lists.
+        notes: what a reader of the result should know of how it came about, a sentence each.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -61,6 +62,7 @@ class Outcome:
     latency: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def now() -> str:
@@ -96,6 +98,7 @@ class Record(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     teacher: dict[str, int] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
     created: str = Field(default_factory=now)
 
     @model_validator(mode="after")
@@ -161,6 +164,7 @@ def finished(
             "settings": without_nan(outcome.settings),
             "teacher": outcome.teacher,
             "environment": environment or {},
+            "notes": outcome.notes,
         }
     )
 
@@ -180,7 +184,11 @@ def failed(
 
 
 def without_nan(value: Any) -> Any:
-    """The value in plain Python, every NaN and infinity in it replaced by None: JSON has none."""
+    """The value in plain Python, every NaN and infinity in it replaced by None: JSON has none.
+
+    Raises:
+        TypeError: it holds something that is neither a number, a text nor a collection of these.
+    """
     if isinstance(value, dict):
         return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -189,6 +197,8 @@ def without_nan(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if not (value is None or isinstance(value, bool | int | float | str)):
+        raise TypeError(f"{type(value).__name__} {value!r:.80} cannot be kept in a record")
     return value
 
 

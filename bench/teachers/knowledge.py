@@ -10,17 +10,24 @@ import torch
 
 from bench.data.examples import Ids, PreparedData
 from bench.distillation import Knowledge
+from bench.errors import InputsChanged
 from bench.signals import Signal
-from bench.teachers.contract import check
+from bench.teachers.contract import Checked, check
 from bench.teachers.rules import Array
 
+REPLACED = (
+    "something replaced it since, such as `bench teacher build --force`. The same command, given "
+    "again, goes on with what is there now"
+)
 
-def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
+
+def load_knowledge(folder: Path, data: PreparedData, fingerprint: str | None = None) -> Knowledge:
     """The knowledge of a teacher about the examples and items of `data`, on the CPU.
 
     Args:
         folder: the teacher's folder.
         data: N items and R training examples that it must be about, in their order.
+        fingerprint: that it must have; None: any.
 
     Returns:
         The arrays of `bench.signals.Signals`, those of items with a row 0 of zeros before them.
@@ -28,8 +35,10 @@ def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
 
     Raises:
         ArtifactError: lists everything that breaks the contract.
+        InputsChanged: it has another fingerprint.
     """
     checked = check(folder, data, test_ranks=False).or_raise(folder)
+    _refuse_another(folder, checked, fingerprint)
     arrays: dict[str, Any] = {
         signal.attribute: _tensor(signal, array) for signal, array in checked.arrays().items()
     }
@@ -41,13 +50,30 @@ def load_knowledge(folder: Path, data: PreparedData) -> Knowledge:
     )
 
 
-def load_test_ranks(folder: Path, data: PreparedData) -> Ids | None:
+def load_test_ranks(folder: Path, data: PreparedData, fingerprint: str | None = None) -> Ids | None:
     """The ranks of the test targets under a teacher, int32 [R_test], where it has them.
+
+    Args:
+        folder: the teacher's folder.
+        data: what it must be about.
+        fingerprint: that it must have; None: any.
 
     Raises:
         ArtifactError: they are no ranks of the test examples of `data`.
+        InputsChanged: the teacher has another fingerprint.
     """
-    return check(folder, data, knowledge=False).or_raise(folder).test_ranks
+    checked = check(folder, data, knowledge=False).or_raise(folder)
+    _refuse_another(folder, checked, fingerprint)
+    return checked.test_ranks
+
+
+def _refuse_another(folder: Path, checked: Checked, fingerprint: str | None) -> None:
+    found = checked.manifest.fingerprint
+    if fingerprint not in (None, found):
+        raise InputsChanged(
+            f"{folder}: this is not the teacher that the run was planned for (its fingerprint is "
+            f"{found[:12]}, and not {str(fingerprint)[:12]}): {REPLACED}"
+        )
 
 
 def _tensor(signal: Signal, array: Array) -> torch.Tensor:

@@ -48,12 +48,14 @@ class Fit:
             seconds of the clock, and of all processors while training.
         steps: optimiser steps taken.
         seconds_before: of the attempts whose state this one went on from.
+        epochs_without_dropout: at the end of how many the student was not in training mode.
     """
 
     best_epoch: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
     seconds_before: float = 0.0
+    epochs_without_dropout: int = 0
 
     @property
     def epochs(self) -> int:
@@ -106,7 +108,8 @@ def fit(
                 before, kept = result.epochs - done, None
                 advance(done)
                 for epoch in range(done + 1, limits.max_epochs + 1):
-                    line, value = _epoch(step, epoch, limits.max_epochs, evaluate)
+                    line, value, trained = _epoch(step, epoch, limits.max_epochs, evaluate)
+                    result.epochs_without_dropout += not trained
                     result.curve.append({"epoch": before + epoch, "stage": number, **line})
                     best.offer(epoch, value, method.curriculum_finished)
                     monitored = "" if stage.monitor is None else f", monitor {value:.4f}"
@@ -131,7 +134,7 @@ def fit(
 
 def _epoch(
     step: _Step, number: int, max_epochs: int, evaluate: Evaluate
-) -> tuple[dict[str, float], float]:
+) -> tuple[dict[str, float], float, bool]:
     """One pass over the examples of a stage, and its evaluation.
 
     Args:
@@ -142,7 +145,7 @@ def _epoch(
 
     Returns:
         Means of the loss terms, metrics and seconds, by name; the value that the epoch is
-        chosen by, larger is better.
+        chosen by, larger is better; whether the student was in training mode to the end.
     """
     started, cpu_started = time.perf_counter(), time.process_time()
     step.modules.train()
@@ -156,6 +159,7 @@ def _epoch(
         step.taken += 1
     means = _means(sums, step.taken - before)
     trained, cpu_seconds = time.perf_counter(), time.process_time() - cpu_started
+    in_training = all(module.training for module in step.student.modules())
     step.modules.eval()
     metrics = evaluate()
     monitor = step.stage.monitor
@@ -165,7 +169,7 @@ def _epoch(
         "evaluate_seconds": time.perf_counter() - trained,
         "train_cpu_seconds": cpu_seconds,
     }
-    return {**numbers, **means, **metrics, **seconds}, monitored
+    return {**numbers, **means, **metrics, **seconds}, monitored, in_training
 
 
 def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:
@@ -399,6 +403,7 @@ class _Moment:
             "epoch": epoch,
             "steps": self.step.taken,
             "curve": self.result.curve,
+            "without_dropout": self.result.epochs_without_dropout,
             "seconds": self.result.seconds_before + time.perf_counter() - self.started,
             "best": best.state(),
             "modules": dict(self.step.modules.state_dict()),
@@ -411,6 +416,7 @@ class _Moment:
         """Go back to a state, within its stage; returns its epoch."""
         self.step.taken = state["steps"]
         self.result.curve[:] = state["curve"]
+        self.result.epochs_without_dropout = state["without_dropout"]
         self.result.seconds_before = state["seconds"]
         best.load(state["best"])
         self.step.modules.load_state_dict(state["modules"])
