@@ -13,7 +13,8 @@ from bench.config.selection import Selection
 from bench.data.sources import importing
 from bench.errors import InputsChanged
 from bench.execution import run as execution
-from bench.execution.inputs import Inputs
+from bench.execution.inputs import Inputs, identify
+from bench.execution.references import write_missing
 from bench.execution.run import run_grid
 from bench.paths import Workspace
 from bench.records.store import ResultStore
@@ -59,8 +60,6 @@ def test_what_is_swapped_between_planning_and_training_keeps_no_record(
     left: list[str],
     jobs: int,
 ) -> None:
-    write_missing = execution.references.write_missing
-
     def swap_then(*arguments: object) -> None:
         write_missing(*arguments)  # type: ignore[arg-type]
         swap(tiny)
@@ -109,19 +108,12 @@ def test_a_teacher_that_is_broken_by_then_keeps_no_record(
 
 
 def test_a_reference_of_data_that_were_replaced_keeps_no_record(
-    tiny: Workspace, tiny_teacher: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Workspace, tiny_teacher: Path
 ) -> None:
-    identify = execution.identify
-
-    def then_swap(*arguments: object) -> object:
-        found = identify(*arguments)  # type: ignore[arg-type]
-        if all(found):  # type: ignore[arg-type]
-            swap_data(tiny)
-        return found
-
     grid, store = grid_of(tiny), ResultStore(tiny.results)
-    monkeypatch.setattr(execution, "check_teachers", lambda trials, inputs: inputs.release())
-    monkeypatch.setattr(execution, "identify", then_swap)
+    Inputs(grid, tiny).prepare_data()
+    planned = [trial for trial in identify(grid, tiny) if trial is not None]
+    swap_data(tiny)
     with pytest.raises(InputsChanged, match="data of 'tiny'"):
-        run_grid(grid, store, tiny, device="cpu", threads=1)
+        write_missing(planned, store, Inputs(grid, tiny))
     assert store.records() == []
