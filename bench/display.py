@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from bench import progress
+from bench.printable import for_screen
 from bench.progress import Advance, TaskFormatter
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Display(logging.Handler):
         self._bars: Progress | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
+        text = for_screen(self.format(record))
         if self._bars is None:
             print(text, file=sys.stderr, flush=True)  # noqa: T201
         else:
@@ -42,7 +43,7 @@ class Display(logging.Handler):
         """Show a bar; see `bench.progress.Display`."""
         outermost = self._bars is None
         bars = self._bars = self._bars or _bars()
-        bar = bars.add_task(description.removesuffix(": "), total=total, unit=unit)
+        bar = bars.add_task(for_screen(description.removesuffix(": ")), total=total, unit=unit)
         if outermost:
             bars.start()
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import click
 
 from bench import __version__
+from bench.cli.printing import say
 from bench.errors import BenchError
 from bench.paths import Workspace
 
@@ -44,7 +45,7 @@ def command() -> None:
     for finding in _findings(workspace):
         mark = "ok     " if finding.fine else ("-      " if finding.optional else "MISSING")
         fix = f"\n           {finding.fix}" if finding.fix and not finding.fine else ""
-        click.echo(f"{mark}  {finding.what}: {finding.says}{fix}")
+        say(f"{mark}  {finding.what}: {finding.says}{fix}")
         broken |= not (finding.fine or finding.optional)
     if broken:
         raise click.exceptions.Exit(MISSING)

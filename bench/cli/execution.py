@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.printing import say, tell
 from bench.cli.tables import aligned
 
 if TYPE_CHECKING:
@@ -49,15 +50,14 @@ def finish(records: list[Record], store: ResultStore, started: str) -> None:
     for record in failures:
         last = (record.error or "").strip().splitlines()[-1]
         label = record.trial.label if record.trial else record.key
-        click.echo(f"{label}: {record.status}: {last} ({store.folder / record.key})", err=True)
+        tell(f"{label}: {record.status}: {last} ({store.folder / record.key})")
     older = sum(record.created < started for record in failures)
     if failures:
-        click.echo(f"{len(failures)} of {len(records)} trials failed", err=True)
+        tell(f"{len(failures)} of {len(records)} trials failed")
         if older:
-            click.echo(
+            tell(
                 f"{older} of them failed in an earlier run and did not run again: "
-                "--retry-failed runs them",
-                err=True,
+                "--retry-failed runs them"
             )
         raise click.exceptions.Exit(FAILED)
 
@@ -72,7 +72,7 @@ def show_trials(grid: Grid, store: ResultStore, workspace: Workspace, device: st
     lines = [[*header, "seed", "overrides"]]
     for spec, trial in zip(grid.trials, identify(grid, workspace), strict=True):
         lines.append([*_key_and_state(trial, store), *_coordinates(spec)])
-    click.echo(aligned(lines))
+    say(aligned(lines))
 
 
 def _key_and_state(trial: Trial | None, store: ResultStore) -> tuple[str, str]:

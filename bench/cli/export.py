@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli import options
+from bench.cli.printing import say
 
 
 @click.command()
@@ -32,4 +33,4 @@ def command(key: str, output: Path | None, results: Path | None) -> None:
     assert record.trial is not None  # noqa: S101 - find_trial returns trials only
     data = data_store.load(record.trial.dataset, record.trial.protocol, workspace)
     written = export_checkpoint(record, store, data, output or Path(f"{record.key[:12]}.pth"))
-    click.echo(str(written))
+    say(written)

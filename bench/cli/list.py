@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli import options
-from bench.cli.printing import show
+from bench.cli.printing import show, tell
 from bench.cli.tables import aligned
 from bench.paths import Workspace
 
@@ -46,7 +46,7 @@ def command(kind: str, form: str, plugins: tuple[Path, ...], results: Path | Non
     }
     entries = listings[kind]()
     if not entries and form == "text":
-        click.echo(f"no {kind} yet", err=True)
+        tell(f"no {kind} yet")
     else:
         show(entries, form, _text)
 

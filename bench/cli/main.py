@@ -12,8 +12,10 @@ import click
 
 from bench import __version__
 from bench.cli import streams
+from bench.cli.printing import tell
 from bench.display import shown
 from bench.errors import BenchError, nearest
+from bench.printable import for_screen, for_terminal
 
 USAGE = 2
 DEFECT = 70
@@ -76,7 +78,7 @@ class Commands(click.Group):
             streams.silence()
             place = f"{error.filename}: " if error.filename else ""
             with contextlib.suppress(OSError):
-                click.echo(f"Error: {place}{error.strerror}", err=True)
+                tell(f"Error: {place}{error.strerror}")
             sys.exit(USAGE)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -88,7 +90,11 @@ class Commands(click.Group):
             self._stop(
                 ctx, "Interrupted. What is finished stays; the same command goes on.", INTERRUPTED
             )
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            message = for_screen(error.format_message())
+            error.format_message = lambda: message  # type: ignore[method-assign]
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             if isinstance(error, OSError) and streams.is_of_the_machine(error):
@@ -98,8 +104,8 @@ class Commands(click.Group):
 
     def _stop(self, ctx: click.Context, message: str, code: int) -> NoReturn:
         if ctx.params.get("debug"):
-            click.echo(traceback.format_exc(), err=True, nl=False)
-        click.echo(message, err=True)
+            click.echo(for_terminal(traceback.format_exc()), err=True, nl=False)
+        tell(message)
         ctx.exit(code)
 
 

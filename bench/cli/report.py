@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli import options
+from bench.cli.printing import say, tell
 
 
 @click.command()
@@ -66,8 +67,8 @@ def command(
     store = ResultStore(results or Workspace.current().results)
     text = render(store, format_name, metrics, datasets=datasets, methods=methods, against=against)
     if output is None:
-        click.echo(text)
+        say(text)
     else:
         with writing_to(f"--output {output}"):
             write_whole(output, f"{text}\n".encode())
-        click.echo(f"written to {output}", err=True)
+        tell(f"written to {output}")

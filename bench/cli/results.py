@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli import options
+from bench.cli.printing import say
 
 
 @click.group()
@@ -29,4 +30,4 @@ def pack(results: Path | None) -> None:
 
     store = ResultStore(results or Workspace.current().results)
     for path in pack(store):
-        click.echo(path)
+        say(path)

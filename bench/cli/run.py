@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bench.cli import options
+from bench.cli.printing import say
 
 
 @click.command()
@@ -32,5 +33,5 @@ def command(dry_run: bool, **args: Any) -> None:
         return
     records = run_grid(grid, store, workspace, **how_to_run(args))
     if records:
-        click.echo(render(store, keys=[record.key for record in records]))
+        say(render(store, keys=[record.key for record in records]))
     finish(records, store, started)

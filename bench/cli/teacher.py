@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from bench.cli import options
 from bench.cli.facts import listed
-from bench.cli.printing import show
+from bench.cli.printing import say, show
 from bench.errors import ConfigError
 from bench.paths import Workspace
 
@@ -64,7 +64,7 @@ def build(args: DatasetArgs, teacher: str, device: str, threads: int | None, for
     device, _ = set_up(device, threads)
     data, folder = rows.data(), rows.teacher_folder(teacher)
     ensure_teacher(teacher, config, data, workspace, folder, rebuild=force, device=device)
-    click.echo(folder)
+    say(folder)
 
 
 @command.command("import")
@@ -123,8 +123,8 @@ def import_(
     rows = args.resolve()
     data, folder = rows.data(), rows.teacher_folder(name)
     for line in import_teacher(name, request, data, rows.workspace, folder, force):
-        click.echo(line)
-    click.echo(folder)
+        say(line)
+    say(folder)
 
 
 @command.command("export")
@@ -145,7 +145,7 @@ def export(args: DatasetArgs, teacher: str, id_base: int, output: Path) -> None:
 
     rows = args.resolve()
     export_dllm2rec(rows.built_teacher(teacher), rows.data(), output, id_base)
-    click.echo(output)
+    say(output)
 
 
 @command.command()

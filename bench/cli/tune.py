@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bench.cli import options
+from bench.cli.printing import say
 
 SEARCH = "search"
 
@@ -42,5 +43,5 @@ def command(dry_run: bool, **args: Any) -> None:
         return
     records = run_grid(grid, store, workspace, **how_to_run(args))
     if records:
-        click.echo(written(searched(runs(records, store.folder))))
+        say(written(searched(runs(records, store.folder))))
     finish(records, store, started)

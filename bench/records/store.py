@@ -26,6 +26,7 @@ from bench.data.examples import Ids
 from bench.errors import ConfigError, DataError
 from bench.files import write_whole, writing_to
 from bench.folders import replaced, sweep
+from bench.printable import for_spreadsheet
 from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
 from bench.records.record import Outcome, Record, without_nan
 
@@ -295,7 +296,7 @@ def _write_curve(folder: Path, curve: Sequence[Mapping[str, Any]]) -> None:
     columns = list(dict.fromkeys(key for epoch in curve for key in epoch))
     with (folder / CURVE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
+        writer.writerow({name: for_spreadsheet(name) for name in columns})
         writer.writerows(curve)
 
 

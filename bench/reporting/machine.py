@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.evaluation.metrics import metric_names
+from bench.printable import for_spreadsheet
 from bench.reporting.segments import by_segment
 
 
@@ -18,9 +19,13 @@ def as_csv(board: pd.DataFrame, runs: pd.DataFrame) -> str:
     """One line per entry and metric.
 
     Its columns are those of a leaderboard, and of each segment its number of `examples` and the
-    metric's `mean` and `std` there, such as `cold/mean`; `keys` of the records and `errors`.
+    metric's `mean` and `std` there, such as `cold/mean`; `keys` of the records and `errors`. Texts
+    are as `bench.printable.for_spreadsheet` has them.
     """
-    return _whole(board, runs).to_csv(index=False, lineterminator="\n").rstrip("\n")
+    whole = _whole(board, runs)
+    texts = whole.select_dtypes(["object", "string"]).columns
+    whole[texts] = whole[texts].map(for_spreadsheet)
+    return whole.to_csv(index=False, lineterminator="\n").rstrip("\n")
 
 
 def _whole(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from bench.errors import ArtifactError
 from bench.files import sha256_of, write_whole
 from bench.paths import Workspace
-from bench.signals import BINARY, PUBLISHED, PUBLISHED_SIGNALS, SIGNALS, SignalName
+from bench.signals import BINARY, PUBLISHED, PUBLISHED_SIGNALS, SIGNALS, TEST_RANKS, SignalName
 
 MANIFEST = "teacher.json"
 PUBLISHED_NAME = "published"
@@ -65,6 +65,16 @@ class TeacherManifest(BaseModel):
                 )
         return value
 
+    @field_validator("files")
+    @classmethod
+    def _files_are_in_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if name in ("", ".", "..") or PurePath(name).name != name or "\\" in name:
+                raise PydanticCustomError(
+                    "outside", "'{name}' is no name of a file in its folder", {"name": name}
+                )
+        return files
+
     @property
     def fingerprint(self) -> str:
         """Identity of the knowledge in a trial's key: its files and how they are read."""
@@ -107,7 +117,8 @@ def read_manifest(folder: Path) -> TeacherManifest:
     Files without a declared hash are hashed here.
 
     Raises:
-        ArtifactError: no teacher is there, or its manifest cannot be understood.
+        ArtifactError: no teacher is there, its manifest cannot be understood, or a file of it is a
+            link that leads out of its folder.
     """
     path = folder / MANIFEST
     if path.is_file():
@@ -138,6 +149,14 @@ def read_manifest(folder: Path) -> TeacherManifest:
                 else "no such folder"
             ],
         )
+    known = dict.fromkeys((*PUBLISHED, *BINARY, TEST_RANKS.file, *manifest.files))
+    leading = [name for name in known if _leads_out(folder, name)]
+    if leading:
+        problems = [
+            f"{name} is a link that leads out of the folder: put the file itself there"
+            for name in leading
+        ]
+        raise ArtifactError(str(folder), problems)
     missing = [
         name
         for name in (*PUBLISHED, *BINARY)
@@ -147,6 +166,11 @@ def read_manifest(folder: Path) -> TeacherManifest:
         return manifest
     hashes = {name: sha256_of(folder / name) for name in missing}
     return manifest.model_copy(update={"files": {**manifest.files, **hashes}})
+
+
+def _leads_out(folder: Path, name: str) -> bool:
+    place = folder / name
+    return place.is_symlink() and not place.resolve().is_relative_to(folder.resolve())
 
 
 def write_manifest(folder: Path, manifest: TeacherManifest) -> None:

@@ -62,7 +62,10 @@ def _save(path: Path, signal: Signal, array: Array) -> None:
         return
     from safetensors.numpy import save_file
 
+    path.touch()  # `save_file` makes a file that its owner alone may read
+    mode = path.stat().st_mode
     half = array.dtype == np.float16
     save_file(
         {signal.attribute: np.ascontiguousarray(array, dtype=None if half else signal.dtype)}, path
     )
+    path.chmod(mode)

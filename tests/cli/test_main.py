@@ -122,6 +122,34 @@ def test_a_home_that_cannot_be_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         assert done.stderr.startswith(f"Error: BENCH_HOME={home[:200]} cannot be used: ")
 
 
+TITLE = "\x1b]0;owned\x07"
+"""What sets the title of a terminal's window."""
+
+
+def test_names_in_data_reach_no_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"user,{TITLE}\n1,2\n")
+    for line in (
+        ["data", "import", "shop", str(path)],
+        ["data", "import", "shop", str(tmp_path / TITLE)],
+        ["run", "--method", "none", "--dataset", TITLE],
+        [TITLE],
+        ["run", "--method", "none", "--dataset", "movielens", "--seeds", TITLE],
+    ):
+        done = CliRunner().invoke(main, line)
+        assert done.exit_code == 2
+        assert "\x1b" not in done.output and "\x07" not in done.output
+        assert "\\u001b]0;owned\\u0007" in done.output
+
+
+def test_a_message_is_cut_to_a_screen(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(",".join(f"column{n}" for n in range(100_000)) + "\n")
+    done = CliRunner().invoke(main, ["data", "import", "shop", str(path)])
+    assert done.exit_code == 2 and len(done.stderr) < 3000
+    assert "no column for the user" in done.stderr
+
+
 def test_an_unknown_command_offers_the_nearest() -> None:
     done = CliRunner().invoke(main, ["rnu"])
     assert done.exit_code == 2

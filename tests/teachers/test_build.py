@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,17 @@ def test_what_is_built_can_be_read(
     assert manifest.recipe["options"] == {"size": 3, "trajectories": False}
     assert manifest.split_fingerprint == data.split_fingerprint
     assert np.load(folder / "test_ranks.npy").shape == (len(data.test),)
+
+
+def test_a_group_may_read_what_the_umask_lets_it_read(ensure: Ensure, data: PreparedData) -> None:
+    before = os.umask(0o027)
+    try:
+        folder = ensure("mine", RAW, data)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes.pop("embeddings.safetensors") == 0o640
+    assert set(modes.values()) == {0o640}
 
 
 def test_a_product_of_trajectories_alone(ensure: Ensure, data: PreparedData) -> None:

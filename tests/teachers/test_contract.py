@@ -550,3 +550,24 @@ def test_all_problems_are_told_at_once(folder: Folder, data: PreparedData) -> No
     for text in ("999", "twice", "fall", "NaN", "another split", "truth_distance.npy is missing"):
         assert any(text in problem for problem in problems), text
     assert len(problems) == 6
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../other/rankings.npy", "a/b.npy", "..", "c:\\x"])
+def test_a_manifest_names_files_in_its_folder(
+    name: str, folder: Folder, data: PreparedData
+) -> None:
+    folder.binary(files={name: "0" * 64})
+    problem = folder.only_problem(folder.path, data)
+    assert "is no name of a file in its folder" in problem
+
+
+def test_links_lead_nowhere_else(folder: Folder, data: PreparedData, tmp_path: Path) -> None:
+    folder.binary()
+    (folder.path / "rankings.npy").rename(folder.path / "own.npy")
+    (folder.path / "rankings.npy").symlink_to("own.npy")
+    load_knowledge(folder.path, data)
+    (folder.path / "own.npy").rename(tmp_path / "other.npy")
+    (folder.path / "rankings.npy").unlink()
+    (folder.path / "rankings.npy").symlink_to(tmp_path / "other.npy")
+    problem = folder.only_problem(folder.path, data)
+    assert problem.startswith("rankings.npy is a link that leads out of the folder")

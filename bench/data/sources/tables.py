@@ -12,6 +12,7 @@ import contextlib
 import csv
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
@@ -91,9 +92,9 @@ class Table(ABC):
 
     def __init__(self, names: Sequence[str], faults: Faults, budget: Budget) -> None:
         self.names, self.faults, self.budget = list(names), faults, budget
-        twice = [name for name in self.names if self.names.count(name) > 1]
-        if twice:
-            raise DataError(f"{faults.where}: column '{twice[0]}' stands twice")
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
+        if twice is not None:
+            raise DataError(f"{faults.where}: column '{twice}' stands twice")
 
     def chunks(
         self, columns: Mapping[str, str | int], optional: Sequence[str] = ()
