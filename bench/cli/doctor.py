@@ -58,6 +58,7 @@ def _findings(workspace: Workspace) -> Iterator[Finding]:
     yield Finding("python", supported, f"{python} (3.10 to 3.13 are supported)")
     yield from _packages()
     yield _device()
+    yield from _instructions()
     yield _recbole()
     yield _encoder()
     yield from _extras()
@@ -84,6 +85,25 @@ def _device() -> Finding:
     if importlib.util.find_spec("torch") is None:
         return Finding("device", False, "unknown without torch", "make install")
     return Finding("device", True, f"{resolve_device('auto')}, {available_cores()} CPU cores")
+
+
+def _instructions() -> Iterator[Finding]:
+    """What the CPU computes with: figures of speed hold for one such line (docs/performance.md)."""
+    if importlib.util.find_spec("torch") is None:
+        return
+    import torch
+
+    from bench.execution.devices import BFLOAT16, bfloat16_instructions
+
+    vectors = torch.backends.cpu.get_cpu_capability()
+    found = bfloat16_instructions()
+    if found is None:
+        says = f"{vectors}; torch {torch.__version__} cannot tell whether there is bfloat16"
+    elif found:
+        says = f"{vectors}, bfloat16 by {', '.join(found)}: training.precision=bf16 is faster"
+    else:
+        says = f"{vectors}, no bfloat16 ({', '.join(BFLOAT16)}): training.precision is float32"
+    yield Finding("instructions", True, says)
 
 
 def _recbole() -> Finding:

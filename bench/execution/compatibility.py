@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.config.grid import Grid, TeacherSource
 from bench.data.sources.synthetic_config import is_synthetic
 from bench.errors import ArtifactError, ConfigError
+from bench.execution.devices import BFLOAT16, bfloat16_instructions
 from bench.execution.inputs import Inputs
 from bench.execution.method import requirements
 from bench.paths import Workspace
@@ -163,15 +164,20 @@ def _built_teachers(folder: Path) -> Iterator[tuple[str, Signals]]:
 
 
 def _device_problems(training: TrainingConfig, device: str) -> list[str]:
-    """Training settings that are for CUDA devices alone, on another one."""
+    """Training settings that the device is not for."""
     if device.startswith("cuda"):
         return []
     found = []
-    if training.precision == "tf32":
-        found.append(
-            f"training.precision=tf32: needs a CUDA device, not {device}. Allowed on {device}: "
-            "float32, bf16"
-        )
+    if training.precision != "float32":
+        served = bfloat16_instructions() != []
+        allowed = f"Allowed on {device}: float32{', bf16' * served}"
+        if training.precision == "tf32":
+            found.append(f"training.precision=tf32: needs a CUDA device, not {device}. {allowed}")
+        elif not served:
+            found.append(
+                f"training.precision=bf16: this CPU has no instructions for it "
+                f"({', '.join(BFLOAT16)}; `bench doctor`). {allowed}"
+            )
     if training.cuda_graphs:
         found.append(
             f"training.cuda_graphs=true: needs a CUDA device, not {device}. Allowed on {device}: "

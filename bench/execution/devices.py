@@ -11,6 +11,10 @@ from bench.errors import ConfigError
 Jobs = int | Literal["auto"]
 """How many trials run at once."""
 
+BFLOAT16 = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
+"""Instructions that multiply bfloat16 and sum in float32, as `torch.cpu.get_capabilities` names
+them (Intel and AMD; Arm). Without them bfloat16 takes up to twenty times as long as float32."""
+
 
 def available_cores() -> int:
     """Cores that this process may use."""
@@ -53,6 +57,19 @@ def set_up(device: str, threads: int | None) -> tuple[str, int]:
     _, threads = divide(1, threads)
     torch.set_num_threads(threads)
     return resolve_device(device), threads
+
+
+def bfloat16_instructions() -> list[str] | None:
+    """Those by which this CPU multiplies bfloat16, of `BFLOAT16`; None where torch cannot tell.
+
+    Imports torch, which asks the processor.
+    """
+    import torch
+
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older one
+        return None
+    capabilities = torch.cpu.get_capabilities()
+    return [name for name in BFLOAT16 if capabilities.get(name)]
 
 
 def divide(jobs: Jobs, threads: int | None) -> tuple[int, int]:

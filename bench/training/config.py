@@ -54,8 +54,8 @@ class TrainingConfig(BaseModel):
     precision: Precision = Field(
         "float32",
         description="of training's matrix products: all float32; `tf32`, where a CUDA device takes "
-        "float32 factors in TF32; `bf16`, which also encodes under bfloat16 autocast. Evaluation "
-        "is float32 (docs/training.md, 'On a GPU')",
+        "float32 factors in TF32; `bf16`, bfloat16 factors in the encoder and the softmax over the "
+        "catalogue. Evaluation is float32 (docs/training.md, 'Precision')",
     )
     cuda_graphs: bool = Field(
         False,

@@ -11,9 +11,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+_CAST_ROWS = 16
+"""Rows of a bfloat16 block that are cast to float32 at once."""
+
 
 class Energy(Protocol):
-    """f, elementwise on scores."""
+    """f, elementwise on scores.
+
+    Attributes:
+        is_exact: scores are wanted in float32, whatever else training's products take.
+    """
+
+    is_exact: bool
 
     def values(self, scores: Tensor, out: Tensor) -> Tensor:
         """f(scores) [B, N + 1]: `out`, or `scores` itself where f changes nothing."""
@@ -28,6 +37,8 @@ class Energy(Protocol):
 class Logit:
     """f(s) = s, the mass of a softmax."""
 
+    is_exact = False
+
     def values(self, scores: Tensor, out: Tensor) -> Tensor:
         return scores
 
@@ -39,7 +50,12 @@ class Logit:
 
 
 class Robust:
-    """f_i(s) = c_i s^2, the energies of the distributionally robust term."""
+    """f_i(s) = c_i s^2, the energies of the distributionally robust term.
+
+    Squares of rounded scores would be off by whole units where scores are large.
+    """
+
+    is_exact = True
 
     def __init__(self, coefficients: Tensor) -> None:
         """Args: coefficients: float32 [N + 1], c > 0; entry 0 (padding) is not read."""
@@ -63,6 +79,9 @@ class LogMass(torch.autograd.Function):
 
     One part of the rows after the other passes through `spare`. If they all fit, what the backward
     pass needs stays there; else it is computed again, so that a large batch needs no second block.
+
+    The type of `block` is that of all factors over the catalogue. In bfloat16 products sum in
+    float32 and are rounded once; sums of exponentials, the mass and both gradients are float32.
     """
 
     @staticmethod
@@ -79,10 +98,11 @@ class LogMass(torch.autograd.Function):
 
         Args:
             ctx: keeps what `backward` needs.
-            hidden: [B, d].
-            table: [N + 1, d].
-            block: [B, N + 1], hidden @ table.T with -inf in column 0; only read.
-            spare: [B', N + 1], scratch memory that is this function's own if B' = B.
+            hidden: float32 [B, d].
+            table: float32 [N + 1, d].
+            block: float32 or bfloat16 [B, N + 1], hidden @ table.T with -inf in column 0; only
+                read.
+            spare: [B', N + 1] of the same type, scratch that is this function's own if B' = B.
             left_out: int64 [B, K], ids that do not count; None leaves out no item.
             energy: f.
         """
@@ -94,14 +114,14 @@ class LogMass(torch.autograd.Function):
             peak = counted.amax(dim=1, keepdim=True).clamp(min=torch.finfo(block.dtype).min)
             part = torch.sub(counted, peak, out=spare[: len(counted)]).exp_()
             peaks.append(peak)
-            masses.append(part.sum(dim=1, keepdim=True))
+            masses.append(_row_sums(part, hidden.dtype))
         peak, mass = torch.cat(peaks), torch.cat(masses)
         ctx.save_for_backward(hidden, table)
         ctx.block, ctx.spare, ctx.left_out, ctx.energy = block, spare, left_out, energy
         ctx.peak, ctx.mass = peak, mass
         if len(spare) == len(block):
             energy.times_slope_(spare, block)
-        return (mass.log() + peak).squeeze(1)
+        return (mass.log() + peak.to(mass.dtype)).squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -110,10 +130,11 @@ class LogMass(torch.autograd.Function):
         # alone scales the narrow sides, so that the wide block is only read. A row without any
         # mass has no gradient.
         scale = grads[0].unsqueeze(1) / ctx.mass.clamp(min=torch.finfo(hidden.dtype).tiny)
-        scaled, items = hidden * scale, ctx.energy.scaled(table)
+        factors = ctx.block.dtype
+        scaled, items = (hidden * scale).to(factors), ctx.energy.scaled(table).to(factors)
         if len(ctx.spare) == len(ctx.block):
-            by_table = ctx.energy.scaled(ctx.spare.T @ scaled)
-            return (ctx.spare @ items) * scale, by_table, *[None] * 4
+            by_table = ctx.energy.scaled((ctx.spare.T @ scaled).to(table.dtype))
+            return (ctx.spare @ items).to(hidden.dtype) * scale, by_table, *[None] * 4
         by_hidden, by_table = torch.empty_like(hidden), torch.zeros_like(table)
         for rows in _parts(len(ctx.block), len(ctx.spare)):
             scores = ctx.block[rows]
@@ -121,8 +142,8 @@ class LogMass(torch.autograd.Function):
             counted = _counted(scores, ctx.spare, left_out, ctx.energy)
             part = torch.sub(counted, ctx.peak[rows], out=ctx.spare[: len(counted)]).exp_()
             ctx.energy.times_slope_(part, scores)
-            by_hidden[rows] = (part @ items) * scale[rows]
-            by_table.addmm_(part.T, scaled[rows])
+            by_hidden[rows] = (part @ items).to(hidden.dtype) * scale[rows]
+            _add_product(by_table, part.T, scaled[rows])
         return by_hidden, ctx.energy.scaled(by_table), *[None] * 4
 
 
@@ -135,6 +156,23 @@ def _counted(scores: Tensor, spare: Tensor, left_out: Tensor | None, energy: Ene
     if values is scores:
         values = spare.copy_(scores)
     return values.scatter_(1, left_out, -torch.inf)
+
+
+def _row_sums(block: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sums of rows, [B, 1] of type `dtype`."""
+    if block.dtype == dtype:
+        return block.sum(dim=1, keepdim=True)
+    # A sum in another type makes a copy of that type first: of few rows, it stays in the cache.
+    parts = (block[rows] for rows in _parts(len(block), _CAST_ROWS))
+    return torch.cat([part.sum(dim=1, keepdim=True, dtype=dtype) for part in parts])
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add the product of two matrices to `total`, in the type of that."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)
 
 
 def _parts(rows: int, size: int) -> Iterator[slice]:

@@ -19,7 +19,7 @@ from bench.errors import ConfigError, Diverged
 from bench.progress import track
 from bench.training.negatives import sample_negatives
 from bench.training.output import BlockBuffers, StepOutput
-from bench.training.precision import encoding, products
+from bench.training.precision import encoding, factors, products
 from bench.training.replay import CudaGraphs, Replayed, Take, Terms
 from bench.training.rows import DeviceRows, Portion, RowByRow
 from bench.training.state import Attributes, Checkpoint, Generators, State
@@ -268,7 +268,12 @@ class _Step:
             with encoding(self.config.precision, self.device):
                 hidden = self._encoded(portion, batch).float()
             output = StepOutput(
-                hidden, self.student, self.buffers, batch.target, self.config.dros_temperature
+                hidden,
+                self.student,
+                self.buffers,
+                batch.target,
+                self.config.dros_temperature,
+                factors(self.config.precision),
             )
             sources = [self._base] if self.stage.base else []
             # After a method's list has its robust term, the objective's needs no sweep of its own.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.distillation.losses import popularity_exponents
 from bench.training.output import BlockBuffers, StepOutput
-from bench.training.precision import encoding
+from bench.training.precision import encoding, factors
 
 if TYPE_CHECKING:
     from bench.distillation import Batch, Output
@@ -90,7 +90,9 @@ class _Cloze:
     def __call__(self, batch: Batch, output: Output) -> Tensor:
         with encoding(self.precision, batch.target.device):
             hidden, ids, counts = self.student.cloze(batch.history, batch.length, batch.target)
-        hidden_items = StepOutput(hidden.float(), self.student, self.buffers)
+        hidden_items = StepOutput(
+            hidden.float(), self.student, self.buffers, factors=factors(self.precision)
+        )
         log_probs = hidden_items.log_probs(ids.unsqueeze(1)).squeeze(1)
         cloze = -(log_probs * counts).sum() / counts.sum()
         share: float = self.student.last_share

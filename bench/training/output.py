@@ -14,8 +14,10 @@ from bench.training.log_mass import Energy, Logit, LogMass
 from bench.training.robust import RobustTerms
 
 KEPT_BYTES, PART_BYTES = 64 * 2**20, 4 * 2**20
-"""On a CPU, a sweep over a block that is larger than the first takes its rows in parts of the
-second, which stay in the cache; a part is made again in the backward pass, an exponential dearer.
+"""On a CPU, a sweep over a float32 block that is larger than the first takes its rows in parts of
+the second, which stay in the cache; a part is made again in the backward pass, an exponential
+dearer. A bfloat16 block may be twice as large: with what is kept beside it, it takes as much memory
+as that float32 block alone.
 """
 
 
@@ -42,14 +44,14 @@ class BlockBuffers:
     """
 
     def __init__(self) -> None:
-        self._buffers: dict[str, Tensor] = {}
+        self._buffers: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def take(self, name: str, rows: int, columns: int, like: Tensor) -> Tensor:
         """A view [rows, columns] of buffer `name`, of the type of `like`, its content undefined."""
         stride = row_stride(columns, like.element_size())
-        buffer = self._buffers.get(name)
+        buffer = self._buffers.get((name, like.dtype))
         if buffer is None or buffer.numel() < rows * stride or buffer.device != like.device:
-            buffer = self._buffers[name] = like.new_empty(rows * stride)
+            buffer = self._buffers[name, like.dtype] = like.new_empty(rows * stride)
         return buffer[: rows * stride].view(rows, stride)[:, :columns]
 
     def spare(self, name: str, block: Tensor) -> Tensor:
@@ -59,7 +61,8 @@ class BlockBuffers:
         """
         rows, columns = block.shape
         row_bytes = columns * block.element_size()
-        if block.device.type != "cpu" or rows * row_bytes <= KEPT_BYTES:
+        kept = KEPT_BYTES * (2 if block.dtype == torch.bfloat16 else 1)
+        if block.device.type != "cpu" or rows * row_bytes <= kept:
             return self.take(name, rows, columns, block)
         return self.take("part", min(rows, max(1, PART_BYTES // row_bytes)), columns, block)
 
@@ -74,6 +77,7 @@ class StepOutput:
         buffers: BlockBuffers,
         target: Tensor | None = None,
         dros_temperature: float = 1.0,
+        factors: torch.dtype | None = None,
     ) -> None:
         """Make what is known of a batch.
 
@@ -83,11 +87,14 @@ class StepOutput:
             buffers: those of all steps.
             target: int64 [B], the targets of the rows, if the objective may ask for robust terms.
             dros_temperature: that of robust terms, unless they are asked for at another.
+            factors: type of the factors of the softmax's products over the catalogue
+                (`bench.training.precision.factors`); that of `hidden` unless another is given.
         """
         self.hidden = hidden
         self._items = FixedTable(items) if isinstance(items, Tensor) else items
         self._buffers = buffers
-        self._block: Tensor | None = None
+        self._factors = hidden.dtype if factors is None else factors
+        self._blocks: dict[torch.dtype, Tensor] = {}
         self._masses = 0
         self._robust = RobustTerms(target)
         self._dros_temperature = dros_temperature
@@ -123,7 +130,7 @@ class StepOutput:
     @torch.no_grad()
     def top_k(self, k: int) -> Tensor:
         """Ids [B, min(k, N)] of the student's best items now, best first; no gradient."""
-        block = self._score_block()
+        block = self._score_block(self._factors)
         return block.topk(min(k, block.shape[1] - 1), dim=1).indices
 
     @cached_property
@@ -147,7 +154,7 @@ class StepOutput:
 
     def log_mass(self, left_out: Tensor | None, energy: Energy) -> Tensor:
         """The mass log sum_i exp(f(s_i)) [B] of the items that are not among `left_out` [B, K]."""
-        block = self._score_block()
+        block = self._score_block(self._queries.dtype if energy.is_exact else self._factors)
         spare = self._buffers.spare(f"mass {self._masses}", block)
         self._masses += 1
         mass: Tensor = LogMass.apply(  # type: ignore[no-untyped-call]
@@ -155,13 +162,14 @@ class StepOutput:
         )
         return mass
 
-    def _score_block(self) -> Tensor:
-        if self._block is None:
-            queries, keys = self._queries.detach(), self._keys.detach()
+    def _score_block(self, factors: torch.dtype) -> Tensor:
+        """Scores [B, N + 1] in the type of their factors; those of padding are -inf."""
+        if factors not in self._blocks:
+            queries, keys = self._queries.detach().to(factors), self._keys.detach().to(factors)
             block = self._buffers.take("scores", len(queries), len(keys), queries)
-            self._block = torch.mm(queries, keys.T, out=block)
-            self._block[:, 0].fill_(-torch.inf)
-        return self._block
+            self._blocks[factors] = torch.mm(queries, keys.T, out=block)
+            block[:, 0].fill_(-torch.inf)
+        return self._blocks[factors]
 
 
 class FixedTable:

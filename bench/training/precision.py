@@ -38,3 +38,12 @@ def encoding(precision: Precision, device: torch.device) -> contextlib.AbstractC
     return torch.autocast(
         device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False
     )
+
+
+def factors(precision: Precision) -> torch.dtype:
+    """What the factors of the softmax's products over the catalogue are rounded to.
+
+    Under `bf16` these are scores of all items and the two products of their gradient. Scores of
+    chosen items, robust terms, the mass of a softmax and all gradients stay float32.
+    """
+    return torch.bfloat16 if precision == "bf16" else torch.float32

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from bench import __version__
@@ -193,6 +194,7 @@ def test_the_doctor_tells_what_is_there_and_what_to_do(tiny: Workspace) -> None:
     done = CliRunner().invoke(main, ["doctor"])
     assert done.exit_code == 0, done.output
     assert "recbole: works" in done.stdout
+    assert f"instructions: {torch.backends.cpu.get_cpu_capability()}" in done.stdout
     assert "other datasets: " in done.stdout
     assert "bench data prepare NAME" in done.stdout
     assert len(done.stdout.splitlines()) < 40

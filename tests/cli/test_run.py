@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.baselines.interface import BASELINES
+from bench.execution import compatibility
 from bench.paths import SHIPPED, Workspace
 from bench.records.store import STUDENT, ResultStore
 
@@ -72,6 +73,20 @@ def test_what_asks_for_a_student_that_reads_vectors_refuses_others(tiny: Workspa
         done = bench("run", "-d", "tiny", "-s", "narm", "-m", *asked)
         assert done.exit_code == 2, done.output
         assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("instructions", "refused"), [([], True), (["avx512_bf16"], False), (None, False)]
+)
+def test_bfloat16_is_for_processors_that_have_it(
+    instructions: list[str] | None, refused: bool, tiny: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compatibility, "bfloat16_instructions", lambda: instructions)
+    done = bench(*TINY, "-m", "none", "--set", "training.precision=bf16", "--dry-run")
+    assert done.exit_code == (2 if refused else 0), done.output
+    if refused:
+        assert "training.precision=bf16: this CPU has no instructions for it" in done.stderr
+        assert "Allowed on cpu: float32\n" in done.stderr
 
 
 def test_a_finished_grid_needs_no_torch(tiny: Workspace) -> None:
@@ -367,7 +382,7 @@ def test_a_training_that_diverged_keeps_the_epochs_before(tiny: Workspace, tmp_p
                 *("-m", "none", "-d", "tiny", "--device", "cpu"),
                 *("--set", "training.precision=tf32"),
             ],
-            "training.precision=tf32: needs a CUDA device, not cpu. Allowed on cpu: float32, bf16",
+            "training.precision=tf32: needs a CUDA device, not cpu. Allowed on cpu: float32",
         ),
         (
             ["-m", "none", "-d", "tiny", "-s", "gru4rec", "--set", "training.precision=bf16"],
