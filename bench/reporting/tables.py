@@ -12,7 +12,7 @@ from bench.data.sources.synthetic_config import is_synthetic
 from bench.evaluation.metrics import parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
 from bench.records.leaderboard import TABLE
-from bench.reporting import formatting, notes
+from bench.reporting import costs, formatting, notes
 from bench.reporting.overview import overview
 from bench.reporting.section import Section, Table
 from bench.reporting.segments import by_segment
@@ -148,8 +148,6 @@ def _by_target(entries: pd.DataFrame, runs: pd.DataFrame) -> Table:
 
 def _price(entries: pd.DataFrame) -> Table:
     trials = entries[(entries["kind"] == "trial") & (entries["n"] > 0)]
-    network = [trials["setting"], trials["timed_on"], trials["parameters"]]
-    latency = trials.groupby(network, dropna=False)["latency_ms"].transform("min")
     epoch = formatting.shown(trials["epoch_seconds"], formatting.duration)
     epochs = formatting.shown(trials["epochs"], "{:.0f} x ".format) + epoch
     total = formatting.shown(trials["train_seconds"], formatting.duration)
@@ -162,7 +160,7 @@ def _price(entries: pd.DataFrame) -> Table:
         "Epochs": epochs.where(trials["epoch_seconds"].notna(), formatting.MISSING),
         "Training": total + ratio.fillna(""),
         "Parameters": parameters + on_top.reindex(trials.index).fillna(""),
-        "Latency": formatting.shown(latency, "{:.2f} ms".format),
+        "Latency": formatting.shown(costs.latency(trials), "{:.2f} ms".format),
     }
     return Table(
         "What it costs, and what it gains of the teacher's lead",

