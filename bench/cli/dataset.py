@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import layers
 from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 
@@ -84,12 +83,13 @@ class ChosenDataset:
         Raises:
             ConfigError: it is not; the message tells which are, and how it is made.
         """
+        from bench.teachers.config import configured
         from bench.teachers.manifest import teachers_in
 
         folder = self.teacher_folder(teacher)
         if not folder.is_dir():
             there = teachers_in(folder.parent)
-            if teacher in layers.names("teachers", self.workspace):
+            if teacher in configured(self.workspace):
                 raise ConfigError(
                     f"teacher '{teacher}' of {self.dataset} is not built: bench teacher build "
                     f"--dataset {self.dataset} --teacher {teacher}. Built: "

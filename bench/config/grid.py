@@ -30,7 +30,13 @@ from bench.registry import METHODS, MethodEntry
 from bench.signals import CONTROLS
 from bench.students import properties
 from bench.students.config import StudentConfig, StudentFile, StudentLayer, read_student
-from bench.teachers.config import TeacherConfig, read_teacher, teacher_kinds
+from bench.teachers.config import (
+    TeacherConfig,
+    configured,
+    of_student,
+    read_teacher,
+    teacher_kinds,
+)
 from bench.teachers.manifest import read_manifest, teacher_folder, teachers_in
 from bench.teachers.registry import KindEntry, find_kind
 from bench.training.config import TrainingConfig
@@ -152,7 +158,7 @@ class _Resolver:
         self.workspace = workspace
         self.overrides = Overrides(selection.overrides)
         self.teachers: dict[TeacherName, TeacherSource] = {}
-        self.configured = layers.names("teachers", workspace)
+        self.configured = configured(workspace)
         self.chosen = self.chosen_teachers()
 
     def grid(self) -> Grid:
@@ -228,7 +234,7 @@ class _Resolver:
         }
         for choice in choices:
             settings, changed = self.settings(choice, source.name)
-            for teacher, control in self.teaching(choice, settings, source):
+            for teacher, control in self.teaching(choice, settings, source, student):
                 yield TrialSpec(
                     dataset=source.name,
                     protocol=source.protocol.slug,
@@ -282,13 +288,14 @@ class _Resolver:
         return overlay(mapping, taken), _prefixed("method", layers.flat(choice.tried) | taken)
 
     def teaching(
-        self, choice: _Choice, settings: Mapping[str, Any], source: DataSource
+        self, choice: _Choice, settings: Mapping[str, Any], source: DataSource, student: str
     ) -> list[tuple[str | None, str | None]]:
         """Teachers and controls of a method; one that needs none has neither."""
         needs = choice.entry.needs_under(settings)
         if not needs:
             return [(None, None)]
-        chosen = self.chosen or [choice.file.teacher]
+        named = self.chosen or [choice.file.teacher]
+        chosen = [of_student(name, student, self.workspace) for name in named]
         for teacher in chosen:
             self.teacher(teacher, source)
         return [

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench import layers
+from bench.errors import UnknownNameError
 from bench.paths import Workspace
 from bench.teachers.registry import KindEntry, find_kind
 
@@ -36,11 +37,42 @@ def teacher_kinds(workspace: Workspace) -> dict[str, KindEntry | None]:
     return {name: find_kind(layers.read("teachers", name, workspace).get("kind")) for name in names}
 
 
+def configured(workspace: Workspace) -> dict[str, tuple[str, dict[str, Any]]]:
+    """All teachers that can be built, by name: the name of a file, and options laid over its own.
+
+    Beside the teacher that a file says, its kind may make one of each student, such as
+    `self-sasrec`, and twins, such as `text-random` (`KindEntry`). A file of that name is stronger.
+    """
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, kind in teacher_kinds(workspace).items():
+        variants = dict(kind.twins) if kind else {}
+        if kind and kind.per_student:
+            students = layers.names("students", workspace)
+            variants |= {student: {"student": student} for student in students}
+        found |= {f"{name}-{variant}": (name, own) for variant, own in variants.items()}
+    return found | {name: (name, {}) for name in layers.names("teachers", workspace)}
+
+
+def of_student(name: str, student: str, workspace: Workspace) -> str:
+    """The teacher called `name` in the trials of a student: some kinds have one for each."""
+    own = f"{name}-{student}"
+    return own if configured(workspace).get(own) == (name, {"student": student}) else name
+
+
 def read_teacher(name: str, workspace: Workspace) -> TeacherConfig:
-    """The file of a teacher.
+    """What a teacher of `configured` is made of.
 
     Raises:
-        UnknownNameError: there is none.
-        ConfigError: it cannot be understood.
+        UnknownNameError: there is none of this name.
+        ConfigError: its file cannot be understood.
     """
-    return layers.load(TeacherConfig, "teachers", name, workspace)
+    if name in layers.names("teachers", workspace):
+        return layers.load(TeacherConfig, "teachers", name, workspace)
+    known = configured(workspace)
+    if name not in known:
+        raise UnknownNameError("teacher", name, known)
+    file, own = known[name]
+    config = layers.load(TeacherConfig, "teachers", file, workspace)
+    datasets = {dataset: layers.merge(o, own) for dataset, o in config.datasets.items()}
+    options = layers.merge(config.options, own)
+    return config.model_copy(update={"options": options, "datasets": datasets})

@@ -22,12 +22,18 @@ class KindEntry(SourceEntry):
         needs_language_model: whether it loads a language model and takes days without a GPU: such a
             teacher is made when it is named.
         synthetic_only: whether it offers nothing on data whose truth is not known.
+        per_student: whether a teacher is that of one student, which is its option `student`: a
+            teacher NAME of this kind is NAME-STUDENT in the trials of that student.
+        twins: controls of the same making, and the options in which they differ: a teacher NAME
+            has a twin NAME-TWIN.
     """
 
     signals: frozenset[SignalName]
     optional: frozenset[SignalName] = frozenset()
     needs_language_model: bool = False
     synthetic_only: bool = False
+    per_student: bool = False
+    twins: Mapping[str, dict[str, Any]] = {}
 
     def offers(self, options: Mapping[str, Any]) -> set[str]:
         """The signals of a teacher with these options."""
@@ -56,6 +62,8 @@ def register_teacher(
     optional: Iterable[str] = (),
     needs_language_model: bool = False,
     synthetic_only: bool = False,
+    per_student: bool = False,
+    twins: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[type], type]:
     """Class decorator that makes a `Builder` available as `kind: NAME` of a teacher's file.
 

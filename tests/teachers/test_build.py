@@ -24,7 +24,7 @@ from bench.teachers.registry import KINDS
 
 from ..listening import listening
 
-RAW = {"summary": "", "kind": "counting"}
+RAW = {"summary": "", "kind": "tally"}
 
 
 class Counting(Builder):
@@ -71,7 +71,7 @@ class Counting(Builder):
         )
 
 
-KINDS.register("counting", Counting, signals=set(), summary="", path=Path(__file__))
+KINDS.register("tally", Counting, signals=set(), summary="", path=Path(__file__))
 KINDS.register("tallying", Counting, signals=set(), summary="", path=Path(__file__))
 
 
@@ -215,7 +215,7 @@ def test_another_kind_is_refused_and_force_replaces(ensure: Ensure, data: Prepar
     folder = ensure("mine", RAW, data)
     other = {**RAW, "kind": "tallying"}
     with pytest.raises(
-        ConfigError, match=r"kind is counting there and tallying here.*build --force"
+        ConfigError, match=r"kind is tally there and tallying here.*build --force"
     ):
         ensure("mine", other, data)
     assert len(Counting.calls) == 1
@@ -313,12 +313,12 @@ def test_a_teacher_of_other_data_is_refused(
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"kind": "countin"}, "Did you mean 'counting'"),
-        ({"kind": "counting", "options": {"sise": 3}}, "Did you mean 'size'"),
-        ({"kind": "counting", "options": {"size": "many"}}, "'size'"),
+        ({"kind": "tall"}, "Did you mean 'tally'"),
+        ({"kind": "tally", "options": {"sise": 3}}, "Did you mean 'size'"),
+        ({"kind": "tally", "options": {"size": "many"}}, "'size'"),
         ({"kind": "text", "options": {"learning_rate": -1}}, "'learning_rate'"),
         ({"kind": "text", "options": {"width": 6}}, r"'heads' \(4\) must divide 'width' \(6\)"),
-        ({"kind": "counting", "option": {}}, "Did you mean 'options'"),
+        ({"kind": "tally", "option": {}}, "Did you mean 'options'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_built(

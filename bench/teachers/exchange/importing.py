@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from bench import layers
 from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
@@ -18,6 +17,7 @@ from bench.folders import locked, replaced
 from bench.paths import Workspace
 from bench.signals import COVERED
 from bench.teachers.builder import Product
+from bench.teachers.config import configured
 from bench.teachers.contract import check
 from bench.teachers.exchange.files import ImportedFiles, Lists, Request
 from bench.teachers.exchange.ids import from_ids
@@ -170,7 +170,7 @@ def _check_name(name: str, workspace: Workspace) -> None:
         raise ConfigError(
             f"'{name}' stands for bare files that lie in the dataset's own folder; give another"
         )
-    if name in layers.names("teachers", workspace):
+    if name in configured(workspace):
         raise ConfigError(
             f"'{name}' is a configured teacher, which `bench teacher build` makes; give another"
         )

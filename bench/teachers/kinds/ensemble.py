@@ -27,7 +27,6 @@ from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.progress import task
-from bench.students.config import read_student
 from bench.teachers.builder import Builder, Product
 from bench.teachers.recommenders.lists import DECAY, combined, listed, rank_targets
 from bench.teachers.recommenders.members import (
@@ -38,7 +37,7 @@ from bench.teachers.recommenders.members import (
     Trained,
     untrained,
 )
-from bench.teachers.recommenders.options import FITTED, MemberOptions
+from bench.teachers.recommenders.options import FITTED, MemberOptions, student_options
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import hold_out
 
@@ -81,7 +80,7 @@ class EnsembleTeacher(Builder):
         asked = {**EnsembleOptions.model_construct(members={}).model_dump(), **options}
         lasting = {"min_epochs": 1, **{key: asked[key] for key in ("max_epochs", "patience")}}
         students: dict[str, dict[str, Any]] = {name: {} for name in members} | {
-            name: _student(name, dataset, workspace)
+            name: student_options(name, dataset, workspace)
             for name in layers.names("students", workspace)
             if name in members
         }
@@ -143,14 +142,6 @@ class EnsembleTeacher(Builder):
                 "It learns from the ids that the student sees, with no other source of knowledge.",
             ],
         )
-
-
-def _student(name: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
-    """A student's model, parameters and training for a dataset."""
-    file = read_student(name, workspace)
-    tuned = file.datasets.get(dataset)
-    own = file.model_dump(include={"model", "parameters", "training"})
-    return layers.merge(own, tuned.model_dump() if tuned else {})
 
 
 def _over(student: dict[str, Any], own: Any, lasting: dict[str, Any]) -> Any:

@@ -51,6 +51,7 @@ class LearnOptions(TowerOptions):
     "learn",
     signals={"embeddings", "rankings", "confidence", "truth-distance", "trajectories"},
     optional={"histories"},
+    twins={"random": {"encoder": "random"}, "shuffled": {"texts": "shuffled"}},
 )
 class LearnTeacher(TowerTeacher):
     """Builder of the kind `learn`, which also exports lists of earlier states of the towers.

@@ -24,7 +24,6 @@ from pydantic import (
     model_validator,
 )
 from torch import Tensor
-from torch.nn import functional
 
 from bench import layers
 from bench.data.examples import Examples, PreparedData
@@ -34,13 +33,14 @@ from bench.evaluation.ranking import target_ranks
 from bench.paths import Workspace
 from bench.progress import task
 from bench.teachers.builder import Builder, Product, resolved_options
-from bench.teachers.config import TeacherConfig
+from bench.teachers.config import TeacherConfig, configured, read_teacher
+from bench.teachers.lists import Lists
 from bench.teachers.recipe import TEXTS, texts_hash
+from bench.teachers.recommenders.lists import lists_by, log_probabilities
 from bench.teachers.recommenders.members import TOLD, Member
 from bench.teachers.registry import KINDS, register_teacher
-from bench.teachers.rows import blocks, unseen
+from bench.teachers.rows import blocks
 from bench.teachers.towers.fitting import SELECT, Fitted
-from bench.teachers.towers.lists import Lists
 from bench.training.rows import DeviceRows
 
 _logger = logging.getLogger(__name__)
@@ -200,7 +200,6 @@ def ranks_of(
     return [torch.cat(found).numpy().astype(np.int32) for found in ranks]
 
 
-@torch.no_grad()
 def mixed_lists(
     parts: Sequence[Sequence[Member]], shares: Shares, rows: Examples, size: int, device: str
 ) -> Lists:
@@ -217,24 +216,12 @@ def mixed_lists(
         Lists whose distances are minus that mean, 0 or more.
     """
     used = [(members, share) for members, share in zip(parts, shares, strict=True) if share]
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for _, block in blocks(rows, device):
+
+    def scores(block: DeviceRows) -> Tensor:
         log_p = [log_probabilities(members, block) for members, _ in used]
-        scores = _weighted(torch.stack(log_p), [share for _, share in used])
-        truth = scores.gather(1, block.target[:, None] - 1)[:, 0]
-        most = min(size, scores.shape[1] - block.history.shape[1])
-        best, ids = unseen(scores, block.history, block.target).topk(most)
-        found.append((ids.int().cpu(), -best.cpu(), -truth.cpu()))
-    return Lists(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))
+        return _weighted(torch.stack(log_p), [share for _, share in used])
 
-
-def log_probabilities(members: Sequence[Member], block: DeviceRows) -> Tensor:
-    """Mean log-softmax of members over the catalogue, float32 [B, N], for B rows."""
-    total: Tensor = sum(
-        functional.log_softmax(member.scores(block.history, block.length, block.user), dim=1)
-        for member in members
-    )  # type: ignore[assignment]
-    return total / len(members)
+    return lists_by(scores, rows, size, device)
 
 
 def _weighted(log_p: Tensor, shares: Sequence[float]) -> Tensor:
@@ -261,8 +248,8 @@ def _over(name: str, own: Any, dataset: str, workspace: Workspace) -> Any:
         return own  # a mistake, which validation of the options reports
     file: dict[str, Any] = {}
     where = f"part '{name}' of the mix"
-    if name in layers.names("teachers", workspace):
-        config = layers.build(TeacherConfig, layers.read("teachers", name, workspace), where)
+    if name in configured(workspace):
+        config = read_teacher(name, workspace)
         file = {"kind": config.kind, "options": config.options_for(dataset)}
     part = layers.merge(file, own)
     config = layers.build(TeacherConfig, part, where)

@@ -10,41 +10,37 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.builder import Builder, Product
-from bench.teachers.encoder import MINILM, encode
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.registry import register_teacher
+from bench.teachers.texts import TextVectorOptions, text_vectors
 
 BLOCK = 1024
 
 
-class RawTextOptions(BaseModel):
-    """Options of the kind `raw-text`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encoder: str = Field(MINILM, description="sentence encoder: name, local folder or hub name")
-
-
-@register_teacher("raw-text", signals={"embeddings"})
+@register_teacher(
+    "raw-text",
+    signals={"embeddings"},
+    twins={"random": {"encoder": "random"}, "shuffled": {"texts": "shuffled"}},
+)
 class RawTextTeacher(Builder):
     """Builder of the kind `raw-text`."""
 
-    Options: ClassVar[type[BaseModel]] = RawTextOptions
+    Options: ClassVar[type[BaseModel]] = TextVectorOptions
 
     @staticmethod
     def build(
-        options: RawTextOptions,
+        options: TextVectorOptions,
         data: PreparedData,
         cache: Path,
         device: str,
     ) -> Product:
         """Encode the texts; as a recommender it ranks by cosine to the last item's text."""
-        vectors = encode(data.texts(), options.encoder, cache, device)
+        vectors = text_vectors(data, options, cache, device)
         test_ranks = similarity_ranks(vectors, data.test)
         return Product(
             embeddings=vectors,
@@ -57,7 +53,10 @@ class RawTextTeacher(Builder):
                 TEXTS: texts_hash(data),
                 "own_ranking": "cosine between the texts of the last item and of each item",
             },
-            notes=["Untrained text vectors: a control, with no knowledge of any interaction."],
+            notes=[
+                "Untrained text vectors: a control, with no knowledge of any interaction.",
+                *options.notes,
+            ],
         )
 
 

@@ -26,6 +26,7 @@ class TextOptions(TowerOptions):
     "text",
     signals={"embeddings", "rankings", "confidence", "truth-distance"},
     optional={"histories"},
+    twins={"random": {"encoder": "random"}, "shuffled": {"texts": "shuffled"}},
 )
 class TextTeacher(TowerTeacher):
     """Builder of the kind `text`."""

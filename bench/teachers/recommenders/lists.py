@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch.nn import functional
 from bench.data.examples import Examples, Ids
 from bench.evaluation.ranking import target_ranks
 from bench.progress import track
+from bench.teachers.lists import Lists
 from bench.teachers.recommenders.members import REACHED, Member
 from bench.teachers.rows import blocks, unseen
+from bench.training.rows import DeviceRows
 
 _logger = logging.getLogger(__name__)
 
@@ -116,3 +118,45 @@ def rank_targets(members: Sequence[Member], rows: Examples, device: str) -> dict
         assert isinstance(total, Tensor)  # noqa: S101 - there is a member
         ranks[""].append(target_ranks(total, target).cpu())
     return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in ranks.items()}
+
+
+def log_probabilities(members: Sequence[Member], block: DeviceRows) -> Tensor:
+    """Mean log-softmax of members over the catalogue, float32 [B, N], for B rows."""
+    total: Tensor = sum(
+        functional.log_softmax(member.scores(block.history, block.length, block.user), dim=1)
+        for member in members
+    )  # type: ignore[assignment]
+    return total / len(members)
+
+
+@torch.no_grad()
+def lists_by(
+    scores: Callable[[DeviceRows], Tensor],
+    rows: Examples,
+    size: int,
+    device: str,
+    *,
+    keep_target: bool = True,
+) -> Lists:
+    """The items of the highest log-probabilities, the row's history left out.
+
+    Args:
+        scores: of a block of B rows the log-probabilities float32 [B, N].
+        rows: R rows.
+        size: K_T; fewer where the catalogue is too small.
+        device: name of the torch device to compute on.
+        keep_target: keep a target that is in its row's history, of which the list then tells that
+            it is the target.
+
+    Returns:
+        Lists whose distances are minus the log-probability, 0 or more.
+    """
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for _, block in blocks(rows, device):
+        logs = scores(block)
+        truth = logs.gather(1, block.target[:, None] - 1)[:, 0]
+        most = min(size, logs.shape[1] - block.history.shape[1])
+        kept = block.target if keep_target else None
+        best, ids = unseen(logs, block.history, kept).topk(most)
+        found.append((ids.int().cpu(), -best.cpu(), -truth.cpu()))
+    return Lists(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))

@@ -117,7 +117,7 @@ class Trained:
                 evaluate,
             )
         except Diverged as error:
-            raise BenchError(f"member '{self.name}' of the ensemble: {error}") from error
+            raise BenchError(f"recommender '{self.name}': {error}") from error
         student.eval()
         self.states = [epochs.index(epoch) for epoch in first_to_reach(values)]
         self.story = {
@@ -172,7 +172,7 @@ def untrained(
         )
     except Exception as error:  # RecBole checks values with whatever is at hand
         raise BenchError(
-            f"member '{name}' of the ensemble cannot be built with {config.parameters}: "
+            f"recommender '{name}' cannot be built with {config.parameters}: "
             f"{type(error).__name__}: {error}"
         ) from error
     return Trained(name, student, training, seed)

@@ -6,10 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from bench import layers
 from bench.baselines.interface import BASELINES, Baseline
 from bench.errors import ConfigError
+from bench.paths import Workspace
 from bench.students import properties
-from bench.students.config import StudentConfig
+from bench.students.config import StudentConfig, read_student
 from bench.training.config import TrainingConfig
 
 FITTED = {entry.class_name: entry.name for entry in BASELINES}
@@ -50,3 +52,15 @@ class MemberOptions(BaseModel):
     def student(self) -> StudentConfig:
         """A RecBole model's own configuration."""
         return StudentConfig(model=self.model, parameters=self.parameters)
+
+
+def student_options(name: str, dataset: str, workspace: Workspace) -> dict[str, Any]:
+    """A student's model, parameters and training for a dataset, as `MemberOptions` takes them.
+
+    Raises:
+        UnknownNameError: there is no such student.
+    """
+    file = read_student(name, workspace)
+    tuned = file.datasets.get(dataset)
+    own = file.model_dump(include={"model", "parameters", "training"})
+    return layers.merge(own, tuned.model_dump() if tuned else {})

@@ -13,19 +13,19 @@ from torch import Tensor
 from bench.data.examples import Examples, PreparedData
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.teachers.builder import Builder, Product
-from bench.teachers.encoder import MINILM, encode
+from bench.teachers.folds import OutOfFold, folds_of, out_of_fold
+from bench.teachers.lists import Lists
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import Member
+from bench.teachers.texts import TextVectorOptions, text_vectors
 from bench.teachers.towers.fitting import SELECT, FitOptions, Fitted, Loss, fit, full_softmax
-from bench.teachers.towers.folds import OutOfFold, folds_of, out_of_fold
-from bench.teachers.towers.lists import Lists, history_vectors, rank_targets, ranked_lists
+from bench.teachers.towers.lists import history_vectors, rank_targets, ranked_lists
 from bench.teachers.towers.tower import TwoTowers
 
 
-class TowerOptions(FitOptions):
+class TowerOptions(FitOptions, TextVectorOptions):
     """Options of every kind whose teacher is two towers over item texts."""
 
-    encoder: str = Field(MINILM, description="sentence encoder: name, local folder or hub name")
     list_length: PositiveInt = Field(100, description="K_T, items listed per training row")
     out_of_fold: OutOfFold | None = Field(
         None, description="lists from towers that did not see a row; null: from those that did"
@@ -117,7 +117,7 @@ class TowerTeacher(Builder):
 
     @classmethod
     def _train(cls, options: Any, data: PreparedData, cache: Path, device: str) -> Train:
-        texts = torch.from_numpy(encode(data.texts(), options.encoder, cache, device))
+        texts = torch.from_numpy(text_vectors(data, options, cache, device))
 
         def validate(towers: TwoTowers) -> float:
             return metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]
@@ -163,6 +163,7 @@ def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[P
             f"{note} ({in_top_ten:.1%} of these targets are in the row's top 10).",
             "It reads item texts, which the student does not; histories and rows are the "
             "student's own.",
+            *options.notes,
         ],
     )
     return product, fitted

@@ -298,7 +298,7 @@ def test_a_loss_that_is_no_number_is_an_error(
         return member
 
     monkeypatch.setattr("bench.teachers.kinds.ensemble.untrained", broken)
-    with pytest.raises(BenchError, match=r"member 'gru4rec' of the ensemble: .*nan in epoch 1"):
+    with pytest.raises(BenchError, match=r"recommender 'gru4rec': .*nan in epoch 1"):
         made(toy, only)
 
 
@@ -402,7 +402,7 @@ def test_a_model_that_cannot_be_built_is_told_before_any_is_trained(
 ) -> None:
     options = options_of({"members": {"bert4rec": {"parameters": {"n_heads": 3}}}})
     lines: list[str] = []
-    message = r"member 'bert4rec' of the ensemble cannot be built"
+    message = r"recommender 'bert4rec' cannot be built"
     with pytest.raises(BenchError, match=message), listening(lines.append):
         make_members(options, toy.train, toy.n_items, toy.n_users, "cpu")
     assert not any("epoch" in line for line in lines)

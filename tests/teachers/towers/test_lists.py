@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bench.data.examples import PreparedData
+from bench.teachers.lists import Lists
 from bench.teachers.towers.alignment import PreferenceAlignment
-from bench.teachers.towers.lists import Lists, rank_targets, ranked_lists
+from bench.teachers.towers.lists import rank_targets, ranked_lists
 from bench.teachers.towers.tower import Towers, TwoTowers
 
 

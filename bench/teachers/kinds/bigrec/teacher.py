@@ -38,6 +38,7 @@ from bench.teachers.language.titles import titles_of
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import hold_out, rows_where, sampled
+from bench.teachers.texts import Texts, notes_of, with_texts
 
 _logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class BigRecOptions(BaseModel):
     dtype: Dtype = Field("bfloat16", description="of the model's weights")
     words: Words = Field(default_factory=Words, description="what items are called in prompts")
     title_end: str = Field("", description="what follows the title in the items' texts")
+    texts: Texts = Field("own", description="`shuffled` is a control: titles of other items")
     prompt_tokens: PositiveInt = Field(
         512, description="of a prompt; a longer one loses its oldest titles"
     )
@@ -93,6 +95,7 @@ class BigRecOptions(BaseModel):
     signals={"embeddings", "rankings", "confidence", "truth-distance"},
     optional={"histories"},
     needs_language_model=True,
+    twins={"shuffled": {"texts": "shuffled"}},
 )
 class BigRecTeacher(Builder):
     """Builder of the kind `bigrec`."""
@@ -103,7 +106,7 @@ class BigRecTeacher(Builder):
     def build(options: BigRecOptions, data: PreparedData, cache: Path, device: str) -> Product:
         """Tune the model, let it write titles for rows, then ground them with the untuned one."""
         check_installed(options.generation)
-        titles = titles_of(data, options.title_end)
+        titles = titles_of(with_texts(data, options.texts), options.title_end)
         language = load(options.model, CAUSAL, device, options.dtype)
         words = Instructions(titles, options.words, language.tokenizer, options.prompt_tokens)
         author = _Author(language, words, options, cache)
@@ -159,6 +162,7 @@ class BigRecTeacher(Builder):
                 "It reads item texts, which the student does not, and knows what its language "
                 "model was pretrained on.",
                 *_notes_of_samples(ranks, data, covered),
+                *notes_of(options.texts),
             ],
         )
 

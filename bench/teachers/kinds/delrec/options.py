@@ -16,6 +16,7 @@ from pydantic import (
 from bench.teachers.kinds.delrec.stages import Schedule
 from bench.teachers.language.loading import Dtype
 from bench.teachers.recommenders.options import MemberOptions
+from bench.teachers.texts import Texts
 
 
 class PatternOptions(Schedule):
@@ -75,6 +76,7 @@ class DelrecOptions(BaseModel):
     soft_prompts: PositiveInt = Field(100, description="k, vectors before every prompt")
     candidates: int = Field(20, ge=2, description="m, items in a question")
     title_end: str = Field("", description="what follows the title in the items' texts")
+    texts: Texts = Field("own", description="`shuffled` is a control: titles of other items")
     title_tokens: PositiveInt = Field(32, description="tokens after which a title is cut off")
     batch_size: PositiveInt = Field(20, description="questions of a task in a step")
     at_once: PositiveInt = Field(4, description="questions computed at a time; for the memory")

@@ -38,12 +38,14 @@ from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import TOLD
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import rows_where, sampled
+from bench.teachers.texts import notes_of
 
 
 @register_teacher(
     "delrec",
     signals={"embeddings", "rankings", "confidence"},
     needs_language_model=True,
+    twins={"shuffled": {"texts": "shuffled"}},
 )
 class DelrecTeacher(Builder):
     """Builder of the kind `delrec`."""
@@ -112,6 +114,7 @@ class DelrecTeacher(Builder):
                 "The lists are in-sample: both models were trained on the targets of the rows they "
                 f"speak of ({in_top_ten:.1%} of these targets are in the row's top 10).",
                 "It reads item texts, which the student does not.",
+                *notes_of(options.texts),
                 *(
                     f"Its {split} metrics are of {len(ranks[split][0])} of {len(rows)} rows, drawn "
                     "at random."

@@ -25,6 +25,7 @@ from bench.teachers.language.loading import LanguageModel
 from bench.teachers.language.titles import titles_of
 from bench.teachers.recommenders.members import untrained
 from bench.teachers.rows import hold_out
+from bench.teachers.texts import with_texts
 
 _logger = logging.getLogger(__name__)
 
@@ -70,7 +71,8 @@ def teach(
     rows, held_out = hold_out(data.train, options.held_out, options.seed)
     _logger.info(f"{len(rows)} rows to learn from, {len(held_out)} held out to choose states by")
     conventional = _conventional(options, data, rows, held_out, folder, device)
-    titles = Titles(titles_of(data, options.title_end), language.tokenizer, options.title_tokens)
+    known = with_texts(data, options.texts)
+    titles = Titles(titles_of(known, options.title_end), language.tokenizer, options.title_tokens)
     asking = Asking(
         titles=titles,
         n_items=data.n_items,

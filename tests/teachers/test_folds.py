@@ -12,9 +12,9 @@ import pytest
 from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError, ConfigError
 from bench.teachers.builder import Product
+from bench.teachers.folds import OutOfFold, folds_of, out_of_fold
 from bench.teachers.kinds.text import TextOptions, TextTeacher
-from bench.teachers.towers.folds import OutOfFold, folds_of, out_of_fold
-from bench.teachers.towers.lists import Lists
+from bench.teachers.lists import Lists
 
 TEXTS = [
     " ".join("abcdefgh"[(i * step) % 8] for step in (1, 2, 3, 5)[: 1 + i % 4]) for i in range(30)

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.data.examples import Examples
 from bench.errors import BenchError
 from bench.plan import seed_of
+from bench.teachers.lists import Lists
 from bench.teachers.rows import rows_where
-from bench.teachers.towers.lists import Lists
 
 
 class OutOfFold(BaseModel):
