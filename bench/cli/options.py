@@ -72,6 +72,12 @@ _AXES = (
     protocol,
     click.option("--suite", help="A grid from configs/suites/; other options replace its axes."),
     click.option(
+        "--ladder",
+        metavar="METHOD",
+        help="This method, and what tells how much of its gain needs its teacher: label smoothing, "
+        "and teachers that know nothing (suite ladder).",
+    ),
+    click.option(
         "--set",
         "overrides",
         multiple=True,
@@ -120,7 +126,7 @@ def selected(args: Mapping[str, Any]) -> Selection:
 
     Its plug-ins are registered.
     """
-    from bench.config.selection import Selection, read_suite
+    from bench.config.selection import LADDER, Selection, read_suite
     from bench.paths import Workspace
 
     register(args["plugins"])
@@ -130,6 +136,9 @@ def selected(args: Mapping[str, Any]) -> Selection:
         seeds=",".join(args["seeds"]),
         protocol=args["protocol"],
     )
+    if args["ladder"] is not None:
+        chosen = chosen.model_copy(update={"methods": [args["ladder"], *chosen.methods]})
+        chosen = chosen.beside(read_suite(LADDER, Workspace.current()))
     suite = args["suite"]
     return chosen if suite is None else chosen.over(read_suite(suite, Workspace.current()))
 

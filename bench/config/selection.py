@@ -13,6 +13,9 @@ from bench.paths import Workspace
 
 ALL = "all"
 
+LADDER = "ladder"
+"""The suite that `--ladder` adds to what is named."""
+
 
 class Selection(BaseModel):
     """The axes of a grid; an empty axis takes the default of a run."""
@@ -49,6 +52,13 @@ class Selection(BaseModel):
         chosen = {name: value for name, value in self if value not in ("", None, [])}
         chosen["overrides"] = [*weaker.overrides, *self.overrides]
         return weaker.model_copy(update=chosen)
+
+    def beside(self, other: Selection) -> Selection:
+        """This selection and the names of another: their axes of names add up."""
+        names = {
+            name: [*getattr(other, name), *value] for name, value in self if isinstance(value, list)
+        }
+        return self.model_copy(update=names)
 
 
 def read_suite(name: str, workspace: Workspace) -> Selection:

@@ -11,7 +11,8 @@ The test of the leaderboards asks both, the other two one each:
   methods that are compared with one tell together: two or three seeds of one pair say too little.
 * *other seeds*: the seeds are the sampling unit; a paired t-test over their mean differences.
 
-All are two-sided. Several comparisons of one table are corrected with Holm's procedure.
+All are two-sided. Several comparisons of one table are corrected with Holm's procedure. A ratio of
+two differences (`share_by_user`) has an interval over other users.
 """
 
 from __future__ import annotations
@@ -40,6 +41,21 @@ class Comparison:
     low: float
     high: float
     p: float
+
+
+@dataclass(frozen=True)
+class Share:
+    """A difference as a share of another, over the same examples.
+
+    Attributes:
+        value: their ratio.
+        low: lower end of its 95 % interval; -inf where the other difference is not clear.
+        high: upper end; inf likewise.
+    """
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -109,19 +125,66 @@ def compare_by_user(
             f"a paired test needs equal shapes, not {ours.shape}, {baseline.shape}, {users.shape}"
         )
     by_example = (ours - baseline).mean(axis=0)
-    sizes = np.bincount(users)
-    sums, sizes = np.bincount(users, by_example)[sizes > 0], sizes[sizes > 0]
-    n_users, n_examples = len(sums), len(users)
+    residual = _residuals(by_example, users)
+    n_users = len(residual)
     if n_users < 2:
         return None
     mean = float(by_example.mean())
-    residual = sums - sizes * mean
     parts: list[tuple[float, float]] = [
-        (n_users / (n_users - 1) * float(np.sum(residual**2)) / n_examples**2, n_users - 1)
+        (n_users / (n_users - 1) * float(np.sum(residual**2)) / len(users) ** 2, n_users - 1)
     ]
     if spread is not None:
         parts.append((spread.variance / len(ours), spread.degrees))
     return _t_comparison(mean, *_summed(parts))
+
+
+def share_by_user(part: ArrayLike, whole: ArrayLike, users: ArrayLike) -> Share | None:
+    """A mean difference as a share of another, with an interval over users (Fieller, 1954).
+
+    With means a of `part` and b of `whole`, and the cluster-robust variances and covariance of the
+    two (see `compare_by_user`), the interval holds each r under which a - r b is not told from 0:
+
+        (a - r b)^2 <= t^2 (v_aa - 2 r v_ab + r^2 v_bb)
+
+    It is bounded where b is told from 0. It says nothing of other seeds.
+
+    Args:
+        part: float [R], a difference of every example, averaged over seeds.
+        whole: float [R], the other difference.
+        users: int [R], the id of the user of each example, >= 0.
+
+    Returns:
+        The share, or None with fewer than two users or without any difference to share.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
+    part, whole, users = (np.asarray(values) for values in (part, whole, users))
+    if not part.shape == whole.shape == users.shape:
+        raise ValueError(f"a share needs equal shapes, not {part.shape}, {whole.shape}")
+    residuals = np.stack([_residuals(values, users) for values in (part, whole)])
+    n_users = residuals.shape[1]
+    a, b = float(part.mean()), float(whole.mean())
+    if n_users < 2 or b == 0:
+        return None
+    from scipy.special import stdtrit  # as in `_t_comparison`
+
+    (v_aa, v_ab), (_, v_bb) = n_users / (n_users - 1) * residuals @ residuals.T / len(users) ** 2
+    t_squared = float(stdtrit(n_users - 1, 0.5 + CONFIDENCE / 2)) ** 2
+    # The quadratic q r^2 - 2 h r + c <= 0 in r.
+    q, h, c = b * b - t_squared * v_bb, a * b - t_squared * v_ab, a * a - t_squared * v_aa
+    if q <= 0:
+        return Share(a / b, -np.inf, np.inf)
+    margin = max(0.0, h * h - q * c) ** 0.5
+    return Share(a / b, (h - margin) / q, (h + margin) / q)
+
+
+def _residuals(by_example: NDArray[np.float64], users: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What each user that there is adds to the sum over examples, less its part of the mean."""
+    sizes = np.bincount(users)
+    sums, sizes = np.bincount(users, by_example)[sizes > 0], sizes[sizes > 0]
+    residuals: NDArray[np.float64] = sums - sizes * by_example.mean()
+    return residuals
 
 
 def compare_by_seed(ours: ArrayLike, baseline: ArrayLike) -> Comparison | None:

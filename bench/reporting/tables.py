@@ -12,7 +12,7 @@ from bench.data.sources.synthetic_config import is_synthetic
 from bench.evaluation.metrics import parse_metric
 from bench.evaluation.segments import TARGET_SEGMENTS
 from bench.records.leaderboard import TABLE
-from bench.reporting import costs, formatting, notes
+from bench.reporting import costs, formatting, ladder, notes
 from bench.reporting.overview import overview
 from bench.reporting.section import Section, Table
 from bench.reporting.segments import by_segment
@@ -81,6 +81,7 @@ def _tables(board: pd.DataFrame, entries: pd.DataFrame, runs: pd.DataFrame) -> l
     tables = [
         _results(taught, board),
         _controls(entries),
+        *ladder.tables(entries, runs),
         _by_target(taught, runs),
         _price(taught),
     ]

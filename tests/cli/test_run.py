@@ -521,3 +521,17 @@ def test_two_runs_share_a_grid(tiny: Workspace) -> None:
     assert started == 6  # no trial was run twice
     assert outputs[0][0] == outputs[1][0]
     assert len(folders(tiny.results)) == 6 + REFERENCES
+
+
+@pytest.mark.usefixtures("tiny_teacher")
+def test_a_ladder_is_a_method_and_its_controls_beside_what_is_named(tiny: Workspace) -> None:
+    done = bench(*TINY, "--ladder", "soft-label", *TAUGHT, "--dry-run")
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    methods = {("none", "-"), ("label-smoothing", "-"), ("label-smoothing:popularity", "-")}
+    teachers = {
+        *("published", "self-tiny", "counting-knn", "counting-ease"),
+        *("text-random", "text-neighbours", "text"),
+    }
+    taught = {("soft-label", teacher) for teacher in teachers}
+    assert {(line[6], line[7]) for line in lines} == methods | taught

@@ -14,6 +14,7 @@ from bench.evaluation.significance import (
     compare_by_user,
     holm,
     seed_spread,
+    share_by_user,
 )
 
 
@@ -171,3 +172,53 @@ def test_holm_keeps_the_order_and_never_helps(p_values):
     assert all(p <= c <= 1 for p, c in zip(p_values, corrected, strict=True))
     order = np.argsort(p_values, kind="stable")
     assert (np.diff(np.array(corrected)[order]) >= 0).all()
+
+
+def clustered(seed: int, users: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two correlated differences of examples of a few users each, the second clearly above 0."""
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(users), rng.integers(1, 8, users))
+    shared, own = rng.normal(0, 1, users)[owner], rng.normal(0, 0.5, (2, len(owner)))
+    return 0.3 + 0.6 * shared + own[0], 0.8 + shared + own[1], owner
+
+
+def test_the_interval_of_a_share_agrees_with_resampling_users():
+    part, whole, users = clustered(0)
+    got = share_by_user(part, whole, users)
+    sums = np.stack([np.bincount(users, values) for values in (part, whole)])
+    pick = np.random.default_rng(1).integers(0, 150, (20_000, 150))
+    resampled = sums[0][pick].sum(axis=1) / sums[1][pick].sum(axis=1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    assert got.value == pytest.approx(part.mean() / whole.mean())
+    assert (got.low, got.high) == pytest.approx((low, high), abs=0.03)
+    assert got.low < got.value < got.high
+
+
+def test_a_share_is_of_the_whole_whatever_its_unit():
+    part, whole, users = clustered(2)
+    got = share_by_user(part, whole, users)
+    scaled = share_by_user(7 * part, 7 * whole, users)
+    assert (scaled.value, scaled.low, scaled.high) == pytest.approx((got.value, got.low, got.high))
+    rest = share_by_user(whole - part, whole, users)
+    ends = (rest.value, rest.low, rest.high)
+    assert ends == pytest.approx((1 - got.value, 1 - got.high, 1 - got.low))
+    same = share_by_user(whole, whole, users)
+    assert (same.value, same.low, same.high) == pytest.approx((1, 1, 1))
+
+
+def test_a_share_of_what_may_be_nothing_has_no_ends():
+    part, whole, users = clustered(3)
+    got = share_by_user(part, whole - whole.mean() + 1e-3, users)
+    assert (got.low, got.high) == (-np.inf, np.inf)
+    assert share_by_user(part, 0 * whole, users) is None
+    assert share_by_user(part[:2], whole[:2], np.zeros(2, int)) is None
+    with pytest.raises(ValueError, match="equal shapes"):
+        share_by_user(part, whole[1:], users)
+
+
+def test_the_interval_of_a_share_holds_it_nineteen_times_in_twenty():
+    inside = 0
+    for seed in range(400):
+        got = share_by_user(*clustered(seed + 10, users=60))
+        inside += got.low <= 0.3 / 0.8 <= got.high
+    assert 0.92 <= inside / 400 <= 0.975

@@ -214,9 +214,7 @@ def test_another_protocol_has_a_folder_of_its_own(workspace: Workspace) -> None:
 def test_another_kind_is_refused_and_force_replaces(ensure: Ensure, data: PreparedData) -> None:
     folder = ensure("mine", RAW, data)
     other = {**RAW, "kind": "tallying"}
-    with pytest.raises(
-        ConfigError, match=r"kind is tally there and tallying here.*build --force"
-    ):
+    with pytest.raises(ConfigError, match=r"kind is tally there and tallying here.*build --force"):
         ensure("mine", other, data)
     assert len(Counting.calls) == 1
     ensure("mine", other, data, rebuild=True)
