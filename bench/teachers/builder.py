@@ -27,6 +27,8 @@ class Product(Signals[NDArray[Any]]):
     Attributes:
         metrics: the teacher's own metrics under the students' protocol, by split.
         test_ranks: int32 [R_test], rank of every test target over the catalogue, or None.
+        test_places: K, where the test ranks are those of lists that end there: a target behind
+            them has the last rank; None where they are of the whole catalogue.
         recipe: how it was made: the resolved options and what became of them.
         generated: what a language model wrote for each of the R examples; None where nothing.
         members: names of the M models of the trajectories.
@@ -38,6 +40,7 @@ class Product(Signals[NDArray[Any]]):
     recipe: dict[str, Any]
     generated: list[str | None] | None = None
     members: list[str] = field(default_factory=list)
+    test_places: int | None = None
     notes: list[str] = field(default_factory=list)
 
 

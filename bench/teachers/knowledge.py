@@ -53,6 +53,8 @@ def load_knowledge(folder: Path, data: PreparedData, fingerprint: str | None = N
 def load_test_ranks(folder: Path, data: PreparedData, fingerprint: str | None = None) -> Ids | None:
     """The ranks of the test targets under a teacher, int32 [R_test], where it has them.
 
+    Those of lists that end somewhere hold up to the manifest's `test_places`.
+
     Args:
         folder: the teacher's folder.
         data: what it must be about.

@@ -10,7 +10,15 @@ import json
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from bench.errors import ArtifactError
@@ -49,6 +57,11 @@ class TeacherManifest(BaseModel):
     split_fingerprint: str | None = None
     metrics: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="its own metrics, by split"
+    )
+    test_places: PositiveInt | None = Field(
+        None,
+        description="items of the lists that its test ranks are of, up to which its metrics are "
+        "told; None: the whole catalogue",
     )
     created_by: str = Field("", description="program and version")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of each file")

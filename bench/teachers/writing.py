@@ -37,6 +37,8 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
     if product.generated is not None:
         lines = "".join(f"{json.dumps(text)}\n" for text in product.generated)
         (folder / GENERATED).write_text(lines, encoding="utf-8")
+    # What no method reads identifies a teacher only where there is nothing else.
+    written = [signal.file for signal in arrays] or [TEST_RANKS.file]
     manifest = TeacherManifest(
         name=name,
         kind=kind,
@@ -50,8 +52,9 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
         catalogue_fingerprint=data.catalogue_fingerprint,
         split_fingerprint=data.split_fingerprint,
         metrics=product.metrics,
+        test_places=product.test_places,
         created_by=f"bench {__version__}",
-        files={signal.file: sha256_of(folder / signal.file) for signal in arrays},
+        files={name: sha256_of(folder / name) for name in written},
     )
     write_manifest(folder, manifest)
 

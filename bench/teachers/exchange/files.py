@@ -13,6 +13,7 @@ from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
 from bench.signals import BINARY
 from bench.teachers import rules
+from bench.teachers.exchange.evaluation import Evaluation
 from bench.teachers.exchange.listing import Value
 from bench.teachers.exchange.naming import ItemOrder, Key, catalogue_order, read_order
 from bench.teachers.exchange.sources import ARRAYS, known_roles
@@ -47,16 +48,17 @@ class Lists:
     """The lists that a source has for training rows, and what it says of rows of evaluation.
 
     Attributes:
-        ids: int32 [R, K_T], ids 1..N, best first, with filler where there is no list.
+        ids: int32 [R, K_T], ids 1..N, best first, with filler where there is no list; None where
+            there is none at all.
         distances: float32 [R, K_T], ascending, or None.
         covered: bool [R], where there is a list; None: everywhere.
-        ranks: by split of evaluation, the ranks of its targets, int32 [R_split].
+        evaluations: by split of evaluation, what its lists measure.
     """
 
-    ids: NDArray[np.int32]
+    ids: NDArray[np.int32] | None = None
     distances: NDArray[np.float32] | None = None
     covered: Array | None = None
-    ranks: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
 
 
 @dataclass

@@ -11,7 +11,6 @@ import numpy as np
 
 from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, DataError
-from bench.evaluation.metrics import metrics_from_ranks
 from bench.files import sha256_of
 from bench.folders import locked, replaced
 from bench.paths import Workspace
@@ -80,21 +79,25 @@ def _product(files: ImportedFiles) -> Product:
     """What the files hold."""
     covered = _coverage(files)
     lists = _lists(files, covered)
-    if lists is not None:
+    if lists is not None and lists.ids is not None:
         covered = lists.covered
     if covered is not None and covered.all():
         covered = None
     product = Product(metrics={}, test_ranks=None, recipe={}, covered=covered, **_arrays(files))
     if lists is not None:
         rows = len(files.data.train)
-        count = rows if covered is None else int(covered.sum())
+        count = 0 if lists.ids is None else rows if covered is None else int(covered.sum())
         files.report.append(f"{count:,} of {rows:,} training rows covered ({count / rows:.1%})")
+        test = lists.evaluations.get("test")
+        if lists.ids is None and test is None:
+            raise DataError(f"nothing is told that a method or a board reads: {files.report[-2]}")
         product = replace(
             product,
             rankings=lists.ids,
             distances=lists.distances,
-            metrics={split: metrics_from_ranks(ranks) for split, ranks in lists.ranks.items()},
-            test_ranks=lists.ranks.get("test"),
+            metrics={split: found.metrics() for split, found in lists.evaluations.items()},
+            test_ranks=None if test is None else test.ranks,
+            test_places=None if test is None else test.places,
         )
     return _described(files, product)
 

@@ -1,6 +1,6 @@
 """Ranked lists from a table, one line per listed item, addressed by the keys of rows.
 
-user, target or ordinal, item[, rank][, distance or score]
+user[, target or ordinal], item[, rank][, distance or score]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMES = {
 
 SPLITS = ("train", "valid", "test")
 
-_NO_LIST = "no training row has a list of items that the catalogue knows"
+_NO_LIST = "no row has a list of items that the catalogue knows"
 
 
 @dataclass
@@ -62,11 +62,13 @@ class Listing:
     """The lists of a table.
 
     Attributes:
-        of: the lists by split (`train`, which is always there, `valid`, `test`).
+        of: the lists by split (`train`, `valid`, `test`).
+        named: int64 [M'], by split, the rows that the table names, whatever it says of them.
         report: what a reader of the import must know.
     """
 
     of: dict[str, ListsOfRows] = field(default_factory=dict)
+    named: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)
 
 
@@ -79,7 +81,8 @@ def read_listing(
 ) -> Listing:
     """Read the lists of a table.
 
-    A row of a split is found by (user token, ordinal) or by (user token, token of its target). A
+    A row of a split is found by (user token, ordinal) or by (user token, token of its target);
+    where each user has one test row, as in leave-one-out, that row is found by its user alone. A
     list is ordered by `rank` where there is one, else by distance or score (ties as
     `naming.preference` says), else as its lines are. An item that is named twice in a list counts
     at its best place. Scores become distances as `distances_of` says.
@@ -93,18 +96,19 @@ def read_listing(
 
     Raises:
         DataError: unreadable, columns missing, keys that are not unique, no list of known items
-            for any training row.
+            for any row.
         ConfigError: something that only the user can tell.
     """
     import pandas as pd
 
     frame = read_table(path)
-    columns = _columns(frame, path)
+    columns = _columns(frame, data, path)
     listing = Listing(report=[f"read {len(frame):,} lines of {path.name}"])
     names = frame[columns["item"]]
     key = key or _key_of(names, data, path)
     kind = _value_kind(columns, value, path)
     table = _rows_of(frame, columns, data, path, listing.report)
+    listing.named = {split: part["row"].unique() for split, part in table.groupby("split")}
     if kind is not None:
         numbers = parse_numbers(frame[columns[_value_column(columns)]], path)
         table["value"] = pd.Series(numbers, frame.index, dtype=np.float64)
@@ -158,9 +162,7 @@ def rectangular(
     sizes = (lists.ids > 0).sum(axis=1)
     if not sizes.any():
         raise DataError(f"{where}: {_NO_LIST}")
-    if length is None:
-        counts = np.bincount(sizes[sizes > 0])
-        length = int(np.flatnonzero(counts == counts.max())[-1])
+    length = length or usual_length(sizes)
     whole = sizes >= length
     longer, shorter = int((sizes > length).sum()), int((~whole).sum())
     report.append(f"lists of {length} items: {longer:,} longer ones cut to that")
@@ -180,15 +182,26 @@ def rectangular(
     return ids, distances, covered
 
 
-def _columns(frame: pd.DataFrame, path: Path) -> dict[str, str]:
+def usual_length(sizes: NDArray[np.int64]) -> int:
+    """The length that most of the lists have that name an item, of several the longest.
+
+    Args:
+        sizes: int64 [M], not all 0.
+    """
+    counts = np.bincount(sizes[sizes > 0])
+    return int(np.flatnonzero(counts == counts.max())[-1])
+
+
+def _columns(frame: pd.DataFrame, data: PreparedData, path: Path) -> dict[str, str]:
     found = {
         role: column
         for role, names in NAMES.items()
         if (column := first_column(frame.columns, names)) is not None
     }
     missing = [role for role in ("user", "item") if role not in found]
-    if "ordinal" not in found and "target" not in found:
-        missing.append("ordinal or target")
+    several = len(data.test) > len(np.unique(data.test.user))
+    if "ordinal" not in found and "target" not in found and several:
+        missing.append("ordinal or target (a user has several test rows)")
     if missing:
         known = "; ".join(f"{role}: {', '.join(names)}" for role, names in NAMES.items())
         raise DataError(
@@ -239,7 +252,7 @@ def _rows_of(
     """`list` (number of the list), `split` and `row` of the lines whose key is that of a row."""
     import pandas as pd
 
-    by = "ordinal" if "ordinal" in columns else "target"
+    by = next((name for name in ("ordinal", "target") if name in columns), "user")
     keyed = pd.DataFrame({"user": frame[columns["user"]], "key": frame[columns[by]]})
     if by == "ordinal":
         numbers = parse_numbers(keyed["key"], path)
@@ -252,7 +265,8 @@ def _rows_of(
         keyed["key"] = numbers
     keyed["list"] = keyed.groupby(["user", "key"], sort=False).ngroup()
     lists = keyed.drop_duplicates("list")
-    rows = pd.concat([_keys(getattr(data, split), split, data, by) for split in SPLITS])
+    splits = SPLITS if by != "user" else ("test",)
+    rows = pd.concat([_keys(getattr(data, split), split, data, by) for split in splits])
     found = lists.merge(rows, on=["user", "key"], how="left")
     twice = found["list"].duplicated()
     if twice.any():
@@ -266,18 +280,17 @@ def _rows_of(
         _reject_from_1(found, rows, path, report)
     where = found.set_index("list")[["split", "row"]]
     of_split = where["split"].fillna("").value_counts()
-    report.append(
-        f"{len(lists):,} lists by user and {by}: {of_split.get('train', 0):,} of training rows"
-    )
-    for split, what in (("valid", "validation rows"), ("test", "test rows"), ("", "no row")):
-        if of_split.get(split, 0):
-            first = found[found["split"].fillna("") == split].iloc[0]
-            report.append(
-                f"not stored: {of_split[split]:,} lists of {what} (first: user '{first['user']}', "
-                f"{by} '{first['key']}')"
-            )
-    if not of_split.get("train", 0):
-        raise DataError(f"{path}: no list is that of a training row: " + "; ".join(report[1:]))
+    keys = "user" if by == "user" else f"user and {by}"
+    counts = (f"{of_split.get(split, 0):,} of {split} rows" for split in SPLITS)
+    report.append(f"{len(lists):,} lists by {keys}: {', '.join(counts)}")
+    if of_split.get("", 0):
+        first = found[found["split"].isna()].iloc[0]
+        report.append(
+            f"not stored: {of_split['']:,} lists of no row (first: user '{first['user']}', "
+            f"{by} '{first['key']}')"
+        )
+    if not found["split"].notna().any():
+        raise DataError(f"{path}: no list is that of a row of {data.dataset}: " + report[-1])
     table = keyed[["list"]].join(where, on="list")
     return table.dropna(subset="split").astype({"row": np.int64})
 
@@ -318,6 +331,8 @@ def _keys(rows: Examples, split: str, data: PreparedData, by: str) -> pd.DataFra
     key: Any = rows.ordinal.astype(np.int64)
     if by == "target":
         key = np.array(data.item_tokens, dtype=object)[rows.target - 1]
+    if by == "user":
+        key = users
     keys = pd.DataFrame({"user": users, "key": key, "split": split, "row": np.arange(len(rows))})
     return keys.astype({"user": "str"} if by == "ordinal" else {"user": "str", "key": "str"})
 
@@ -348,8 +363,8 @@ def _with_items(
             f"left out {unknown.sum():,} entries that are no {key} of {data.dataset} (first: "
             f"'{first}')"
         )
-    learned = table["split"] == "train"
-    if unknown[learned].all():
+    learned = table["split"] == ("train" if table["split"].eq("train").any() else "test")
+    if unknown[learned].all() and learned.any():
         raise DataError(
             f"{path}: {_NO_LIST}: '{used[learned].iloc[0]}', the first, is no {key} of "
             f"{data.dataset}; --item-key tells what items are called: token, title or id"

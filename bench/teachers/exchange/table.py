@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError
+from bench.teachers.exchange.evaluation import Evaluation, evaluated
 from bench.teachers.exchange.files import ImportedFiles, Lists
 from bench.teachers.exchange.listing import SPLITS, Listing, read_listing, rectangular
-
-METRICS_AT = 20
-"""Shortest list whose place of the target gives the metrics that leaderboards show."""
 
 
 def from_table(files: ImportedFiles) -> Lists:
@@ -26,28 +21,35 @@ def from_table(files: ImportedFiles) -> Lists:
     table, rows = files.sources["table"], len(files.data.train)
     listing = read_listing(table, files.data, request.item_key, request.id_base, request.value)
     files.report += listing.report
+    lists = listing.of.get("train")
+    if lists is None:
+        if not listing.of:
+            raise DataError(f"{table}: no row has a list of items that the catalogue knows")
+        return Lists(evaluations=_evaluations(files, listing))
     ids, distances, covered = rectangular(
-        listing.of["train"], rows, request.list_length, files.report, str(table)
+        lists, rows, request.list_length, files.report, str(table)
     )
-    return Lists(ids, distances, covered, _own_ranks(files, listing))
+    return Lists(ids, distances, covered, _evaluations(files, listing))
 
 
-def _own_ranks(files: ImportedFiles, listing: Listing) -> dict[str, NDArray[np.int32]]:
-    """Ranks of evaluation targets where every row has a list: N where it does not name them."""
-    ranks = {}
+def _evaluations(files: ImportedFiles, listing: Listing) -> dict[str, Evaluation]:
+    """What the lists of rows of evaluation measure, by split.
+
+    It is told where every row is named. A list may end early, or be empty where the catalogue
+    knows none of its items: a missing place is a miss.
+    """
+    found = {}
     for split in SPLITS[1:]:
-        lists, rows = listing.of.get(split), getattr(files.data, split)
-        if lists is None or len(lists.row) < len(rows):
+        rows, named = getattr(files.data, split), listing.named.get(split, ())
+        lists = listing.of.get(split)
+        if len(named) < len(rows) or lists is None:
+            if len(named):
+                missing = len(rows) - len(named)
+                files.report.append(
+                    f"no metrics on {split}: {missing:,} of its {len(rows):,} rows have no list"
+                )
             continue
-        shortest = int((lists.ids > 0).sum(axis=1).min())
-        if shortest < min(METRICS_AT, files.data.n_items):
-            continue
-        hit = lists.ids == rows.target[lists.row, None]
-        found = np.full(len(rows), files.data.n_items, dtype=np.int32)
-        found[lists.row[hit.any(axis=1)]] = hit.argmax(axis=1)[hit.any(axis=1)] + 1
-        ranks[split] = found
-        files.notes.append(
-            f"Its ranks on the {split} rows are those of its lists, of {shortest} items or "
-            f"more; a target that is not listed counts as rank {files.data.n_items}."
-        )
-    return ranks
+        found[split] = evaluated(lists, rows.target, files.data.n_items)
+        files.notes.append(found[split].note(split))
+        files.report.append(found[split].note(split))
+    return found

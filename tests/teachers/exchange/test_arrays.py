@@ -81,7 +81,7 @@ def test_arrays_in_an_order_of_their_own(desk: Desk, dist: np.ndarray, folder: F
     assert "left out 1 lists that are shorter" in report
 
     np.save(desk.foreign / "rankings.npy", np.full((N_ROWS, 1), N_ITEMS))
-    with pytest.raises(DataError, match=r"rankings\.npy: no training row has a list of items"):
+    with pytest.raises(DataError, match=r"rankings\.npy: no row has a list of items"):
         desk.bring(items=desk.home / "order.txt", id_base=0, force=True)
 
 

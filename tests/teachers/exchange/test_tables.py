@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_lists_of_evaluation_rows_measure_and_are_not_stored(desk: Desk) -> None
     report = desk.bring(desk.table("lists.csv", **pd.concat(frames).to_dict("list")))
     np.testing.assert_array_equal(desk.knowledge().rankings, listed["train"])
     assert len(np.load(desk.folder / "rankings.npy")) == N_ROWS
-    assert any("not stored: 60 lists of test rows" in line for line in report)
+    assert any("240 of train rows, 60 of valid rows, 60 of test rows" in line for line in report)
     hit = listed["test"] == data.test.target[:, None]
     expected = np.where(hit.any(1), hit.argmax(1) + 1, N_ITEMS)
     np.testing.assert_array_equal(load_test_ranks(desk.folder, data), expected)
@@ -161,7 +162,56 @@ def test_lists_of_evaluation_rows_measure_and_are_not_stored(desk: Desk) -> None
     assert metrics["test"]["hr@20"] == pytest.approx(hit.any(1).mean())
     hit = listed["valid"] == data.valid.target[:, None]
     assert metrics["valid"]["hr@5"] == pytest.approx(hit[:, :5].any(1).mean())
-    assert any("counts as rank 30" in note for note in read_manifest(desk.folder).notes)
+    assert "of lists of 20 items, and told up to that K." in read_manifest(desk.folder).notes[0]
+
+
+def lists_of_test(desk: Desk, size: int) -> tuple[pd.DataFrame, np.ndarray]:
+    rows = len(desk.data.test)
+    ids = np.random.default_rng(9).random((rows, N_ITEMS)).argsort(axis=1)[:, :size] + 1
+    return pd.DataFrame(lines(desk, list(range(rows)), ids, "ordinal", "test")), ids
+
+
+def test_lists_of_test_rows_alone_are_a_teacher_that_a_board_shows(desk: Desk) -> None:
+    """As published rankings come: of 10 items, some lists shorter, one of strangers alone."""
+    frame, ids = lists_of_test(desk, 10)
+    rows = len(ids)
+    frame = frame.drop(index=range(5, 10))  # the first list has 5 items
+    frame.loc[10:19, "item_id"] = "stranger"  # the second has none that the catalogue knows
+    report = desk.bring(desk.table("lists.csv", **frame.to_dict("list")))
+    ids[0, 5:], ids[1] = 0, 0
+    hit = ids == desk.data.test.target[:, None]
+    place = np.where(hit.any(1), hit.argmax(1) + 1, N_ITEMS)
+    np.testing.assert_array_equal(load_test_ranks(desk.folder, desk.data), place)
+    manifest = read_manifest(desk.folder)
+    assert (manifest.signals, manifest.test_places) == ([], 10)
+    assert manifest.metrics["test"]["hr@10"] == pytest.approx(hit.any(1).mean())
+    assert {name.split("@")[1] for name in manifest.metrics["test"]} == {"1", "5", "10"}
+    assert "0 of 240 training rows covered (0.0%)" in report
+    assert any("2 are shorter, and end in misses" in line for line in report)
+    # Other lists are another teacher, though no method reads them.
+    other = frame.iloc[::-1].assign(rank=1 + frame.groupby(["user_id", "ordinal"]).cumcount()[::-1])
+    other["item_id"] = np.roll(frame["item_id"], 3)
+    desk.bring(desk.table("other.csv", **other.to_dict("list")), force=True)
+    assert read_manifest(desk.folder).fingerprint != manifest.fingerprint
+
+    few = frame[frame["user_id"] != frame["user_id"].iloc[-1]]
+    with pytest.raises(
+        DataError, match=rf"no metrics on test: \d+ of its {rows} rows have no list"
+    ):
+        desk.bring(desk.table("few.csv", **few.to_dict("list")), force=True)
+
+
+def test_a_list_per_user_is_that_of_its_one_test_row(make_data: Any, tmp_path: Path) -> None:
+    data = later(make_data())
+    alone = np.unique(data.test.user, return_index=True)[1]
+    columns = {name: getattr(data.test, name)[alone] for name in vars(data.test)}
+    desk = Desk(tmp_path, replace(data, test=replace(data.test, **columns)))
+    frame, ids = lists_of_test(desk, 3)
+    report = desk.bring(desk.table("lists.csv", **frame.drop(columns="ordinal").to_dict("list")))
+    hit = ids == desk.data.test.target[:, None]
+    place = np.where(hit.any(1), hit.argmax(1) + 1, N_ITEMS)
+    np.testing.assert_array_equal(load_test_ranks(desk.folder, desk.data), place)
+    assert f"{len(alone)} lists by user: 0 of train rows, 0 of valid rows" in "\n".join(report)
 
 
 def test_integers_that_could_be_tokens_or_ids(make_data: Any, tmp_path: Path) -> None:
@@ -197,18 +247,18 @@ def test_integers_that_could_be_tokens_or_ids(make_data: Any, tmp_path: Path) ->
         (
             {"user": ["u0"], "ordinal": [4], "item": ["i99"]},
             {},
-            "no training row has a list of items that the catalogue knows: 'i99', the first, is no "
+            "no row has a list of items that the catalogue knows: 'i99', the first, is no "
             "token of toy",
         ),
         (
             {"user": ["u0", "u0"], "ordinal": [204, 4], "item": ["i0", "i99"]},
             {},
-            "no training row has a list of items that the catalogue knows: 'i99'",
+            "no row has a list of items that the catalogue knows: 'i99'",
         ),
         (
             {"user": ["u77"], "ordinal": [4], "item": ["i0"]},
             {},
-            "no list is that of a training row",
+            "no list is that of a row of toy",
         ),
         ({"user": ["u0"], "ordinal": ["x"], "item": ["i0"]}, {}, "'x' is not a number"),
         ({"user": ["u0"], "ordinal": [4], "item": ["i0"]}, {"list_length": 2}, "no list has 2"),
