@@ -50,6 +50,7 @@ def run(
     students: Names = (),
     *,
     teachers: Names = (),
+    references: Names = (),
     controls: Names = (),
     seeds: str | Iterable[int] = "",
     protocol: str | None = None,
@@ -67,6 +68,7 @@ def run(
         datasets: names, or `all`.
         students: names, or `all`; by default the suite's own choice.
         teachers: names; by default each method's own.
+        references: teachers whose own ranking is asked for, whatever learns from them.
         controls: repeat every distilled trial under these, such as `shuffled`.
         seeds: such as `range(3)` or `"0-2"`; by default 0.
         protocol: name; by default each dataset's own.
@@ -94,6 +96,7 @@ def run(
         datasets=_listed(datasets),
         students=_listed(students),
         teachers=_listed(teachers),
+        references=_listed(references),
         controls=_listed(controls),
         seeds=seeds if isinstance(seeds, str) else ",".join(map(str, seeds)),
         protocol=protocol,

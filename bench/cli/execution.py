@@ -72,6 +72,9 @@ def show_trials(grid: Grid, store: ResultStore, workspace: Workspace, device: st
     lines = [[*header, "seed", "overrides"]]
     for spec, trial in zip(grid.trials, identify(grid, workspace), strict=True):
         lines.append([*_key_and_state(trial, store), *_coordinates(spec)])
+    for dataset, protocol, teacher in grid.references:
+        shown = ["-", "reference", dataset, protocol, "-", "-", "-", teacher, "-", "-"]
+        lines.append(shown)
     say(aligned(lines))
 
 

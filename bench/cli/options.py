@@ -130,9 +130,9 @@ def selected(args: Mapping[str, Any]) -> Selection:
     from bench.paths import Workspace
 
     register(args["plugins"])
-    axes = ("methods", "datasets", "students", "teachers", "controls", "overrides")
+    axes = ("methods", "datasets", "students", "teachers", "references", "controls", "overrides")
     chosen = Selection(
-        **{axis: list(args[axis]) for axis in axes},
+        **{axis: list(args.get(axis, ())) for axis in axes},
         seeds=",".join(args["seeds"]),
         protocol=args["protocol"],
     )
@@ -142,6 +142,14 @@ def selected(args: Mapping[str, Any]) -> Selection:
     suite = args["suite"]
     return chosen if suite is None else chosen.over(read_suite(suite, Workspace.current()))
 
+
+references = click.option(
+    "--reference",
+    "references",
+    metavar="TEACHER",
+    multiple=True,
+    help="Show this teacher's own ranking too, whatever learns from it.",
+)
 
 plugins = click.option(
     "--plugin",

@@ -34,6 +34,7 @@ from bench.cli.printing import say, tell
     show_default=True,
     help="Compare with, and test against, this method.",
 )
+@options.references
 @options.records
 @click.option(
     "--output",
@@ -47,6 +48,7 @@ def command(
     datasets: tuple[str, ...],
     methods: tuple[str, ...],
     against: str,
+    references: tuple[str, ...],
     results: Path | None,
     output: Path | None,
 ) -> None:
@@ -64,7 +66,12 @@ def command(
     from bench.records.store import ResultStore
     from bench.reporting.render import render
 
-    store = ResultStore(results or Workspace.current().results)
+    workspace = Workspace.current()
+    store = ResultStore(results or workspace.results)
+    if references:
+        from bench.execution.references import record_teachers
+
+        record_teachers(references, store, workspace, datasets)
     text = render(store, format_name, metrics, datasets=datasets, methods=methods, against=against)
     if output is None:
         say(text)

@@ -12,6 +12,7 @@ from bench.cli.printing import say
 
 @click.command()
 @options.selection
+@options.references
 @options.execution
 def command(dry_run: bool, **args: Any) -> None:
     """Train students under distillation methods and print their leaderboard.

@@ -101,6 +101,7 @@ class Grid:
         trials: setting by setting.
         data: by dataset and protocol.
         teachers: by dataset, protocol and name.
+        references: those of the teachers whose own ranking is asked for.
         notes: sentences about what the selection does not do, for the user.
         selection: what the grid was resolved from, with `search`.
     """
@@ -108,6 +109,7 @@ class Grid:
     trials: list[TrialSpec]
     data: dict[DataName, DataSource]
     teachers: dict[TeacherName, TeacherSource]
+    references: list[TeacherName]
     notes: list[str]
     selection: Selection
     search: bool
@@ -145,7 +147,7 @@ def resolve(selection: Selection, workspace: Workspace, *, search: bool = False)
     if not selection.datasets:
         known = ", ".join(dataset_names(workspace))
         raise ConfigError(f"no dataset: give --dataset or --suite. Datasets: {known}")
-    if not selection.methods:
+    if not selection.methods and not selection.references:
         known = ", ".join(entry.name for entry in METHODS)
         raise ConfigError(f"no method: give --method or --suite. Methods: {known}")
     return _Resolver(selection, workspace, search).grid()
@@ -168,7 +170,7 @@ class _Resolver:
         self.check_controls(choices)
         data = {(name, source.protocol.slug): source for name, source in self.data()}
         for source in data.values():
-            self.check_chosen_teachers(source)
+            self.check_teachers(source)
         settings = [
             list(self.trials_of(source, student, choices))
             for source in data.values()
@@ -180,9 +182,41 @@ class _Resolver:
             for seed in seeds
             for spec in setting
         ]
+        untaught = [name for name in self.chosen if all(spec.teacher != name for spec in trials)]
+        references = [
+            name for source in data.values() for name in self.references(source, untaught)
+        ]
         self.overrides.reject_unused()
-        notes = self.notes(choices)
-        return Grid(trials, data, self.teachers, notes, self.selection, self.search)
+        notes = [*self.notes(choices), *self.notes_of_teachers(untaught, references)]
+        return Grid(trials, data, self.teachers, references, notes, self.selection, self.search)
+
+    def references(self, source: DataSource, untaught: list[str]) -> Iterator[TeacherName]:
+        """Teachers of a dataset whose own ranking is asked for, or is all that one is good for.
+
+        Args:
+            source: the dataset.
+            untaught: chosen teachers that no trial learns from; those that are there are shown.
+        """
+        named = untaught if ALL not in self.selection.teachers else []
+        there = [name for name in named if self.folder(name, source).is_dir()]
+        for name in dict.fromkeys([*self.selection.references, *there]):
+            self.teacher(name, source)
+            yield source.name, source.protocol.slug, name
+
+    def notes_of_teachers(
+        self, untaught: list[str], references: list[TeacherName]
+    ) -> Iterator[str]:
+        """What becomes of chosen teachers that no chosen method learns from."""
+        if ALL in self.selection.teachers:
+            return
+        shown = {name for _, _, name in references}
+        for name in untaught:
+            does = (
+                "its own ranking alone is shown"
+                if name in shown
+                else f"--reference {name} builds it and shows its own ranking"
+            )
+            yield f"teacher '{name}': no chosen method learns from it; {does}"
 
     def notes(self, choices: list[_Choice]) -> list[str]:
         """Which methods have no use for an override that others take."""
@@ -328,9 +362,9 @@ class _Resolver:
             [name for name, kind in kinds.items() if kind is None or not kind.needs_language_model],
         )
 
-    def check_chosen_teachers(self, source: DataSource) -> None:
+    def check_teachers(self, source: DataSource) -> None:
         """Reject teachers that do not exist, even where no method asks for them."""
-        for name in self.chosen:
+        for name in (*self.chosen, *self.selection.references):
             folder = self.folder(name, source)
             if name not in self.configured and not folder.is_dir():
                 there = teachers_in(self.workspace.tocf / source.name)

@@ -31,6 +31,10 @@ class Selection(BaseModel):
     teachers: list[str] = Field(
         default_factory=list, description="names or `all`, which leaves out language models"
     )
+    references: list[str] = Field(
+        default_factory=list,
+        description="names of teachers whose own ranking is shown, whatever learns from them",
+    )
     controls: list[str] = Field(
         default_factory=list,
         description="such as `shuffled`: repeat every distilled trial under it",

@@ -31,6 +31,7 @@ def describe(data: PreparedData, config: DatasetConfig, about: dict[str, Any]) -
         "protocol": data.protocol,
         "origin": about["origin"],
         "counts": counts,
+        "items_without_text": sum(not text.strip() for text in data.item_texts),
         "test_targets": {name: float(masks[name].mean()) for name in TARGET_SEGMENTS},
         "test_segments": {name: int(mask.sum()) for name, mask in masks.items()},
         "published": _compare(counts, data, config),
@@ -55,6 +56,8 @@ def as_text(description: dict[str, Any]) -> str:
             known = published[name]
             line += f"   published {known['published']:>12,} ({known['difference_percent']:+.2f} %)"
         lines.append(line)
+    if without := description["items_without_text"]:
+        lines.append(f"  {without:,} of {description['counts']['items']:,} items have no text")
     if published:
         lines.append(f"  published by {description['published_source']}")
     shares = (f"{name} {share:.1%}" for name, share in description["test_targets"].items())

@@ -162,6 +162,8 @@ def _write(
     data = filters.apply(data, config.filters_under(protocol))
     ordinal, size = ordinals(data.user)
     report = list(data.report)
+    if data.split is not None and protocol.name == "temporal":
+        report.append("the split is that of the source's labels, as in protocol given")
     if single := int((size == 1).sum()):
         report.append(
             f"{single:,} users have one interaction, which no history goes before: no row"

@@ -93,6 +93,19 @@ class Metric:
         return np.where(rank <= self.cutoff, _GAIN[self.family](rank), 0.0)
 
 
+RANKED_PLACES = "ranked_places"
+"""Among the settings of a record: K, where its ranks are those of lists that end there."""
+
+
+CATALOGUE = "items"
+"""Among the settings of a reference's record: N, the items that it ranks."""
+
+
+def held(cutoffs: Iterable[int], places: int | None) -> list[int]:
+    """The cutoffs that lists of so many places tell metrics at; None: all."""
+    return [cutoff for cutoff in cutoffs if places is None or cutoff <= places]
+
+
 def parse_metric(name: str) -> Metric:
     """Read `family@K`, in any case.
 

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
+from pathlib import Path
 
 from bench import plan
 from bench.baselines.interface import BASELINES
+from bench.data import store as data_store
+from bench.data.config import dataset_config
 from bench.data.examples import PreparedData
-from bench.errors import Terminated
-from bench.evaluation.metrics import metrics_from_ranks
+from bench.errors import ConfigError, Terminated
+from bench.evaluation.metrics import CATALOGUE, CUTOFFS, RANKED_PLACES, held, metrics_from_ranks
 from bench.evaluation.segments import segment_metrics
 from bench.execution.inputs import Inputs
-from bench.plan import Reference, Trial
+from bench.paths import Workspace
+from bench.plan import Reference, TeacherName, Trial
 from bench.progress import task
 from bench.records.record import Outcome, finished
 from bench.records.store import ResultStore
+from bench.teachers.manifest import read_manifest, teacher_folder
 
 POLL_SECONDS = 0.1
 
 _logger = logging.getLogger(__name__)
 
 
-def references(trials: Iterable[Trial]) -> list[Reference]:
+def of_trials(trials: Iterable[Trial]) -> list[Reference]:
     """What the leaderboard of identified trials is read against: baselines and their teachers."""
     found: dict[str, Reference] = {}
     for trial in trials:
@@ -32,20 +38,46 @@ def references(trials: Iterable[Trial]) -> list[Reference]:
             "protocol": trial.protocol,
             "data_fingerprint": trial.data_fingerprint,
         }
-        entries = [
-            # What the suite itself computes is covered by RESULTS_VERSION.
-            Reference(name=one.name, code=None if one.is_shipped else one.code_digest, **data)
-            for one in BASELINES
-        ]
-        if trial.teacher_fingerprint is not None:
-            name, fingerprint = f"teacher:{trial.teacher}", trial.teacher_fingerprint
-            entries.append(Reference(name=name, teacher_fingerprint=fingerprint, **data))
+        entries = _baselines(data)
+        if trial.teacher is not None and trial.teacher_fingerprint is not None:
+            entries.append(_teacher(trial.teacher, trial.teacher_fingerprint, data))
         found |= {entry.key: entry for entry in entries}
     return list(found.values())
 
 
-def write_missing(trials: Iterable[Trial], store: ResultStore, inputs: Inputs) -> None:
-    """Record the references of trials that are not recorded yet.
+def of_teachers(names: Iterable[TeacherName], inputs: Inputs) -> list[Reference]:
+    """Teachers that are built, whose own ranking is asked for, each behind the baselines.
+
+    Raises:
+        ArtifactError: a teacher's manifest cannot be understood.
+    """
+    found: dict[str, Reference] = {}
+    for name in names:
+        dataset, protocol, teacher = name
+        data = {
+            "dataset": dataset,
+            "protocol": protocol,
+            "data_fingerprint": inputs.data((dataset, protocol)).fingerprint,
+        }
+        entries = [*_baselines(data), _teacher(teacher, inputs.manifest(name).fingerprint, data)]
+        found |= {entry.key: entry for entry in entries}
+    return list(found.values())
+
+
+def _baselines(data: dict[str, str]) -> list[Reference]:
+    # What the suite itself computes is covered by RESULTS_VERSION.
+    return [
+        Reference(name=one.name, code=None if one.is_shipped else one.code_digest, **data)
+        for one in BASELINES
+    ]
+
+
+def _teacher(name: str, fingerprint: str, data: dict[str, str]) -> Reference:
+    return Reference(name=f"teacher:{name}", teacher_fingerprint=fingerprint, **data)
+
+
+def write_missing(references: Iterable[Reference], store: ResultStore, inputs: Inputs) -> None:
+    """Record references that are not recorded yet.
 
     Baselines that would cost too much are left out, and so are teachers that do not offer their
     ranks. The users of the test examples are stored as well, where they are not.
@@ -53,24 +85,70 @@ def write_missing(trials: Iterable[Trial], store: ResultStore, inputs: Inputs) -
     Raises:
         InputsChanged: data or a teacher are others by now.
     """
-    for reference in references(trials):
+    for reference in references:
         data = inputs.data_of(reference)
-        if store.users(data.fingerprint) is None:
-            store.write_users(data.fingerprint, data.test.user)
-        while store.get(reference.key) is None:
-            with store.claim(reference.key) as granted:
-                if granted:
-                    if (outcome := _outcome(reference, data, inputs)) is not None:
-                        store.write(finished(reference, outcome), outcome)
-                    break
-            time.sleep(POLL_SECONDS)
+        name, _, teacher = reference.name.partition(":")
+        if teacher:
+            place = inputs.teacher_folder((reference.dataset, reference.protocol, teacher))
+            _write(reference, data, store, partial(_of_teacher, place, reference))
+        else:
+            _write(reference, data, store, partial(_of_baseline, name))
 
 
-def _outcome(reference: Reference, data: PreparedData, inputs: Inputs) -> Outcome | None:
-    _, _, teacher = reference.name.partition(":")
-    if teacher:
-        return _of_teacher(teacher, reference, data, inputs)
-    return _of_baseline(reference.name, data)
+def record_teachers(
+    names: Iterable[str], store: ResultStore, workspace: Workspace, datasets: Collection[str]
+) -> None:
+    """Record the own rankings of teachers, for the data that records are of.
+
+    Args:
+        names: of teachers that are built, or were imported.
+        store: where the records are, and go.
+        workspace: where data and teachers are.
+        datasets: those that count; all, if empty.
+
+    Raises:
+        ConfigError: there is no such teacher for any of these data.
+        ArtifactError: a teacher breaks the contract.
+    """
+    subjects = [record.subject for record in store.records()]
+    known = {(one.dataset, one.protocol, one.data_fingerprint) for one in subjects}
+    known = {one for one in known if not datasets or one[0] in datasets}
+    for name in names:
+        found = False
+        for dataset, protocol, fingerprint in sorted(known):
+            if data_store.fingerprint(dataset, protocol, workspace) != fingerprint:
+                continue  # not here, or other data by now
+            own = dataset_config(dataset, workspace).protocol.slug
+            place = teacher_folder(workspace, dataset, name, protocol, own)
+            if not place.is_dir():
+                continue
+            found = True
+            data = data_store.load(dataset, protocol, workspace)
+            of_data = {"dataset": dataset, "protocol": protocol, "data_fingerprint": fingerprint}
+            reference = _teacher(name, read_manifest(place).fingerprint, of_data)
+            _write(reference, data, store, partial(_of_teacher, place, reference))
+        if not found:
+            raise ConfigError(
+                f"--reference {name}: no teacher of this name is there for the data of these "
+                "records; `bench teacher import` and `bench teacher build` make one"
+            )
+
+
+def _write(
+    reference: Reference,
+    data: PreparedData,
+    store: ResultStore,
+    measure: Callable[[PreparedData], Outcome | None],
+) -> None:
+    if store.users(data.fingerprint) is None:
+        store.write_users(data.fingerprint, data.test.user)
+    while store.get(reference.key) is None:
+        with store.claim(reference.key) as granted:
+            if granted:
+                if (outcome := measure(data)) is not None:
+                    store.write(finished(reference, outcome), outcome)
+                break
+        time.sleep(POLL_SECONDS)
 
 
 def _of_baseline(name: str, data: PreparedData) -> Outcome | None:
@@ -108,6 +186,7 @@ def _ranked(name: str, data: PreparedData) -> Outcome | None:
         metrics={split: metrics_from_ranks(found) for split, found in ranks.items()},
         segments=segment_metrics(ranks["test"], data),
         ranks=ranks["test"],
+        settings={CATALOGUE: data.n_items},
         timings={
             "fit_seconds": fitted - started,
             "evaluation_seconds": time.perf_counter() - fitted,
@@ -115,20 +194,21 @@ def _ranked(name: str, data: PreparedData) -> Outcome | None:
     )
 
 
-def _of_teacher(
-    teacher: str, reference: Reference, data: PreparedData, inputs: Inputs
-) -> Outcome | None:
+def _of_teacher(folder: Path, reference: Reference, data: PreparedData) -> Outcome | None:
     from bench.teachers.knowledge import load_test_ranks
 
-    name = (data.dataset, data.protocol, teacher)
-    folder = inputs.teacher_folder(name)
     ranks = load_test_ranks(folder, data, reference.teacher_fingerprint)
+    manifest = read_manifest(folder)
     if ranks is None:
+        name = manifest.name
+        _logger.info(f"teacher '{name}' of {data.dataset} has no ranks of the test examples")
         return None
-    known = inputs.manifest(name).metrics
+    places, known = manifest.test_places, manifest.metrics
+    cutoffs = held(CUTOFFS, places)
     metrics = {"valid": known["valid"]} if "valid" in known else {}
     return Outcome(
-        metrics=metrics | {"test": metrics_from_ranks(ranks)},
-        segments=segment_metrics(ranks, data),
+        metrics=metrics | {"test": metrics_from_ranks(ranks, cutoffs)},
+        segments=segment_metrics(ranks, data, cutoffs),
         ranks=ranks,
+        settings={CATALOGUE: data.n_items, **({RANKED_PLACES: places} if places else {})},
     )

@@ -45,7 +45,8 @@ def run_grid(
         retry_failed: run failed trials again.
 
     Returns:
-        The records of the trials, in their order.
+        The records of the trials, in their order, and those of the teachers' own rankings that
+        are asked for.
 
     Raises:
         BenchError: something is wrong with the request, its data or its teachers, and no trial
@@ -56,7 +57,7 @@ def run_grid(
     # What a trial would fail of is raised before data and teachers are made, which may take hours.
     grid = runnable(grid, store, workspace, device=device, retry_before=retry_before)
     inputs = Inputs(grid, workspace)
-    if missing_trials(grid, store, workspace, retry_before=retry_before):
+    if grid.references or missing_trials(grid, store, workspace, retry_before=retry_before):
         store.check_writable()
 
     inputs.prepare_data()
@@ -66,14 +67,16 @@ def run_grid(
     # A teacher that exists but was built with other options is rejected even if all trials are
     # done: their records do not answer the question.
     overridden = [spec for spec in grid.trials if grid.is_overridden(spec.teacher_name)]
-    if missing or overridden:
+    if missing or overridden or grid.references:
         device, _ = set_up(device, threads)
-        inputs.build_teachers([spec.teacher_name for spec in [*missing, *overridden]], device)
+        wanted = [spec.teacher_name for spec in [*missing, *overridden]]
+        inputs.build_teachers([*wanted, *grid.references], device)
 
     trials = [trial for trial in identify(grid, workspace) if trial is not None]
     missing_now = [trial for trial in trials if _is_missing(trial, store, retry_before)]
     check_teachers(missing_now, inputs)
-    references.write_missing(trials, store, inputs)
+    asked = references.of_teachers(grid.references, inputs)
+    references.write_missing([*references.of_trials(trials), *asked], store, inputs)
 
     if missing_now:
         at_once, share = divide(jobs, threads)
@@ -87,7 +90,8 @@ def run_grid(
                 inputs.release()
                 run_in_workers(task, min(at_once, len(missing_now)), watch)
             run_trials(task, inputs, watch=watch)
-    return [record for trial in trials if (record := store.get(trial.key)) is not None]
+    keys = [*(trial.key for trial in trials), *(reference.key for reference in asked)]
+    return [record for key in keys if (record := store.get(key)) is not None]
 
 
 def runnable(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.data.examples import Ids
 from bench.errors import DataError
-from bench.evaluation.metrics import Metric
+from bench.evaluation.metrics import RANKED_PLACES, Metric
 from bench.evaluation.significance import (
     SeedSpread,
     compare_by_seed,
@@ -56,6 +56,11 @@ class Ranks:
 
     def __init__(self, runs: pd.DataFrame) -> None:
         self._stores = [ResultStore(Path(folder)) for folder in runs["folder"].dropna().unique()]
+        self._places = {
+            key: settings[RANKED_PLACES]
+            for key, settings in zip(runs["key"], runs["settings"], strict=True)
+            if isinstance(settings, dict) and RANKED_PLACES in settings
+        }
         self.of = cache(self._of)
         self.users = cache(self._users)
 
@@ -73,14 +78,19 @@ class Ranks:
         found = (store.users(data_fingerprint) for store in self._stores)
         return next((users for users in found if users is not None), None)
 
+    def _telling(self, key: str, metric: Metric) -> Ids | None:
+        """The ranks of a run, where they hold as many places as a metric asks for."""
+        known = metric.cutoff <= self._places.get(key, metric.cutoff)
+        return self.of(key) if known else None
+
     def mean(self, key: str, metric: Metric) -> float | None:
-        """A metric of the test split, or None where there are no ranks."""
-        ranks = self.of(key)
+        """A metric of the test split, or None where there are no ranks, or too few places."""
+        ranks = self._telling(key, metric)
         return None if ranks is None else float(metric.per_row(ranks).mean())
 
     def values(self, keys: Sequence[str], metric: Metric) -> Values | None:
         """A metric by example, [S, R] for S runs; None where ranks are missing or differ in R."""
-        found = [self.of(key) for key in keys]
+        found = [self._telling(key, metric) for key in keys]
         known = [metric.per_row(ranks) for ranks in found if ranks is not None]
         complete = len(known) == len(found) and len({len(part) for part in known}) == 1
         return np.stack(known) if complete else None

@@ -142,7 +142,8 @@ def _measured(done: pd.DataFrame, metric: Metric, split: str, ranks: Ranks) -> p
     name = str(metric) if split == "test" else f"{split}/{metric}"
     values = done[name] if name in done else pd.Series(np.nan, index=done.index)
     if split == "test":
-        values = values.fillna(done["key"][values.isna()].map(lambda key: ranks.mean(key, metric)))
+        unknown = done["key"][values.isna()].map(lambda key: ranks.mean(key, metric))
+        values = values.astype("float64").fillna(unknown.astype("float64"))
     elif len(done) and values.isna().all():
         raise ConfigError(f"no run has '{name}': no such split or segment, or another metric")
     return values.astype("float64")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.evaluation.metrics import parse_metric
+from bench.evaluation.metrics import CATALOGUE, RANKED_PLACES, parse_metric
 from bench.records.comparison import NONE, SIGNIFICANT
 from bench.reporting.formatting import named
 
@@ -22,6 +22,31 @@ def of_results(entries: pd.DataFrame) -> list[str]:
         *_of_times(entries),
         *_of_versions(entries),
     ]
+
+
+def of_sizes(board: pd.DataFrame, runs: pd.DataFrame) -> Iterator[str]:
+    """Which teachers' lists are too short for a metric, and which metrics the catalogue is for.
+
+    Args:
+        board: the lines of all metrics.
+        runs: what it was made of.
+    """
+    ours = runs[runs["entry"].isin(board["entry"])]
+    cutoffs = {name: parse_metric(name).cutoff for name in board["metric"].unique()}
+    of_catalogue = {one[CATALOGUE] for one in ours["settings"] if CATALOGUE in one}
+    for name, cutoff in cutoffs.items():
+        if of_catalogue and cutoff >= min(of_catalogue):
+            yield (
+                f"{name.upper()}: there are {min(of_catalogue):,} items, so the first {cutoff} "
+                "hold the target whatever the method: HR is 1, and the others cut nothing off."
+            )
+    for teacher, settings in zip(ours["teacher"], ours["settings"], strict=True):
+        places = settings.get(RANKED_PLACES)
+        if places is not None and any(cutoff > places for cutoff in cutoffs.values()):
+            yield (
+                f"{teacher}: its lists hold {places} items, and metrics up to that K are told "
+                f"(such as --metric ndcg@{places})."
+            )
 
 
 def _of_comparisons(entries: pd.DataFrame) -> Iterator[str]:

@@ -79,7 +79,7 @@ def _intro(entries: pd.DataFrame) -> str:
 def _tables(board: pd.DataFrame, entries: pd.DataFrame, runs: pd.DataFrame) -> list[Table]:
     taught = entries[entries["control"].isna()]
     tables = [
-        _results(taught, board),
+        _results(taught, board, runs),
         _controls(entries),
         *ladder.tables(entries, runs),
         _by_target(taught, runs),
@@ -94,7 +94,7 @@ def _framed(entries: pd.DataFrame, columns: dict[str, pd.Series[str]]) -> pd.Dat
     return frame.set_index(entries["setting"].fillna(""))
 
 
-def _results(entries: pd.DataFrame, board: pd.DataFrame) -> Table:
+def _results(entries: pd.DataFrame, board: pd.DataFrame, runs: pd.DataFrame) -> Table:
     scores = board.assign(score=formatting.score(board["mean"], board["std"]))
     scores = scores.pivot(index="entry", columns="metric", values="score")
     columns = {
@@ -104,7 +104,8 @@ def _results(entries: pd.DataFrame, board: pd.DataFrame) -> Table:
         "p": formatting.p_value(entries),
         "Time": formatting.ratio(entries["epoch_vs_none"]),
     }
-    return Table("", _framed(entries, columns), _NAMES, notes.of_results(entries))
+    notes_ = [*notes.of_results(entries), *notes.of_sizes(board, runs)]
+    return Table("", _framed(entries, columns), _NAMES, notes_)
 
 
 def _controls(entries: pd.DataFrame) -> Table:

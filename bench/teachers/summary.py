@@ -33,7 +33,7 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
         is allowed and looks wrong.
     """
     manifest, rows = checked.manifest, len(data.train)
-    covered = np.ones(rows, dtype=bool) if checked.covered is None else checked.covered
+    covered = np.full(rows, bool(manifest.signals)) if checked.covered is None else checked.covered
     result: dict[str, Any] = {
         "name": manifest.name,
         "signals": list(manifest.signals),

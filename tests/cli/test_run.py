@@ -535,3 +535,28 @@ def test_a_ladder_is_a_method_and_its_controls_beside_what_is_named(tiny: Worksp
     }
     taught = {("soft-label", teacher) for teacher in teachers}
     assert {(line[6], line[7]) for line in lines} == methods | taught
+
+
+def test_a_published_ranking_stands_on_the_board(tiny: Workspace) -> None:
+    """Lists of 3 items for the users' last items: one command in, one command to see them."""
+    lists = tiny.home / "lists.csv"
+    last = {user: (user + 15) % 20 for user in range(20)}
+    lines = [f"u{u:02},i{item:02}\nu{u:02},i00" for u, item in last.items()]
+    lists.write_text("\n".join(["user,item", *lines, "u00,i19"]) + "\n")
+    rows = ("--dataset", "tiny", "--protocol", "leave-one-out")
+    done = bench("teacher", "import", *rows, "--name", "gpt", str(lists))
+    assert done.exit_code == 0, done.output
+    done = bench("run", *rows, "--reference", "gpt")
+    assert done.exit_code == 0, done.output
+    (row,) = [line for line in done.stdout.splitlines() if "| gpt" in line][:1]
+    assert row.count("\N{EN DASH}") >= 7  # lists of two items say nothing of 20
+    assert "gpt: its lists hold 2 items, and metrics up to that K are told" in done.stdout
+    assert "there are 20 items, so the first 20 hold the target" in done.stdout
+    shown = bench("report", "--metric", "hr@2", "--reference", "gpt").stdout
+    assert "1.0000" in next(line for line in shown.splitlines() if "| gpt" in line)
+    line = ("run", *rows, "--student", "tiny", "--method", "none", "-t", "gpt", "--dry-run")
+    planned = bench(*line)
+    assert "teacher 'gpt': no chosen method learns from it" in planned.stderr
+    assert "reference" in planned.stdout
+    refused = bench("report", "--reference", "gtp")
+    assert refused.exit_code == 2 and "no teacher of this name" in refused.stderr

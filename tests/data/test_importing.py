@@ -468,6 +468,17 @@ def test_games_have_the_published_split(games):
     assert round((counts == 0).mean(), 2) == 0.23
 
 
+def test_labels_without_times_are_the_protocol_given_and_missing_texts_are_counted(tmp_path):
+    header, *rows = LOG.replace("timestamp", "position").splitlines()
+    labels = ["train", "train", "train", "valid", "test"] * 3
+    lines = [f"{header}\tsplit", *(f"{r}\t{s}" for r, s in zip(rows, labels, strict=True))]
+    shown = bench_data("import", "shop", write(tmp_path / "files", "\n".join(lines) + "\n"))
+    assert "shop under given-10" in shown.output
+    assert "1 of 3 items have no text" in shown.output
+    shown = bench_data("info", "shop", "--protocol", "temporal")
+    assert "the split is that of the source's labels, as in protocol given" in shown.output
+
+
 def test_two_spellings_of_one_id_are_one(tmp_path):
     log = "user,item,time\n1.0,6.0,1\n1.0, 7.0,2\n2,6,3\n2 ,7,4\n"
     folder = write(tmp_path / "shop", log, "item_id\ttitle\n6\tSix\n7.0\tSeven\n", "inter.csv")

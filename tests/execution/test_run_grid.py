@@ -24,7 +24,7 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.execution import run as execution
 from bench.execution import runner
 from bench.execution.inputs import identify
-from bench.execution.references import references
+from bench.execution.references import of_trials
 from bench.execution.run import run_grid
 from bench.paths import Workspace
 from bench.plan import Reference
@@ -54,7 +54,7 @@ def run(grid: Grid, tiny: Workspace, **options: bool) -> list[Record]:
 
 def reference(tiny: Workspace, grid: Grid, name: str) -> Reference:
     trials = [trial for trial in identify(grid, tiny) if trial is not None]
-    return next(row for row in references(trials) if row.name == name)
+    return next(row for row in of_trials(trials) if row.name == name)
 
 
 def counted(tiny: Workspace, name: str) -> tuple[Reference, ResultStore, PreparedData]:

@@ -283,14 +283,16 @@ def _reject_to_replace(name: str, data: Interactions, source: Path, force: bool)
 def generated_config(data: Interactions, protocol: ProtocolName | None = None) -> DatasetConfig:
     """Configuration of an imported dataset that has none.
 
-    Without a name the protocol is that of the split labels, else temporal where there are times.
+    Without a name the protocol is `temporal` where there are times, whose rows split labels divide
+    where there are some, too; else `given`, which consists of labels, else `leave-one-out`.
     Without split labels every interaction but a user's first is a target.
     """
-    if data.split is not None and protocol in (None, "temporal"):
-        chosen = ProtocolConfig(name="temporal")
+    without_time: ProtocolName = "leave-one-out" if data.split is None else "given"
+    name: ProtocolName = protocol or ("temporal" if data.time is not None else without_time)
+    if data.split is not None and name == "temporal":
+        chosen = ProtocolConfig(name=name)
     else:
-        default: ProtocolName = "leave-one-out" if data.time is None else "temporal"
-        chosen = ProtocolConfig(name=protocol or default, first_target=1)
+        chosen = ProtocolConfig(name=name, first_target=1)
     summary = f"{data.origin}: {len(data):,} interactions"
     return DatasetConfig(summary=summary, source="import", protocol=chosen)
 

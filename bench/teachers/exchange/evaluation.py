@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.examples import Ids
-from bench.evaluation.metrics import CUTOFFS, metrics_from_ranks
+from bench.evaluation.metrics import CUTOFFS, held, metrics_from_ranks
 from bench.teachers.exchange.listing import ListsOfRows, usual_length
 
 
@@ -38,11 +37,6 @@ class Evaluation:
             f"Its metrics on {split} are those of lists of {self.places} items, and told up to "
             f"that K{ending}."
         )
-
-
-def held(cutoffs: Iterable[int], places: int | None) -> list[int]:
-    """The cutoffs that lists of so many items tell metrics at; None: all."""
-    return [cutoff for cutoff in cutoffs if places is None or cutoff <= places]
 
 
 def evaluated(lists: ListsOfRows, targets: Ids, n_items: int) -> Evaluation:

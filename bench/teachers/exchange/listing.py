@@ -108,7 +108,8 @@ def read_listing(
     key = key or _key_of(names, data, path)
     kind = _value_kind(columns, value, path)
     table = _rows_of(frame, columns, data, path, listing.report)
-    listing.named = {split: part["row"].unique() for split, part in table.groupby("split")}
+    rows = ((split, table["row"][table["split"] == split].unique()) for split in SPLITS)
+    listing.named = {split: named for split, named in rows if len(named)}
     if kind is not None:
         numbers = parse_numbers(frame[columns[_value_column(columns)]], path)
         table["value"] = pd.Series(numbers, frame.index, dtype=np.float64)
