@@ -1,8 +1,8 @@
 """Every error a user can cause, as one family.
 
-The command line prints a `BenchError` as one clear message and exits with 2; anything else is a
-defect of the suite. A `TrialFailure` is not a user's mistake but an outcome: it becomes the record
-of its trial, and the other trials go on.
+The command line prints a `BenchError` as one clear message; anything else is a defect of the suite.
+A `TrialFailure` is not a user's mistake but an outcome: it becomes the record of its trial, and the
+other trials go on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,19 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 class BenchError(Exception):
-    """A mistake in what the user gave: what is wrong, where, and what is allowed."""
+    """A mistake in what the user gave: what is wrong, where, and what is allowed.
+
+    Attributes:
+        exit_code: of a command that ends with it.
+    """
+
+    exit_code = 2
+
+
+class Unfinished(BenchError):
+    """Trials without a record, since those who were to make them have ended."""
+
+    exit_code = 1
 
 
 class ConfigError(BenchError):

@@ -77,7 +77,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_override(text: str) -> tuple[str, Any]:
+def parse_override(text: str, option: str = "--set") -> tuple[str, Any]:
     """Split `key.path=value`; the value is a YAML scalar or a list of them.
 
     Raises:
@@ -86,15 +86,17 @@ def parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):
-        raise ConfigError(f"--set {text}: expected key=value, such as training.learning_rate=0.002")
+        raise ConfigError(
+            f"{option} {text}: expected key=value, such as training.learning_rate=0.002"
+        )
     try:
         parsed = _parse(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: {_yaml_problem(error)}") from error
+        raise ConfigError(f"{option} {text}: {_yaml_problem(error)}") from error
     scalars = parsed if isinstance(parsed, list) else [parsed]
     if any(isinstance(item, dict | list) for item in scalars):
-        raise ConfigError(f"--set {text}: the value must be a scalar or a list of scalars")
-    _reject_odd_values({key: parsed}, f"--set {text}")
+        raise ConfigError(f"{option} {text}: the value must be a scalar or a list of scalars")
+    _reject_odd_values({key: parsed}, f"{option} {text}")
     return key, parsed
 
 

@@ -10,21 +10,62 @@ import click
 
 from bench.cli.printing import say, tell
 from bench.cli.tables import aligned
+from bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from bench.config.grid import Grid
+    from bench.config.selection import Selection
     from bench.paths import Workspace
     from bench.plan import Trial, TrialSpec
     from bench.records.record import Record
     from bench.records.store import ResultStore
 
 FAILED = 1
-RUN_OPTIONS = ("device", "threads", "jobs", "retry_failed")
+LOCAL = "local"
+RUN_OPTIONS = ("device", "threads", "retry_failed", "executor")
 
 
 def how_to_run(args: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options of `options.execution` that `run_grid` takes."""
-    return {name: args[name] for name in RUN_OPTIONS}
+    """Those of the options of `options.execution` that `run_grid` takes.
+
+    Raises:
+        ConfigError: options that exclude each other.
+    """
+    from bench.layers import parse_override
+
+    here = args["executor"] == LOCAL
+    if args["jobs"] and (args["workers"] or not here):
+        raise ConfigError(
+            "--jobs counts processes of this machine: give --workers, the number that "
+            f"--executor {args['executor']} starts"
+        )
+    if args["gpus"] and not here:
+        raise ConfigError(
+            f"--gpus chooses among those of this machine: --executor {args['executor']} has "
+            "options of its own (bench list executors)"
+        )
+    options = dict(parse_override(text, "--executor-set") for text in args["executor_set"])
+    return {
+        **{name: args[name] for name in RUN_OPTIONS},
+        "jobs": args["workers"] or args["jobs"],
+        "executor_set": options | ({"gpus": args["gpus"]} if args["gpus"] else {}),
+    }
+
+
+def grid_of(
+    args: Mapping[str, Any], selection: Selection, workspace: Workspace, *, search: bool = False
+) -> Grid:
+    """The grid of a selection, or the share of it that was asked for.
+
+    Raises:
+        ConfigError: a wrong name, setting or share; a share in which there is no trial.
+    """
+    from bench.config.grid import resolve
+    from bench.execution.share import Share
+
+    share = Share.parse(args["share"]) if args["share"] else None
+    grid = resolve(selection, workspace, search=search)
+    return grid if share is None else share.of_grid(grid)
 
 
 def store_of(args: Mapping[str, Any], workspace: Workspace, part: str = "") -> ResultStore:

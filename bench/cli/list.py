@@ -25,7 +25,16 @@ Entry = dict[str, Any]
 @click.argument(
     "kind",
     type=click.Choice(
-        ["methods", "datasets", "students", "teachers", "baselines", "suites", "results"]
+        [
+            "methods",
+            "datasets",
+            "students",
+            "teachers",
+            "baselines",
+            "executors",
+            "suites",
+            "results",
+        ]
     ),
 )
 @options.form
@@ -41,6 +50,7 @@ def command(kind: str, form: str, plugins: tuple[Path, ...], results: Path | Non
         "students": lambda: _students(workspace),
         "teachers": lambda: _teachers(workspace),
         "baselines": _baselines,
+        "executors": _executors,
         "suites": lambda: _suites(workspace),
         "results": lambda: _results(results or workspace.results),
     }
@@ -111,6 +121,19 @@ def _baselines() -> list[Entry]:
     from bench.baselines.interface import BASELINES
 
     return [{"name": entry.name, "summary": entry.summary} for entry in BASELINES]
+
+
+def _executors() -> list[Entry]:
+    from bench.executors.interface import EXECUTORS
+
+    return [
+        {
+            "name": entry.name,
+            "summary": entry.summary,
+            "options": sorted(EXECUTORS.load(entry.name).Config.model_fields),
+        }
+        for entry in EXECUTORS
+    ]
 
 
 def _suites(workspace: Workspace) -> list[Entry]:

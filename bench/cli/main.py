@@ -25,9 +25,10 @@ INTERRUPTED = 130
 # The help stands here so that `bench --help` imports none of them.
 COMMANDS = {
     "run": "Train students under distillation methods; only what is missing runs.",
+    "work": "One worker on a grid, for any scheduler: runs what nobody else runs, and ends.",
     "tune": "Compare settings of methods on validation, the same number for each.",
     "report": "Leaderboards from the records.",
-    "results": "Pack records into one file per dataset.",
+    "results": "Merge records of several machines, pack them into one file per dataset.",
     "list": "What there is: methods, datasets, students, teachers, suites, results.",
     "data": "Prepare, import and inspect datasets.",
     "teacher": "Build, check and inspect teachers.",
@@ -85,7 +86,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BenchError as error:
-            self._stop(ctx, f"Error: {error}", USAGE)
+            self._stop(ctx, f"Error: {error}", error.exit_code)
         except KeyboardInterrupt:
             self._stop(
                 ctx, "Interrupted. What is finished stays; the same command goes on.", INTERRUPTED

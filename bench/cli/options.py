@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 
-def _jobs(context: click.Context, option: click.Parameter, value: str) -> Jobs:
+def _jobs(context: click.Context, option: click.Parameter, value: str | None) -> Jobs | None:
+    if value is None:
+        return None
     if value == "auto":
         return "auto"
     if not value.isdecimal() or int(value) == 0:
@@ -94,25 +96,68 @@ _PROTOCOL_PARTS = click.option(
     help="Such as protocol.history=20 or protocol.filters.user_core=5.",
 )
 
+_RETRY_FAILED = click.option(
+    "--retry-failed", is_flag=True, help="Run trials again whose record is a failure."
+)
+
+_SHARE = click.option(
+    "--share",
+    metavar="I/N",
+    help="Run the I-th of N shares of the grid, where machines share no disk (see bench results "
+    "merge).",
+)
+
 _EXECUTION = (
     device,
     click.option(
         "--jobs",
         "-j",
-        default="1",
         callback=_jobs,
         help="Trials at once, each in a process of its own; auto: cores / threads.  [1]",
     ),
     click.option(
+        "--gpus", metavar="LIST", help="Such as 0,1,2,3: a process for each of these GPUs."
+    ),
+    click.option(
         "--threads",
         type=click.IntRange(min=1),
-        help="CPU threads of each trial.  [cores / jobs; 1 with --jobs auto]",
+        help="CPU threads of each trial.  [cores / jobs; 1 with --jobs auto and elsewhere]",
     ),
-    results,
     click.option(
-        "--retry-failed", is_flag=True, help="Run trials again whose record is a failure."
+        "--executor",
+        default="local",
+        show_default=True,
+        metavar="NAME",
+        help="What starts the workers: local, slurm or ray (bench list executors).",
     ),
+    click.option("--workers", type=click.IntRange(min=1), help="Workers that it starts.  [1]"),
+    click.option(
+        "--executor-set",
+        "executor_set",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Options of the executor, such as partition=gpu.",
+    ),
+    _SHARE,
+    results,
+    _RETRY_FAILED,
     click.option("--dry-run", is_flag=True, help="Show the trials and their state; run nothing."),
+)
+
+_WORKING = (
+    device,
+    click.option(
+        "--threads", type=click.IntRange(min=1), help="CPU threads of each trial.  [cores]"
+    ),
+    click.option(
+        "--until",
+        metavar="DURATION",
+        help="Such as 55m: start no trial that is not expected to end by then, and keep the state "
+        "of the one under way.",
+    ),
+    _SHARE,
+    results,
+    _RETRY_FAILED,
 )
 
 
@@ -193,6 +238,11 @@ def rows(command: Command) -> Command:
 def execution(command: Command) -> Command:
     """Give a command the options of where and how trials run; see `bench.cli.execution`."""
     return _with(_EXECUTION, command)
+
+
+def working(command: Command) -> Command:
+    """Give a command the options of one worker."""
+    return _with(_WORKING, command)
 
 
 def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -> Command:

@@ -26,8 +26,7 @@ def command(dry_run: bool, **args: Any) -> None:
     \b
       bench tune --method none --method hint --method de --dataset movielens
     """
-    from bench.cli.execution import finish, how_to_run, show_trials, store_of
-    from bench.config.grid import resolve
+    from bench.cli.execution import finish, grid_of, how_to_run, show_trials, store_of
     from bench.execution.run import run_grid
     from bench.paths import Workspace
     from bench.records.frame import runs
@@ -36,12 +35,13 @@ def command(dry_run: bool, **args: Any) -> None:
     from bench.reporting.search import searched
 
     workspace, started = Workspace.current(), now()
-    grid = resolve(options.selected(args), workspace, search=True)
+    how = how_to_run(args)
+    grid = grid_of(args, options.selected(args), workspace, search=True)
     store = store_of(args, workspace, SEARCH)
     if dry_run:
         show_trials(grid, store, workspace, args["device"])
         return
-    records = run_grid(grid, store, workspace, **how_to_run(args))
+    records = run_grid(grid, store, workspace, **how)
     if records:
         say(written(searched(runs(records, store.folder))))
     finish(records, store, started)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -20,8 +22,14 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-def capture(device: str, threads: int) -> dict[str, Any]:
-    """The environment of a run, as its records keep it (imports torch)."""
+def capture(device: str, threads: int, executor: str = "local") -> dict[str, Any]:
+    """The environment of a run, as its records keep it (imports torch).
+
+    Args:
+        device: a torch device.
+        threads: of torch on the CPU.
+        executor: what started the process.
+    """
     return {
         "bench": __version__,
         "commit": _commit(),
@@ -31,10 +39,18 @@ def capture(device: str, threads: int) -> dict[str, Any]:
         "packages": versions(),
         "cores": available_cores(),
         "threads": threads,
+        "node": _node(),
+        "executor": executor,
+        "visible_gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "device": device,
         "device_name": _device_name(device),
         "instructions": _instructions(device),
     }
+
+
+def _node() -> str:
+    """Tells machines apart and names none: records are published."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _version(package: str) -> str | None:

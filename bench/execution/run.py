@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from bench.config.grid import Grid
+from bench.errors import Unfinished
 from bench.execution import references
 from bench.execution.compatibility import check_teachers, drop_incompatible
 from bench.execution.devices import Jobs, divide, resolve_device, set_up
 from bench.execution.inputs import Inputs, identify
-from bench.execution.runner import Task, run_trials
+from bench.execution.runner import POLL_SECONDS, Task, Watch, run_trials
+from bench.execution.until import Until
 from bench.execution.workers import run_in_workers
+from bench.executors.interface import hire
 from bench.paths import Workspace
-from bench.plan import Trial, TrialSpec
+from bench.plan import Reference, Trial, TrialSpec
 from bench.progress import track
-from bench.records.record import Record, now
+from bench.records.record import Record, Retry
 from bench.records.store import ResultStore
+
+LOCAL = "local"
 
 _logger = logging.getLogger(__name__)
 
@@ -27,8 +37,10 @@ def run_grid(
     *,
     device: str = "auto",
     threads: int | None = None,
-    jobs: Jobs = 1,
+    jobs: Jobs | None = None,
     retry_failed: bool = False,
+    executor: str = LOCAL,
+    executor_set: Mapping[str, Any] | None = None,
 ) -> list[Record]:
     """Make every trial of a grid have a record; trains only what has none.
 
@@ -40,30 +52,149 @@ def run_grid(
         store: where records are and go.
         workspace: where data and teachers are and go.
         device: `auto` or a device's name; all trials share it.
-        threads: for torch on the CPU, of each trial; None is an equal share of the cores.
-        jobs: trials at once, each in a process of its own if there are several (see `divide`).
+        threads: for torch on the CPU, of each trial; None is an equal share of the cores, or 1
+            where other machines train.
+        jobs: trials at once, each in a process of its own if there are several (see `divide`); by
+            default 1, or one for each GPU of `executor_set`.
         retry_failed: run failed trials again.
+        executor: what starts the processes, by the name that it is registered under.
+        executor_set: its options.
 
     Returns:
         The records of the trials, in their order, and those of the teachers' own rankings that
         are asked for.
 
     Raises:
+        Unfinished: workers elsewhere have ended before all trials had a record.
         BenchError: something is wrong with the request, its data or its teachers, and no trial
             ran; or the results folder cannot be written to any more.
     """
-    retry_before = now() if retry_failed else None
+    hired = hire(executor, executor_set or {})
+    ready = _prepared(
+        grid,
+        store,
+        workspace,
+        device,
+        threads,
+        Retry(failed=retry_failed),
+        elsewhere=not hired.is_here,
+    )
+    if ready.missing:
+        at_once, share = hired.divide(jobs, threads)
+        task = ready.task(share, executor, hired.device(ready.device, device))
+        at_once = min(at_once, len(ready.missing))
+        with _watched(ready.missing) as watch:
+            losses: list[str] = []
+            if at_once > 1 or hired.needs_workers:
+                ready.inputs.release()
+                losses = run_in_workers(task, hired, at_once, watch)
+            if hired.is_here:
+                run_trials(task, ready.inputs, watch=watch)
+            else:
+                _wait_for_others(task, losses)
+    return ready.records()
+
+
+def work_on_grid(
+    grid: Grid,
+    store: ResultStore,
+    workspace: Workspace,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    retry_failed: bool = False,
+    seconds: float | None = None,
+    watch: Watch = lambda trial: None,
+) -> None:
+    """Be one worker on a grid: run what nobody else runs, and return when nothing of it is left.
+
+    Data and teachers that are missing are made first, by the first worker that comes to them.
+
+    Args:
+        grid: what to run.
+        store: where records are and go.
+        workspace: where data and teachers are and go.
+        device: `auto` or a device's name.
+        threads: for torch on the CPU; None is all cores.
+        retry_failed: run trials again that failed before this worker began.
+        seconds: start no trial that is not expected to end within so many.
+        watch: called with a trial when it begins, and with None when it has a record.
+
+    Raises:
+        Stopped: this process was told to end, or its time is over in the middle of a trial.
+        BenchError: as `run_grid`.
+    """
+    until = None if seconds is None else Until(seconds, store)
+    ready = _prepared(grid, store, workspace, device, threads, Retry(failed=retry_failed))
+    if ready.missing:
+        task = ready.task(divide(1, threads)[1], "work", ready.device)
+        allows = (lambda trial: True) if until is None else until.within(ready.trials)
+        run_trials(task, ready.inputs, wait=False, watch=watch, allows=allows)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A grid whose data and teachers are there, checked, and what of it has no record."""
+
+    grid: Grid
+    store: ResultStore
+    inputs: Inputs
+    trials: list[Trial]
+    references: list[Reference]
+    missing: list[Trial]
+    device: str
+    retry: Retry
+
+    def task(self, threads: int, executor: str, device: str) -> Task:
+        return Task(
+            self.missing,
+            self.grid,
+            self.store,
+            self.inputs.workspace,
+            device,
+            threads,
+            self.retry,
+            executor,
+        )
+
+    def records(self) -> list[Record]:
+        found = (self.store.get(subject.key) for subject in [*self.trials, *self.references])
+        return [record for record in found if record is not None]
+
+
+def _prepared(
+    grid: Grid,
+    store: ResultStore,
+    workspace: Workspace,
+    device: str,
+    threads: int | None,
+    retry: Retry,
+    *,
+    elsewhere: bool = False,
+) -> _Ready:
+    """Make data and teachers, record the references, and find what has to run.
+
+    Args:
+        grid: what to run.
+        store: where records are and go.
+        workspace: where data and teachers are and go.
+        device: as the user named it.
+        threads: of torch, for teachers.
+        retry: which failures run again.
+        elsewhere: other machines train, which may have other devices.
+    """
     store.sweep_states()
     # What a trial would fail of is raised before data and teachers are made, which may take hours.
-    grid = runnable(grid, store, workspace, device=device, retry_before=retry_before)
+    grid = runnable(grid, store, workspace, device=device, retry=retry, elsewhere=elsewhere)
+    device = "auto" if elsewhere else device
     inputs = Inputs(grid, workspace)
-    if grid.references or missing_trials(grid, store, workspace, retry_before=retry_before):
+    if grid.references or missing_trials(grid, store, workspace, retry):
         store.check_writable()
 
     inputs.prepare_data()
 
     # Data of another source or configuration than before make other trials.
-    missing = missing_trials(grid, store, workspace, retry_before=retry_before)
+    missing = missing_trials(grid, store, workspace, retry)
     # A teacher that exists but was built with other options is rejected even if all trials are
     # done: their records do not answer the question.
     overridden = [spec for spec in grid.trials if grid.is_overridden(spec.teacher_name)]
@@ -73,25 +204,36 @@ def run_grid(
         inputs.build_teachers([*wanted, *grid.references], device)
 
     trials = [trial for trial in identify(grid, workspace) if trial is not None]
-    missing_now = [trial for trial in trials if _is_missing(trial, store, retry_before)]
+    missing_now = [trial for trial in trials if _is_missing(trial, store, retry)]
     check_teachers(missing_now, inputs)
     asked = references.of_teachers(grid.references, inputs)
     references.write_missing([*references.of_trials(trials), *asked], store, inputs)
+    return _Ready(grid, store, inputs, trials, asked, missing_now, device, retry)
 
-    if missing_now:
-        at_once, share = divide(jobs, threads)
-        task = Task(missing_now, grid, store, workspace, device, share, retry_before)
-        with track("trials", len(missing_now), logged=False) as advance:
 
-            def watch(trial: Trial | None) -> None:
-                advance(int(trial is None))
+@contextlib.contextmanager
+def _watched(trials: list[Trial]) -> Iterator[Watch]:
+    """Count trials that get a record."""
+    with track("trials", len(trials), logged=False) as advance:
+        yield lambda trial: advance(int(trial is None))
 
-            if min(at_once, len(missing_now)) > 1:
-                inputs.release()
-                run_in_workers(task, min(at_once, len(missing_now)), watch)
-            run_trials(task, inputs, watch=watch)
-    keys = [*(trial.key for trial in trials), *(reference.key for reference in asked)]
-    return [record for key in keys if (record := store.get(key)) is not None]
+
+def _wait_for_others(task: Task, losses: list[str]) -> None:
+    """Wait for trials that workers of another run are at, which may share the folder.
+
+    Raises:
+        Unfinished: a trial is left that nobody is at.
+    """
+    while left := task.incomplete():
+        for trial in left:
+            with task.store.claim(trial.key) as granted:
+                if granted and not task.is_complete(trial):
+                    lost = "".join(f"\n  - {loss}" for loss in losses)
+                    raise Unfinished(
+                        f"{len(left)} of {len(task.trials)} trials have no record yet, since their "
+                        f"workers ended before. The same command goes on with them{lost}"
+                    )
+        time.sleep(POLL_SECONDS)
 
 
 def runnable(
@@ -100,33 +242,38 @@ def runnable(
     workspace: Workspace,
     *,
     device: str = "auto",
-    retry_before: str | None = None,
+    retry: Retry | None = None,
+    elsewhere: bool = False,
 ) -> Grid:
     """The grid without what cannot be; a finished grid as it is (which needs no torch).
 
     What is left out, and what the selection does not do, is logged.
 
     Raises:
-        ConfigError: nothing of it can be, a setting is wrong, or there is no such device.
+        ConfigError: nothing of it can be, a setting is wrong, or there is no such device here.
     """
     for note in grid.notes:
         _logger.info(note)
-    missing = missing_trials(grid, store, workspace, retry_before=retry_before)
+    missing = missing_trials(grid, store, workspace, retry or Retry())
     if not missing:
         return grid
-    return drop_incompatible(grid, missing, resolve_device(device), workspace)
+    if not elsewhere:
+        device = resolve_device(device)
+    elif device == "auto":
+        device = "cuda"  # what machines elsewhere have is not known here
+    return drop_incompatible(grid, missing, device, workspace)
 
 
 def missing_trials(
-    grid: Grid, store: ResultStore, workspace: Workspace, *, retry_before: str | None = None
+    grid: Grid, store: ResultStore, workspace: Workspace, retry: Retry
 ) -> list[TrialSpec]:
-    """What has to run: no record is there, or a failure from before `retry_before`."""
+    """What has to run: no record is there, or a failure that runs again."""
     trials = zip(grid.trials, identify(grid, workspace), strict=True)
-    return [spec for spec, trial in trials if _is_missing(trial, store, retry_before)]
+    return [spec for spec, trial in trials if _is_missing(trial, store, retry)]
 
 
-def _is_missing(trial: Trial | None, store: ResultStore, retry_before: str | None) -> bool:
+def _is_missing(trial: Trial | None, store: ResultStore, retry: Retry) -> bool:
     if trial is None:
         return True
     record = store.get(trial.key)
-    return record is None or record.is_to_be_retried(retry_before)
+    return record is None or record.is_to_be_retried(retry)

@@ -20,13 +20,14 @@ from bench.errors import (
     NotWritten,
     TrialFailure,
 )
+from bench.execution import stopping
 from bench.execution.devices import free_memory, set_up, still_works
 from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
 from bench.execution.interruptions import Interrupts, interruptions
 from bench.paths import Workspace
 from bench.plan import Trial, derive_seed
-from bench.records.record import Outcome, failed, finished
+from bench.records.record import Outcome, Retry, failed, finished
 from bench.records.store import ResultStore
 from bench.registry import METHODS
 
@@ -41,6 +42,9 @@ POLL_SECONDS = 1.0
 MAX_TEXT = 20_000
 """Characters that a record keeps of what a method raised."""
 
+Watch = Callable[[Trial | None], object]
+"""Called with a trial when it begins, and with None when it has a record."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -53,8 +57,8 @@ class Task:
         workspace: where data and teachers are.
         device: a torch device.
         threads: of each trial, for torch on the CPU.
-        retry_before: run trials again that failed before this moment (see `bench.records.record.
-            now`); None: none that failed.
+        retry: which of the trials that failed run again.
+        executor: what started the process that runs them, for their records.
     """
 
     trials: list[Trial]
@@ -63,12 +67,13 @@ class Task:
     workspace: Workspace
     device: str
     threads: int
-    retry_before: str | None = None
+    retry: Retry
+    executor: str = "local"
 
     def is_complete(self, trial: Trial) -> bool:
         """Whether a trial has a record, and not one that is to be replaced."""
         record = self.store.get(trial.key)
-        return record is not None and not record.is_to_be_retried(self.retry_before)
+        return record is not None and not record.is_to_be_retried(self.retry)
 
     def incomplete(self) -> list[Trial]:
         return [trial for trial in self.trials if not self.is_complete(trial)]
@@ -79,7 +84,8 @@ def run_trials(
     inputs: Inputs,
     *,
     wait: bool = True,
-    watch: Callable[[Trial | None], object] = lambda trial: None,
+    watch: Watch = lambda trial: None,
+    allows: Callable[[Trial], bool] = lambda trial: True,
 ) -> None:
     """Run every trial that is neither complete nor claimed by another process.
 
@@ -89,19 +95,25 @@ def run_trials(
         wait: return when every trial has its record, those that other processes run included;
             else when there is none left that nobody runs.
         watch: called with a trial when it begins, and with None when it has a record.
+        allows: says whether a trial may start, now.
 
     Raises:
+        Stopped: this process was told to end.
         InputsChanged: data or a teacher are not those that trials were planned for; the others
             have run, and these have no record.
         DeviceLost: a trial, which has its record, left a device that fails all others.
         ConfigError: the results folder cannot be written to.
     """
-    set_up(task.device, task.threads)
-    environment = capture(task.device, task.threads)
+    device, _ = set_up(task.device, task.threads)
+    task = replace(task, device=device)
+    environment = capture(device, task.threads, task.executor)
     waiting, refused = False, dict[str, InputsChanged]()
     with interruptions() as interrupts:
         while left := [trial for trial in task.incomplete() if trial.key not in refused]:
             for trial in left:
+                stopping.check()
+                if not allows(trial):
+                    continue
                 with task.store.claim(trial.key) as granted:
                     if not granted or task.is_complete(trial):
                         continue

@@ -6,7 +6,10 @@ one whose epochs are longer than the grace is let go of in the middle of one.
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from bench.errors import Terminated
@@ -18,40 +21,58 @@ SIGNALS = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 """What Slurm, LSF, PBS, HTCondor, Kubernetes and submitit send."""
 
 _requested = False
+_end: float | None = None
 
 
 class Stopped(Terminated):
     """The process was told to end, and does."""
 
 
-def listen() -> None:
-    """End cleanly on any of `SIGNALS`; the work of this process checks `requested` now and then."""
-    global _requested
-    _requested = False
-    for name in SIGNALS:
-        if hasattr(signal, name):  # Windows has one of them
-            signal.signal(getattr(signal, name), _request)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, _unwind)
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """End cleanly on any of `SIGNALS`: the work of this process checks `requested` now and then."""
+    global _requested, _end
+    handlers = {name: _request for name in SIGNALS} | {"SIGALRM": _unwind}
+    # Windows has one of them.
+    known = {
+        getattr(signal, name): handler
+        for name, handler in handlers.items()
+        if hasattr(signal, name)
+    }
+    before = {number: signal.signal(number, handler) for number, handler in known.items()}
+    try:
+        yield
+    finally:
+        _requested, _end = False, None
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def request_at(moment: float) -> None:
+    """Let `requested` be true from a moment on, as `time.monotonic` tells it."""
+    global _end
+    _end = moment
 
 
 def requested() -> bool:
-    """Whether this process has been told to end."""
-    return _requested
+    """Whether this process has been told to end, or its time is over."""
+    return _requested or (_end is not None and time.monotonic() >= _end)
 
 
 def check() -> None:
     """Leave off here, if this process has been told to end.
 
     Raises:
-        Stopped: it has been.
+        Stopped: it has been, or its time is over.
     """
-    if _requested:
-        settle()
+    if requested():
+        _settle()
         raise Stopped(0)
 
 
-def settle() -> None:
+def _settle() -> None:
     """Be disturbed by no further signal: the process ends anyway."""
     for name in (*SIGNALS, "SIGALRM"):
         if hasattr(signal, name):
@@ -66,5 +87,5 @@ def _request(*_: Any) -> None:
 
 
 def _unwind(*_: Any) -> None:
-    settle()
+    _settle()
     raise Stopped(0)

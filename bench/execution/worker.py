@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import platform
 import signal
 import sys
 import threading
@@ -22,14 +23,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from bench import progress
-from bench.config.grid import resolve
+from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
-from bench.errors import BenchError, DeviceLost, InputsChanged, Terminated
+from bench.errors import BenchError, ConfigError, DeviceLost, InputsChanged, Terminated
+from bench.execution import stopping
+from bench.execution.devices import resolve_device
 from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Task, run_trials
 from bench.paths import Workspace
 from bench.plan import Trial
 from bench.progress import Advance, TaskFormatter
+from bench.records.record import Retry
 from bench.records.store import ResultStore
 from bench.registry import METHODS
 
@@ -54,8 +58,10 @@ class Job(BaseModel):
         keys: of the trials to run.
         device: a torch device.
         threads: of each trial.
-        retry_before: see `Task`.
+        retry: see `Task`.
+        executor: see `Task`.
         draws: whether loops are shown by whoever started the worker.
+        brings: whether its records are taken elsewhere: `results` is a folder of its machine.
     """
 
     home: Path
@@ -66,8 +72,10 @@ class Job(BaseModel):
     keys: list[str]
     device: str
     threads: int
-    retry_before: str | None
+    retry: Retry
+    executor: str
     draws: bool
+    brings: bool = False
 
     @classmethod
     def of(cls, task: Task) -> Job:
@@ -81,47 +89,63 @@ class Job(BaseModel):
             keys=[trial.key for trial in task.trials],
             device=task.device,
             threads=task.threads,
-            retry_before=task.retry_before,
+            retry=task.retry,
+            executor=task.executor,
             draws=progress.has_display(),
         )
 
     def task(self) -> Task:
-        """The task as this process finds it."""
+        """The task as this process finds it; data and teachers that are missing here are made.
+
+        Raises:
+            ConfigError: data or teachers here are not those of the trials.
+        """
         for path in self.plugins:
             METHODS.add_plugin(path)
         workspace = Workspace(self.home)
         grid = resolve(self.selection, workspace, search=self.search)
-        keys = set(self.keys)
+        trials = self._found(grid, workspace)
+        if len(trials) < len(self.keys):
+            # Without a shared disk every machine makes its own.
+            inputs = Inputs(grid, workspace)
+            inputs.prepare_data()
+            device = resolve_device(self.device)
+            inputs.build_teachers([spec.teacher_name for spec in grid.trials], device)
+            inputs.release()
+            trials = self._found(grid, workspace)
+        if len(trials) < len(self.keys):
+            raise ConfigError(
+                f"{platform.node()}: {len(self.keys) - len(trials)} of {len(self.keys)} trials "
+                f"are not known in {self.home}: its configuration, data, teachers or code are "
+                "not those of the machine that asks for them. Copy datasets/ and tocf/ from there"
+            )
+        store = ResultStore(self.results)
         return Task(
-            [trial for trial in identify(grid, workspace) if trial and trial.key in keys],
-            grid,
-            ResultStore(self.results),
-            workspace,
-            self.device,
-            self.threads,
-            self.retry_before,
+            trials, grid, store, workspace, self.device, self.threads, self.retry, self.executor
         )
+
+    def _found(self, grid: Grid, workspace: Workspace) -> list[Trial]:
+        keys = set(self.keys)
+        return [trial for trial in identify(grid, workspace) if trial and trial.key in keys]
 
 
 def main() -> None:
     """Do the job on stdin."""
-    signal.signal(signal.SIGTERM, _unwind)
-    job = Job.model_validate_json(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    voice = _Voice()
-    logging.getLogger("bench").addHandler(voice)
-    progress.install(voice if job.draws else None)
-    try:
-        task = job.task()
-        run_trials(task, Inputs(task.grid, task.workspace), wait=False, watch=voice.watch)
-    except DeviceLost:  # its trial has a record, and other processes can use the device
-        sys.exit(WITHOUT_DEVICE)
-    except InputsChanged:  # the others have run; the process that waits finds the same, and says so
-        pass
-    except BenchError as error:
-        voice.say(error=str(error))
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
+    with stopping.listening():
+        job = Job.model_validate_json(sys.stdin.buffer.readline())
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        voice = _Voice()
+        logging.getLogger("bench").addHandler(voice)
+        progress.install(voice if job.draws else None)
+        try:
+            task = job.task()
+            run_trials(task, Inputs(task.grid, task.workspace), wait=False, watch=voice.watch)
+        except DeviceLost:  # its trial has a record, and other processes can use the device
+            sys.exit(WITHOUT_DEVICE)
+        except InputsChanged:  # the others have run; who waits finds the same, and says so
+            pass
+        except BenchError as error:
+            voice.say(error=str(error))
 
 
 class _Voice(logging.Handler):
@@ -153,12 +177,6 @@ class _Voice(logging.Handler):
             yield lambda steps: self.say(advance=[number, steps])
         finally:
             self.say(end=number)
-
-
-def _unwind(*_: object) -> None:
-    """End by an exception, once: claims are let go, temporary folders removed."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated(128 + signal.SIGTERM)
 
 
 def _end_with_stdin() -> None:

@@ -70,6 +70,20 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
+class Retry(BaseModel):
+    """Which failures run again: a lost worker's, which may not have been the trial's, or all.
+
+    Attributes:
+        before: the moment (see `now`) from which on failures stay: the run's own.
+        failed: whether all failures from before run again.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    before: str = Field(default_factory=now)
+    failed: bool = False
+
+
 class Record(BaseModel):
     """One trial or reference as `record.json` keeps it.
 
@@ -130,9 +144,10 @@ class Record(BaseModel):
     def is_done(self) -> bool:
         return self.status == "done"
 
-    def is_to_be_retried(self, before: str | None) -> bool:
-        """Whether it is a failure from before a moment (see `now`); None: from before all."""
-        return not self.is_done and before is not None and self.created < before
+    def is_to_be_retried(self, retry: Retry) -> bool:
+        """Whether the trial runs again although it has this record."""
+        wanted = retry.failed or self.status == "lost-worker"
+        return not self.is_done and wanted and self.created < retry.before
 
 
 def finished(

@@ -11,10 +11,12 @@ import functools
 import hashlib
 import inspect
 import json
+import random
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 from safetensors.torch import load, save
@@ -104,24 +106,35 @@ def _unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 class Generators:
-    """The sources of random numbers of a training: its own streams, and torch's global ones."""
+    """The sources of random numbers of a training: its own streams, and the process's."""
 
     def __init__(self, streams: list[torch.Generator], device: torch.device) -> None:
         self._streams, self._device = streams, device
 
-    def state(self) -> list[Tensor]:
-        found = [torch.get_rng_state(), *(stream.get_state() for stream in self._streams)]
-        if self._device.type == "cuda":
-            found.append(torch.cuda.get_rng_state(self._device))
-        return found
+    def state(self) -> State:
+        """What they will draw next."""
+        numpy: Any = np.random.get_state()  # noqa: NPY002 - for methods that draw from it
+        return {
+            "streams": [stream.get_state() for stream in self._streams],
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self._device) if self._is_cuda else None,
+            "python": random.getstate(),
+            "numpy": (numpy[0], numpy[1].tolist(), *numpy[2:]),
+        }
 
-    def restore(self, state: list[Tensor]) -> None:
-        first, *others = state
-        torch.set_rng_state(first)
-        if self._device.type == "cuda":
-            torch.cuda.set_rng_state(others.pop(), self._device)
-        for stream, own in zip(self._streams, others, strict=True):
+    def restore(self, state: State) -> None:
+        """Let them draw what they would have drawn."""
+        for stream, own in zip(self._streams, state["streams"], strict=True):
             stream.set_state(own)
+        torch.set_rng_state(state["torch"])
+        if self._is_cuda:
+            torch.cuda.set_rng_state(state["cuda"], self._device)
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])  # noqa: NPY002
+
+    @property
+    def _is_cuda(self) -> bool:
+        return self._device.type == "cuda"
 
 
 class Attributes:

@@ -72,5 +72,5 @@ def test_it_ends_one_worker_and_the_others_go_on(grid: Grid, tiny: Workspace) ->
     lines: list[str] = []
     found = run(grid, tiny, 2, lines)
     assert sorted(record.status for record in found) == ["done", "done", "error"]
-    (lost,) = [line for line in lines if "worker is lost" in line]
+    (lost,) = [line for line in lines if "is lost, no trial" in line]
     assert lost.endswith("no trial with it: it can no longer use its CUDA device")
