@@ -2,22 +2,31 @@
 
 A lock is a byte range of a file, which the system frees when its holder ends, however that is.
 Of the two kinds that POSIX systems have, `lockf` holds between the nodes of NFS, Lustre and GPFS,
-where `flock` may hold on one node alone.
+where `flock` may hold on one node alone. Where a file system has none, a lease takes its place
+(`bench.leases`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.errors import ConfigError
+from bench import leases
+
+_logger = logging.getLogger(__name__)
+
+_WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+"""What a file system without locks says."""
 
 _held: set[Path] = set()
+_known: dict[Path, bool] = {}
 _guard = threading.Lock()
 
 
@@ -31,7 +40,6 @@ def attempted(path: Path) -> Iterator[bool]:
         path: the file; its folder is there. It is left behind by a holder that is killed.
 
     Raises:
-        ConfigError: the file system has no locks.
         OSError: the file cannot be written to.
     """
     path = path.absolute()
@@ -39,18 +47,49 @@ def attempted(path: Path) -> Iterator[bool]:
         if not free:
             yield False
             return
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            # A holder removes the file: a lock on one that was removed since protects nothing.
-            granted = _lock(handle, path) and _is_there(handle, path)
-            try:
+        if _has_locks(path):
+            with _locked(path) as granted:
                 yield granted
-            finally:
-                if granted:
-                    with contextlib.suppress(OSError):  # it may be gone, with its folder
-                        path.unlink()
+        else:
+            with leases.leased(path) as granted:
+                yield granted
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        # A holder removes the file: a lock on one that was removed since protects nothing. A
+        # machine that mounts the same folder without locks may hold a lease.
+        granted = _lock(handle) and _is_there(handle, path) and not leases.is_held(path, handle)
+        try:
+            yield granted
+        finally:
+            if granted:
+                with contextlib.suppress(OSError):  # it may be gone, with its folder
+                    path.unlink()
+    finally:
+        os.close(handle)
+
+
+def _has_locks(path: Path) -> bool:
+    """Whether the file system of a folder has locks; asked once of each folder by a process."""
+    folder = path.parent
+    if folder not in _known:
+        probe = folder / f".locks-{uuid.uuid4().hex[:8]}"
+        handle = os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            _lock(handle)
+            _known[folder] = True
+        except OSError as error:
+            if error.errno not in _WITHOUT:
+                raise
+            _known[folder] = False
+            _logger.info(f"{folder}: no locks here ({error.strerror}), leases take their place")
         finally:
             os.close(handle)
+            probe.unlink(missing_ok=True)
+    return _known[folder]
 
 
 @contextlib.contextmanager
@@ -80,7 +119,7 @@ def _is_there(handle: int, path: Path) -> bool:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int, path: Path) -> bool:
+    def _lock(handle: int) -> bool:
         try:
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -90,17 +129,11 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(handle: int, path: Path) -> bool:
+    def _lock(handle: int) -> bool:
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return False
-            if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
-                raise ConfigError(
-                    f"{path.parent}: its file system has no locks ({error.strerror}), without "
-                    "which several processes would do the same work: mount it with them (Lustre: "
-                    "`-o flock`), or take a folder elsewhere"
-                ) from error
             raise
         return True

@@ -158,7 +158,8 @@ class _Ready:
         )
 
     def records(self) -> list[Record]:
-        found = (self.store.get(subject.key) for subject in [*self.trials, *self.references])
+        subjects: list[Trial | Reference] = [*self.trials, *self.references]
+        found = (self.store.get(subject.key) for subject in subjects)
         return [record for record in found if record is not None]
 
 
