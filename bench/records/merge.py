@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import DataError
-from bench.files import writing_to
-from bench.folders import replaced
 from bench.records.record import Record
 from bench.records.store import ResultStore
 
@@ -69,15 +67,12 @@ def adopt(store: ResultStore, key: str, files: Mapping[str, bytes]) -> None:
     """
     if strange := [name for name in files if Path(name).name != name]:
         raise DataError(f"record {key}: '{strange[0]}' is no name of a file")
-    existing = store.get(key)
-    if existing is not None and existing.is_done:
-        return
-    place = f"results folder {store.folder}"
-    with writing_to(place):
-        store.folder.mkdir(parents=True, exist_ok=True)
-    with replaced(store.folder / key, place) as folder:
+
+    def fill(folder: Path) -> None:
         for name, content in files.items():
             (folder / name).write_bytes(content)
+
+    store.put(key, fill)
 
 
 def _difference(one: tuple[Record, ResultStore], other: tuple[Record, ResultStore]) -> str | None:

@@ -12,10 +12,12 @@ import csv
 import functools
 import json
 import logging
+import random
 import re
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import numpy as np
 
 from bench import locks
 from bench.data.examples import Ids
-from bench.errors import ConfigError, DataError
+from bench.errors import ConfigError, DataError, NotWritten
 from bench.files import write_whole, writing_to
 from bench.folders import replaced, sweep
 from bench.printable import for_spreadsheet
@@ -37,6 +39,9 @@ STUDENT = "student.safetensors"
 LOG = "log.jsonl"
 USERS = "users"
 STATES = ".states"
+
+ATTEMPTS = 10
+"""At a record that another process writes as well."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
@@ -169,15 +174,38 @@ class ResultStore:
         Raises:
             ConfigError: the folder cannot be written to; the disk may be full.
         """
-        existing = self.get(record.key)
-        if existing is not None and existing.is_done:
-            return
-        with self._writing() as place, replaced(self.folder / record.key, place) as folder:
+
+        def fill(folder: Path) -> None:
             if outcome is not None:
                 _write_outcome(folder, outcome)
             _write_curve(folder, curve if outcome is None else outcome.curve)
             text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
             (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+        self.put(record.key, fill)
+
+    def put(self, key: str, fill: Callable[[Path], object]) -> None:
+        """Let `fill` write the files of a record into a folder, which is then put in its place.
+
+        A success is never replaced. Where locks do not hold between machines, two may write one
+        record at a time: either may remove what the other is writing, or be there first. Both try
+        again, and one record stays.
+
+        Raises:
+            ConfigError: the folder cannot be written to.
+        """
+        for left in reversed(range(ATTEMPTS)):
+            existing = self.get(key)
+            if existing is not None and existing.is_done:
+                return
+            try:
+                with self._writing() as place, replaced(self.folder / key, place) as folder:
+                    fill(folder)
+                return
+            except NotWritten:
+                if not left:
+                    raise
+                time.sleep(random.uniform(0, 0.1))  # noqa: S311 - so that one of two is first
 
     @contextlib.contextmanager
     def claim(self, key: str) -> Iterator[bool]:

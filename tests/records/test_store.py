@@ -318,3 +318,28 @@ def test_a_claim_that_cannot_be_written_is_a_clear_message(store: ResultStore) -
         store.claim("0" * 64),
     ):
         raise AssertionError("granted")
+
+
+def test_two_that_write_one_record_at_a_time_leave_one_and_raise_nothing(
+    store: ResultStore,
+) -> None:
+    outcome = make_outcome()
+    code = """
+        import sys, time
+        from pathlib import Path
+        from tests.records.test_store import ResultStore, finished, make_outcome, make_trial
+        store, begin = ResultStore(Path(sys.argv[1])), float(sys.argv[2])
+        outcome = make_outcome()
+        for seed in range(40):
+            time.sleep(max(0.0, begin + seed / 20 - time.time()))
+            store.write(finished(make_trial(seed), outcome), outcome)
+    """
+    begin = time.time() + 2
+    writers = [python(code, store.folder, begin) for _ in range(3)]
+    for writer in writers:
+        writer.communicate()
+        assert writer.returncode == 0
+    found = store.records()
+    assert sorted(record.trial.seed for record in found if record.trial) == list(range(40))
+    assert len(list(store.folder.iterdir())) == 40
+    assert (store.ranks(found[0].key) == outcome.ranks).all()
