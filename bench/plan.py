@@ -163,15 +163,21 @@ def seed_of(*purpose: Any) -> int:
 
 def digest(content: Any) -> str:
     """SHA-256 of the canonical JSON of `content`: sorted keys, 1.0 the same as 1, no NaN."""
-    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return canonical_digest(canonical(content))
+
+
+def canonical_digest(content: Any) -> str:
+    """`digest` of content that is in its canonical form already."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items()}
+def canonical(value: Any) -> Any:
+    """A value with lists and dictionaries alone, and whole numbers where they are whole."""
+    if isinstance(value, dict | Mapping):
+        return {key: canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
+        return [canonical(item) for item in value]
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value

@@ -119,6 +119,42 @@ def compare_by_user(
     Raises:
         ValueError: shapes that do not belong together.
     """
+    difference = difference_by_user(ours, baseline, users)
+    return None if difference is None else difference.compared(spread)
+
+
+@dataclass(frozen=True)
+class UserDifference:
+    """A difference over examples, as far as it is known without the spread between seeds.
+
+    Attributes:
+        mean: of (ours - baseline) over examples.
+        variance: of the mean, over other users.
+        degrees: of freedom of that.
+        seeds: how many it is the mean of.
+    """
+
+    mean: float
+    variance: float
+    degrees: float
+    seeds: int
+
+    def compared(self, spread: SeedSpread | None = None) -> Comparison:
+        """The test of other users; of other seeds too where `spread` is known."""
+        parts = [(self.variance, self.degrees)]
+        if spread is not None:
+            parts.append((spread.variance / self.seeds, spread.degrees))
+        return _t_comparison(self.mean, *_summed(parts))
+
+
+def difference_by_user(
+    ours: ArrayLike, baseline: ArrayLike, users: ArrayLike
+) -> UserDifference | None:
+    """What `compare_by_user` tests, with its arguments; None with fewer than two users.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+    """
     ours, baseline, users = np.atleast_2d(ours), np.atleast_2d(baseline), np.asarray(users)
     if ours.shape != baseline.shape or ours.shape[1:] != users.shape:
         raise ValueError(
@@ -130,12 +166,8 @@ def compare_by_user(
     if n_users < 2:
         return None
     mean = float(by_example.mean())
-    parts: list[tuple[float, float]] = [
-        (n_users / (n_users - 1) * float(np.sum(residual**2)) / len(users) ** 2, n_users - 1)
-    ]
-    if spread is not None:
-        parts.append((spread.variance / len(ours), spread.degrees))
-    return _t_comparison(mean, *_summed(parts))
+    variance = n_users / (n_users - 1) * float(np.sum(residual**2)) / len(users) ** 2
+    return UserDifference(mean, variance, n_users - 1, len(ours))
 
 
 def share_by_user(part: ArrayLike, whole: ArrayLike, users: ArrayLike) -> Share | None:

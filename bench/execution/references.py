@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from bench import plan
 from bench.baselines.interface import BASELINES
 from bench.data import store as data_store
@@ -140,7 +142,8 @@ def _write(
     store: ResultStore,
     measure: Callable[[PreparedData], Outcome | None],
 ) -> None:
-    if store.users(data.fingerprint) is None:
+    users = store.users(data.fingerprint)
+    if users is None or not np.array_equal(users, data.test.user):
         store.write_users(data.fingerprint, data.test.user)
     while store.get(reference.key) is None:
         with store.claim(reference.key) as granted:

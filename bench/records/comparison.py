@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from bench.errors import DataError
 from bench.evaluation.metrics import RANKED_PLACES, Metric
 from bench.evaluation.significance import (
     SeedSpread,
+    UserDifference,
     compare_by_seed,
     compare_by_user,
+    difference_by_user,
     holm,
     seed_spread,
 )
@@ -35,6 +38,9 @@ NONE = "none"
 
 SIGNIFICANT = 0.05
 """The corrected p below which a difference has a star."""
+
+KEPT = 64
+"""Runs whose ranks are kept in memory: those of an opponent are needed again and again."""
 
 CLEAR_LEAD = 1e-4
 """A teacher's lead of a larger p-value is no denominator: what is divided by it could be anything.
@@ -52,7 +58,7 @@ _TESTS = {
 
 
 class Ranks:
-    """Ranks and users of runs, from the results folders that the runs name, read at most once."""
+    """Ranks and users of runs, from the results folders that the runs name."""
 
     def __init__(self, runs: pd.DataFrame) -> None:
         self._stores = [ResultStore(Path(folder)) for folder in runs["folder"].dropna().unique()]
@@ -61,7 +67,7 @@ class Ranks:
             for key, settings in zip(runs["key"], runs["settings"], strict=True)
             if isinstance(settings, dict) and RANKED_PLACES in settings
         }
-        self.of = cache(self._of)
+        self.of = lru_cache(KEPT)(self._of)
         self.users = cache(self._users)
 
     def _of(self, key: str) -> Ids | None:
@@ -76,7 +82,9 @@ class Ranks:
     def _users(self, data_fingerprint: str) -> Ids | None:
         """Users of the test examples, int32 [R_test], or None where they are not known."""
         found = (store.users(data_fingerprint) for store in self._stores)
-        return next((users for users in found if users is not None), None)
+        users = next((users for users in found if users is not None), None)
+        # Numbered from 0: tests count up to the largest.
+        return None if users is None else np.unique(users, return_inverse=True)[1].astype(np.int32)
 
     def _telling(self, key: str, metric: Metric) -> Ids | None:
         """The ranks of a run, where they hold as many places as a metric asks for."""
@@ -154,14 +162,19 @@ def tests(beside: pd.DataFrame, metric: Metric, ranks: Ranks) -> pd.DataFrame:
     The spread between seeds is that of all entries of the setting that are compared.
     """
     differences: dict[str, list[list[float]]] = defaultdict(list)
-    for pair, ours, theirs, _ in _by_example(beside, metric, ranks):
+    pairs: dict[str, _Pair] = {}
+    for pair, ours, theirs, users in _by_example(beside, metric, ranks):
         differences[pair.setting].append((ours - theirs).mean(axis=1).tolist())
+        if users is not None and users.shape == ours.shape[1:]:
+            of_seeds = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
+            pairs[pair.Index] = _Pair(
+                pair.setting,
+                difference_by_user(ours, theirs, users),
+                of_seeds.p if of_seeds else None,
+                len(np.unique(users)),
+            )
     spreads = {setting: seed_spread(values) for setting, values in differences.items()}
-    found = {
-        pair.Index: _test(ours, theirs, users, spreads[pair.setting])
-        for pair, ours, theirs, users in _by_example(beside, metric, ranks)
-        if users is not None and users.shape == ours.shape[1:]
-    }
+    found = {entry: pair.tested(spreads[pair.setting]) for entry, pair in pairs.items()}
     return pd.DataFrame.from_dict(found, orient="index", columns=[*_TESTS]).astype(_TESTS)
 
 
@@ -177,17 +190,22 @@ def _by_example(
             yield pair, ours, theirs, ranks.users(pair.data_fingerprint)
 
 
-def _test(
-    ours: Values, theirs: Values, users: Ids, spread: SeedSpread | None
-) -> tuple[float | None, ...]:
-    test = compare_by_user(ours, theirs, users, spread)
-    of_users = compare_by_user(ours, theirs, users)
-    of_seeds = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
-    if test is None or of_users is None:
-        return (None,) * len(_TESTS)
-    p_seeds, n_users = of_seeds.p if of_seeds else None, int(np.count_nonzero(np.bincount(users)))
-    known = spread is not None
-    return test.difference, test.low, test.high, test.p, of_users.p, p_seeds, n_users, known
+@dataclass(frozen=True)
+class _Pair:
+    """What is known of an entry and its opponent once their ranks have been read."""
+
+    setting: str
+    of_users: UserDifference | None
+    p_seeds: float | None
+    n_users: int
+
+    def tested(self, spread: SeedSpread | None) -> tuple[float | None, ...]:
+        """The values of `_TESTS`."""
+        if self.of_users is None:
+            return (None,) * len(_TESTS)
+        test, p_users = self.of_users.compared(spread), self.of_users.compared().p
+        found = (test.difference, test.low, test.high, test.p, p_users)
+        return (*found, self.p_seeds, self.n_users, spread is not None)
 
 
 def corrected(board: pd.DataFrame) -> pd.Series[float]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.data.examples import PreparedData
-from bench.errors import ConfigError, UnknownNameError
+from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.files import write_whole, writing_to
 from bench.records.archive import Place
+from bench.records.arrays import STUDENT, state_hash
+from bench.records.checks import refuse_another
 from bench.records.record import Record
-from bench.records.store import STUDENT, ResultStore
+from bench.records.store import ResultStore
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,7 +60,9 @@ def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict
     Raises:
         ConfigError: the record holds no student, or the data are not those that it was trained
             on, so that its item ids would mean other items.
+        DataError: the student is damaged, or not the one that the record was written with.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     weights = student_file(record, store)
@@ -69,7 +73,18 @@ def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict
             f"holds now under {data.protocol} (fingerprint {record.trial.data_fingerprint}, now "
             f"{data.fingerprint}): its item ids mean other items"
         )
-    return load(weights.read_bytes())
+    try:
+        state = load(weights.read_bytes())
+        if STUDENT in record.arrays:
+            found = state_hash({name: tensor.numpy() for name, tensor in state.items()})
+            refuse_another(STUDENT, found, record)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{weights}: cannot be read: {error}") from error
+    except DataError as error:
+        raise DataError(
+            f"{weights.parent}: {error}; remove this folder, and run it again"
+        ) from error
+    return state
 
 
 def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, output: Path) -> Path:

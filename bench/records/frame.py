@@ -6,7 +6,9 @@ alone knows where a record keeps what; leaderboards and reports read columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,14 @@ from bench import plan
 from bench.errors import ConfigError
 from bench.evaluation.metrics import metric_names
 from bench.evaluation.segments import TARGET_SEGMENTS
-from bench.plan import Reference, Trial, digest
+from bench.plan import Reference, Trial, canonical, canonical_digest
 from bench.records.record import Record
-from bench.registry import METHODS, MethodEntry
+from bench.registry import METHODS
+
+_logger = logging.getLogger(__name__)
+
+PART = 500
+"""Records that are held at once while a frame is made of them."""
 
 TEXT = "object"
 """Python's own strings, in every version of pandas. One that is missing is unequal to every text,
@@ -98,18 +105,62 @@ def runs(records: Iterable[Record], folder: Path) -> pd.DataFrame:
         `COLUMNS` and the metrics that any record has.
     """
     place = str(folder.resolve())
-    frame = pd.DataFrame([{**_line(record), "folder": place} for record in records])
+    parts = [_part([])]
+    lines: list[dict[str, Any]] = []
+    for record in records:
+        try:
+            lines.append(_checked({**_line(record), "folder": place}))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            _logger.warning(
+                f"ignored the record {record.key[:12]} in {folder}, which holds what none should: "
+                f"{type(error).__name__}: {error}. Remove its folder"
+            )
+        if len(lines) == PART:
+            parts.append(_part(lines))
+            lines = []
+    frame = pd.concat([*parts, _part(lines)], ignore_index=True)
+    measured = dict.fromkeys([*metric_names(), *frame.columns.difference(COLUMNS, sort=False)])
+    return frame.reindex(columns=[*COLUMNS, *measured]).copy()  # in one piece: faster
+
+
+def _part(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    """Some lines with their dtypes: as a frame they take a tenth of the memory."""
+    frame = pd.DataFrame(lines)
     measured = dict.fromkeys([*metric_names(), *frame.columns.difference(COLUMNS, sort=False)])
     dtypes = COLUMNS | dict.fromkeys(measured, "float64")
-    return frame.reindex(columns=list(dtypes)).astype(dtypes).copy()  # in one piece: faster
+    return frame.reindex(columns=list(dtypes)).astype(dtypes)
+
+
+def _checked(line: dict[str, Any]) -> dict[str, Any]:
+    """A line, if every value has the type of its column.
+
+    Raises:
+        TypeError: one has not.
+    """
+    for name, kind in COLUMNS.items():  # metrics are numbers, as the record was validated
+        value = line.get(name)
+        if value is not None and not _FITS[kind](value):
+            raise TypeError(f"{name} is {value!r:.80}")
+    return line
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    TEXT: lambda value: isinstance(value, str | dict),
+    "Int64": lambda value: isinstance(value, int) and -(2**63) <= value < 2**63,
+    "float64": lambda value: isinstance(value, int | float) and abs(value) < 1e300,
+    "bool": lambda value: isinstance(value, bool),
+}
 
 
 def _line(record: Record) -> dict[str, Any]:
     subject, version = record.subject, _version(record)
     of_subject = (
-        _of_trial(subject, version) if isinstance(subject, Trial) else _of_reference(subject)
+        _of_trial(subject, version)
+        if isinstance(subject, Trial)
+        else _of_reference(subject, version)
     )
     return {
+        **_metrics(record),
         **of_subject,
         "key": record.key,
         "dataset": subject.dataset,
@@ -122,16 +173,17 @@ def _line(record: Record) -> dict[str, Any]:
         "created": record.created,
         "results_version": version,
         "is_current": version == plan.RESULTS_VERSION and _is_todays_code(subject),
-        "entry": _entry(subject, version),
         **_cost(record),
         **_environment(record),
-        **_metrics(record),
+        "examples": _examples(record),
     }
 
 
 def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
-    config, training = trial.student_config.model_dump(), trial.training.model_dump()
+    content = _content(trial)
+    config, training = content["student_config"], content["training"]
     data = [trial.dataset, trial.protocol, trial.data_fingerprint]
+    entry = _entry(content, version)
     return {
         "kind": "trial",
         "student": trial.student,
@@ -145,12 +197,13 @@ def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
         "selection": trial.training.selection,
         "seen": trial.seen,
         "monitor": f"{'valid-masked' if trial.seen == 'mask' else 'valid'}/{trial.training.select}",
-        "setting": digest([version, data, trial.seen, trial.student, config, training]),
-        "counterpart": _entry(trial.model_copy(update={"control": None}), version),
+        "setting": canonical_digest([version, data, trial.seen, trial.student, config, training]),
+        "entry": entry,
+        "counterpart": entry if trial.control is None else _entry(content, version, control=None),
     }
 
 
-def _of_reference(reference: Reference) -> dict[str, Any]:
+def _of_reference(reference: Reference, version: int | None) -> dict[str, Any]:
     method, _, teacher = reference.name.partition(":")
     return {
         "kind": "teacher" if teacher else "baseline",
@@ -158,13 +211,21 @@ def _of_reference(reference: Reference) -> dict[str, Any]:
         "teacher": teacher or None,
         "overrides": {},
         "selection": "validation",
+        "entry": _entry(_content(reference), version),
     }
 
 
-def _entry(subject: Trial | Reference, version: int | None) -> str:
+def _content(subject: Trial | Reference) -> dict[str, Any]:
+    """What runs of one entry have in common, as plain values in their canonical form."""
+    content: dict[str, Any] = canonical(
+        subject.model_dump(mode="json", exclude={"seed", "overrides"})
+    )
+    return content
+
+
+def _entry(content: dict[str, Any], version: int | None, **changes: Any) -> str:
     """What has to be equal in runs that differ in nothing but the seed."""
-    content = subject.model_dump(mode="json", exclude={"seed", "overrides"})
-    return digest({"results_version": version, **content})
+    return canonical_digest({"results_version": version, **content, **changes})
 
 
 def _version(record: Record) -> int | None:
@@ -172,7 +233,8 @@ def _version(record: Record) -> int | None:
 
     The key of a record tells as well: an older suite gave the same content another key.
     """
-    today = record.subject.key == record.key
+    # Of records of today's version the store has seen to it.
+    today = record.results_version == plan.RESULTS_VERSION or record.subject.key == record.key
     return plan.RESULTS_VERSION if today else record.results_version
 
 
@@ -180,15 +242,16 @@ def _is_todays_code(subject: Trial | Reference) -> bool:
     """Whether the method's code is today's, which cannot be known of a plug-in that is absent."""
     if not isinstance(subject, Trial):
         return True
-    try:
-        return _code_digest(METHODS.get(subject.method)) == subject.method_code
-    except ConfigError:
-        return True
+    code = _code_digest(subject.method)
+    return code is None or code == subject.method_code
 
 
 @lru_cache
-def _code_digest(entry: MethodEntry) -> str:
-    return entry.code_digest
+def _code_digest(method: str) -> str | None:
+    entry = next((entry for entry in METHODS if entry.name == method), None)
+    with contextlib.suppress(ConfigError):  # a file that cannot be read any more
+        return None if entry is None else entry.code_digest
+    return None
 
 
 def _cost(record: Record) -> dict[str, Any]:
@@ -230,14 +293,16 @@ def _environment(record: Record) -> dict[str, Any]:
 
 
 def _metrics(record: Record) -> dict[str, float | None]:
-    sizes = [record.segments.get(name, {}).get("rows") for name in TARGET_SEGMENTS]
-    named: dict[str, float | None] = {
-        **record.metrics.get("test", {}),
-        "examples": sum(size or 0 for size in sizes) or None,
-    }
+    named: dict[str, float | None] = {**record.metrics.get("test", {})}
     parts: dict[str, Mapping[str, float | None]] = {**record.metrics, **record.segments}
     for part, values in parts.items():
         if part != "test":
             for name, value in values.items():
                 named[f"{part}/{'examples' if name == 'rows' else name}"] = value
     return named
+
+
+def _examples(record: Record) -> int | None:
+    """How many test examples it ranked."""
+    sizes = [record.segments.get(name, {}).get("rows") for name in TARGET_SEGMENTS]
+    return int(sum(size or 0 for size in sizes)) or None

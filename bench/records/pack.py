@@ -12,8 +12,9 @@ from typing import BinaryIO
 from bench.errors import DataError
 from bench.files import write_whole, writing_to
 from bench.records.archive import SUFFIX, Place
+from bench.records.arrays import STUDENT
 from bench.records.record import Record
-from bench.records.store import LOG, STUDENT, USERS, ResultStore
+from bench.records.store import LOG, USERS, ResultStore
 
 LEFT_OUT = (STUDENT, LOG)
 """Files of a record that stay in its folder; no report is made of them."""

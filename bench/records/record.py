@@ -16,6 +16,7 @@ from bench.data.examples import Ids
 from bench.errors import Diverged
 from bench.evaluation.metrics import MASKED
 from bench.plan import Reference, Trial
+from bench.records.arrays import hashes
 
 Status = Literal["done", "diverged", "out-of-memory", "lost-worker", "error"]
 
@@ -113,6 +114,9 @@ class Record(BaseModel):
     teacher: dict[str, int] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
+    arrays: dict[str, str] = Field(
+        default_factory=dict, description="SHA-256 of what the files of arrays beside it hold"
+    )
     created: str = Field(default_factory=now)
 
     @model_validator(mode="after")
@@ -180,6 +184,7 @@ def finished(
             "teacher": outcome.teacher,
             "environment": environment or {},
             "notes": outcome.notes,
+            "arrays": hashes(outcome.ranks, outcome.masked_ranks, outcome.state),
         }
     )
 

@@ -30,12 +30,12 @@ from bench.files import write_whole, writing_to
 from bench.folders import replaced, sweep
 from bench.printable import for_spreadsheet
 from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
+from bench.records.arrays import MASKED_RANKS, RANKS, STUDENT, read_ranks, read_users
+from bench.records.checks import check
 from bench.records.record import Outcome, Record, without_nan
 
 RECORD = "record.json"
-RANKS, MASKED_RANKS = "ranks.npy", "masked_ranks.npy"
 CURVE = "curve.csv"
-STUDENT = "student.safetensors"
 LOG = "log.jsonl"
 USERS = "users"
 STATES = ".states"
@@ -43,6 +43,7 @@ STATES = ".states"
 ATTEMPTS = 10
 """At a record that another process writes as well."""
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
 
@@ -50,9 +51,9 @@ _logger = logging.getLogger(__name__)
 class ResultStore:
     """Records by key, and the users of test examples by the fingerprint of their data.
 
-    A record that cannot be read, or a success whose ranks cannot, is reported once and counts as
-    absent, so that its trial runs again and replaces it. The folder comes before its archives, and
-    those in the order of their names.
+    A record that cannot be read, or that is not what its key, its hashes and its ranks say, is
+    reported once and counts as absent, so that its trial runs again and replaces it. The folder
+    comes before its archives, and those in the order of their names.
 
     Args:
         folder: the results folder, or one archive, which cannot be written to.
@@ -80,7 +81,7 @@ class ResultStore:
         Raises:
             DataError: an archive cannot be read.
         """
-        if any(name in ("", ".", "..") or Path(name).name != name for name in names):
+        if not all(map(_NAME.fullmatch, names)):
             return None
         places = (root.joinpath(*names) for root in self._roots)
         return next((place for place in places if place.exists()), None)
@@ -96,16 +97,13 @@ class ResultStore:
             return None
         try:
             record = Record.model_validate_json((place / RECORD).read_bytes())
-            if record.key != key:
-                raise ValueError(f"it is the record of {record.key}")
-            if record.is_done:
-                _open_ranks(place / RANKS)
+            check(record, key, place)
         except FileNotFoundError:
             self._report(place, f"{RECORD} is missing")
         except DataError as error:
             self._report(place, str(error))
         except UNREADABLE as error:
-            self._report(place, f"{RECORD}: {str(error).splitlines()[0]}")
+            self._report(place, f"{RECORD}: {' '.join(str(error).split())[:200]}")
         else:
             return record
         return None
@@ -116,9 +114,17 @@ class ResultStore:
         Raises:
             DataError: an archive cannot be read.
         """
+        return list(self.each())
+
+    def each(self) -> Iterator[Record]:
+        """The same one by one: thousands of them take hundreds of megabytes.
+
+        Raises:
+            DataError: an archive cannot be read.
+        """
         names = {place.name for root in self._roots if root.is_dir() for place in root.iterdir()}
         keys = sorted(filter(_KEY.fullmatch, names))
-        return [record for record in map(self.get, keys) if record is not None]
+        yield from (record for record in map(self.get, keys) if record is not None)
 
     def ranks(self, key: str) -> Ids:
         """The target's rank for every test example, int32 [R_test].
@@ -128,7 +134,7 @@ class ResultStore:
         """
         place = self.place(key) or self.folder / key
         try:
-            return np.array(_open_ranks(place / RANKS))
+            return read_ranks(place / RANKS)
         except DataError as error:
             raise DataError(f"{place}: {error}") from error
 
@@ -141,9 +147,12 @@ class ResultStore:
         if place is None:
             return None
         try:
-            return np.array(_load(place))
-        except UNREADABLE as error:
-            _logger.warning("ignored %s: cannot be read: %s", place, error)
+            return read_users(place)
+        except DataError as error:
+            self._warn(
+                place.name,
+                f"ignored {place}: {error}. `bench run` of its dataset writes it again",
+            )
             return None
 
     def write_users(self, data_fingerprint: str, users: Ids) -> None:
@@ -274,37 +283,16 @@ class ResultStore:
             yield place
 
     def _report(self, place: Place, problem: str) -> None:
-        if place.name not in self._reported:
-            self._reported.add(place.name)
-            _logger.warning("ignored the record in %s: %s", place, problem)
+        self._warn(
+            place.name,
+            f"ignored the record in {place}: {problem}. The same `bench run` makes it again; to be "
+            "rid of it, remove its folder",
+        )
 
-
-def _open_ranks(path: Place) -> Ids:
-    """The ranks of a success, int32 [R_test], left on the disk: only the file's head is read.
-
-    Raises:
-        DataError: they are missing, cut off, or something else than one whole number per
-            example.
-    """
-    try:
-        ranks = _load(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path.name} is missing: this record has no ranks") from error
-    except UNREADABLE as error:
-        raise DataError(f"{path.name}: cannot be read: {error}") from error
-    # An archive of arrays can be loaded as well.
-    whole = isinstance(ranks, np.ndarray) and ranks.ndim == 1 and ranks.dtype.kind in "iu"
-    if not whole or not len(ranks):
-        raise DataError(f"{path.name}: not whole numbers [R_test], one for each test example")
-    return ranks
-
-
-def _load(path: Place) -> Ids:
-    """An array as it was saved; on the disk only its head is read."""
-    if isinstance(path, Path):
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    with path.open("rb") as stream:
-        return np.load(stream, allow_pickle=False)
+    def _warn(self, about: str, message: str) -> None:
+        if about not in self._reported:
+            self._reported.add(about)
+            _logger.warning("%s", message)
 
 
 def _write_outcome(folder: Path, outcome: Outcome) -> None:

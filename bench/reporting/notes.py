@@ -78,8 +78,14 @@ def _of_tests(entries: pd.DataFrame) -> Iterator[str]:
                 "Where no method of a student has two seeds, p speaks for other users alone, and "
                 "has no *."
             )
-    elif entries["gain"].notna().any():
-        yield "p: not known, as users/ is missing or damaged beside the records."
+    untested = entries[entries["gain"].notna() & entries["p"].isna()]
+    if len(untested):
+        which = "" if len(tests) == 0 else f" of {'; '.join(named(untested))}"
+        yield (
+            f"p{which}: not known, as the users of the test examples (users/ beside the records) "
+            "are missing or damaged, or do not belong to the ranks. `bench run` of the same "
+            "dataset writes them again."
+        )
 
 
 def _of_seeds(entries: pd.DataFrame) -> Iterator[str]:

@@ -85,7 +85,7 @@ def selected(
         ConfigError: an unknown metric, or no record of a dataset or method.
     """
     wanted = list(dict.fromkeys(str(parse_metric(name)) for name in metrics))
-    runs = newest(runs_of(store.records(), store.folder))
+    runs = newest(runs_of(store.each(), store.folder))
     trials = runs[runs["kind"] == "trial"]
     _check_known("dataset", datasets or (), {*runs["dataset"]})
     _check_known("method", methods or (), {*trials["method"], *_without_variant(trials)})

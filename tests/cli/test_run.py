@@ -14,7 +14,8 @@ import pytest
 from bench.baselines.interface import BASELINES
 from bench.execution import compatibility
 from bench.paths import SHIPPED, Workspace
-from bench.records.store import STUDENT, ResultStore
+from bench.records.arrays import STUDENT
+from bench.records.store import ResultStore
 
 from .conftest import bench
 

@@ -297,6 +297,17 @@ def test_a_disk_that_fills_up_stops_the_run_with_a_clear_message(tiny: Workspace
     assert list((tiny.results / ".claims").iterdir()) == []
 
 
+def test_users_of_other_examples_are_replaced(tiny: Workspace) -> None:
+    (record,) = run(grid_of(tiny, "none"), tiny)
+    assert record.trial is not None
+    store, fingerprint = ResultStore(tiny.results), record.trial.data_fingerprint
+    users = store.users(fingerprint)
+    assert users is not None
+    store.write_users(fingerprint, users[::-1])
+    run(grid_of(tiny, "none"), tiny)
+    assert ResultStore(tiny.results).users(fingerprint).tolist() == users.tolist()
+
+
 @pytest.mark.parametrize("damage", [None, b"", b"no array"])
 def test_users_that_are_not_there_are_stored_though_all_has_run(
     tiny: Workspace, damage: bytes | None

@@ -18,7 +18,7 @@ from bench.training.config import TrainingConfig
 from .rekey import rekey
 
 OUTCOME = Outcome(
-    metrics={"test": {"ndcg@20": 0.5}},
+    metrics={"test": {"hr@1": 1 / 3}},
     segments={},
     ranks=np.array([1, 3, 2], dtype=np.int32),
     curve=[{"epoch": 1, "loss": 1.5}],

@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.paths import Workspace
+from bench.records.arrays import STUDENT
 from bench.records.export import export_checkpoint
-from bench.records.store import STUDENT, ResultStore
+from bench.records.store import ResultStore
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,7 @@ def test_a_student_that_recbole_cannot_hold_is_refused(
     state = {"item_embedding.weight": torch.zeros(4, 2), tensor: torch.zeros(3, 2)}
     save_file(state, tmp_path / "key" / STUDENT)
     trial = SimpleNamespace(label="tiny | method", data_fingerprint="f")
-    record = SimpleNamespace(key="key", trial=trial)
+    record = SimpleNamespace(key="key", trial=trial, arrays={})
     store = ResultStore(tmp_path)
     output = tmp_path / "out.pth"
     with pytest.raises(ConfigError, match=rf"tiny.*{made}.*RecBole's model has no place"):
@@ -39,7 +40,7 @@ def test_weights_are_not_paired_with_another_catalogue(tmp_path: Path) -> None:
     (tmp_path / "key").mkdir()
     save_file({"item_embedding.weight": torch.zeros(4, 2)}, tmp_path / "key" / STUDENT)
     trial = SimpleNamespace(label="tiny | method", data_fingerprint="before")
-    record = SimpleNamespace(key="key", trial=trial)
+    record = SimpleNamespace(key="key", trial=trial, arrays={})
     data = SimpleNamespace(fingerprint="now", dataset="tiny", protocol="temporal-10")
     with pytest.raises(ConfigError, match=r"trained on other data than .*before.*now.*item ids"):
         export_checkpoint(record, ResultStore(tmp_path), data, tmp_path / "out.pth")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,15 @@ import pytest
 from safetensors.numpy import load_file
 
 from bench.errors import ConfigError, DataError, Diverged
+from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import SHIPPED
 from bench.plan import Reference, Trial
 from bench.records.record import Outcome, Record, failed, finished
 from bench.records.store import ResultStore
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
+
+RANKS = np.array([1, 3, 2], dtype=np.int32)
 
 
 def make_trial(seed: int = 0) -> Trial:
@@ -42,9 +45,9 @@ def make_trial(seed: int = 0) -> Trial:
 
 def make_outcome(value: float = 0.5, **changes: object) -> Outcome:
     fields = {
-        "metrics": {"valid": {"ndcg@20": value}, "test": {"ndcg@20": value}},
+        "metrics": {"valid": {"ndcg@20": value}, "test": metrics_from_ranks(RANKS)},
         "segments": {"cold": {"rows": 0, "ndcg@20": float("nan")}},
-        "ranks": np.array([1, 3, 2], dtype=np.int32),
+        "ranks": RANKS,
         "curve": [{"epoch": 1, "loss": 1.5}, {"epoch": 2, "loss": 1.0, "ndcg@20": 0.1}],
         "log": [{"event": "start"}, {"event": "end", "value": float("inf")}],
         "state": {"w": np.eye(3, dtype=np.float32)},
@@ -124,6 +127,12 @@ def test_a_failure_is_a_record_that_a_success_replaces(store: ResultStore) -> No
     assert {path.name for path in store.folder.iterdir()} == {record.key}
 
 
+def edit(folder: Path, change: Callable[[dict], object]) -> None:
+    content = json.loads((folder / "record.json").read_text())
+    change(content)
+    (folder / "record.json").write_text(json.dumps(content))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -137,6 +146,14 @@ def test_a_failure_is_a_record_that_a_success_replaces(store: ResultStore) -> No
         lambda folder: np.save(folder / "ranks.npy", np.ones((3, 1), dtype=np.int32)),
         lambda folder: np.save(folder / "ranks.npy", np.ones(3)),
         lambda folder: np.save(folder / "ranks.npy", np.ones(0, dtype=np.int32)),
+        lambda folder: np.save(folder / "ranks.npy", RANKS - 1),
+        lambda folder: np.save(folder / "ranks.npy", RANKS[::-1]),
+        lambda folder: np.save(folder / "ranks.npy", RANKS + 100),
+        lambda folder: edit(folder, lambda record: record["metrics"]["test"].update({"hr@1": 0.5})),
+        lambda folder: edit(folder, lambda record: record["trial"].update(seed=7)),
+        lambda folder: edit(folder, lambda record: record["trial"].pop("method")),
+        lambda folder: edit(folder, lambda record: record.pop("status")),
+        lambda folder: edit(folder, lambda record: record.update(epochs="many")),
     ],
     ids=[
         "truncated",
@@ -149,6 +166,14 @@ def test_a_failure_is_a_record_that_a_success_replaces(store: ResultStore) -> No
         "ranks in columns",
         "ranks that are no integers",
         "ranks of no rows",
+        "ranks below 1",
+        "ranks of another order",
+        "other ranks",
+        "another metric",
+        "settings of another key",
+        "no method",
+        "no status",
+        "words for a number",
     ],
 )
 def test_a_damaged_record_is_one_warning_and_absent(
@@ -172,6 +197,28 @@ def test_a_record_under_a_foreign_key_is_not_believed(store: ResultStore) -> Non
     stranger = "0" * 64
     (store.folder / record.key).rename(store.folder / stranger)
     assert store.get(stranger) is None
+
+
+def test_ranks_of_another_record_with_the_same_metrics_are_not_believed(store: ResultStore) -> None:
+    """Ranks beyond the last cutoff are in no metric; their hash tells them apart."""
+    ranks = np.array([1, 300, 2], dtype=np.int32)
+    record = finished(
+        make_trial(), make_outcome(ranks=ranks, metrics={"test": metrics_from_ranks(ranks)})
+    )
+    store.write(record, make_outcome(ranks=ranks, metrics={"test": metrics_from_ranks(ranks)}))
+    assert store.get(record.key) is not None
+    np.save(store.folder / record.key / "ranks.npy", ranks + np.array([0, 1, 0], dtype=np.int32))
+    assert ResultStore(store.folder).get(record.key) is None
+
+
+@pytest.mark.parametrize("users", [np.array([-1, 0]), np.ones(3), np.ones((2, 2), dtype=np.int32)])
+def test_users_that_are_none_are_one_warning(
+    store: ResultStore, users: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.write_users("f", np.zeros(3))
+    np.save(store.folder / "users" / "f.npy", users)
+    assert store.users("f") is None and store.users("f") is None
+    assert len(caplog.messages) == 1 and "`bench run`" in caplog.messages[0]
 
 
 def test_damaged_ranks_are_named(store: ResultStore) -> None:
@@ -238,7 +285,7 @@ WRITER = """
     from bench.records.store import ResultStore
     store = ResultStore(Path(sys.argv[1]))
     outcome = Outcome(
-        metrics={"test": {"ndcg@20": 0.5}},
+        metrics={"test": {"ndcg@20": 1.0}},
         segments={},
         ranks=np.ones(20_000, dtype=np.int32),
         curve=[{"epoch": epoch} for epoch in range(500)],

@@ -529,7 +529,19 @@ def test_without_users_there_is_a_difference_but_no_test(bench, damage):
     entry = the_entry(entries_of(bench), "dllm2rec")
     assert entry.gain > 0
     assert pd.isna(entry.p)
-    assert "p: not known, as users/ is missing or damaged" in render(bench.store)
+    assert "p: not known, as the users of the test examples" in render(bench.store)
+
+
+def test_entries_that_lose_their_test_are_named(bench):
+    """Two settings of one report, of which one has other test examples than its users say."""
+    bench.done("none")
+    bench.done("dllm2rec", skill=0.4)
+    other = bench.data.fingerprint.replace("d", "e")
+    bench.store.write_users(other, bench.data.test.user[:-1])
+    for method in ("none", "hint"):
+        bench.done(method, data_fingerprint=other, dataset="other")
+    text = render(bench.store)
+    assert text.count("p: not known") == 1 and "two-sided paired test" in text
 
 
 def test_a_cutoff_that_segments_do_not_hold_has_no_empty_table(bench):
