@@ -1,9 +1,17 @@
-"""Files that are whole or absent, and their hashes."""
+"""Files that are whole or absent, and their hashes.
+
+What is renamed into its place has reached the disk before: after a power cut it is there as it was
+written, or not at all. docs/reliability.md says what that costs.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import hashlib
+import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,12 +36,17 @@ def writing_to(place: Path | str) -> Iterator[None]:
         raise NotWritten(f"{place} cannot be written to: {error.strerror or error}") from error
 
 
-def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+def write_whole(
+    path: Path,
+    content: bytes | Callable[[BinaryIO], object],
+    check: Callable[[Path], object] | None = None,
+) -> None:
     """Write a file beside `path` and put it in its place, so that no reader sees a part of it.
 
     Args:
         path: the file; its folder is there.
         content: the bytes, or a function that writes them to the open file it is given.
+        check: is given the file before it is put in its place, and raises if it is not right.
 
     Raises:
         OSError: the folder is not there or cannot be written to; `path` is as it was.
@@ -45,9 +58,59 @@ def write_whole(path: Path, content: bytes | Callable[[BinaryIO], object]) -> No
                 content(stream)
             else:
                 stream.write(content)
+            stream.flush()
+            _sync(stream.fileno())
+        if check is not None:
+            check(temporary)
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until a folder and all that is in it have reached the disk."""
+    for place, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            with (Path(place) / name).open("rb") as stream:
+                _sync(stream.fileno())
+        sync_folder(Path(place))
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder have reached the disk; Windows cannot be asked to."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EBADF):
+            raise  # on other file systems there is nothing to wait for
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Give two files or folders each other's names in one step; False where that cannot be done."""
+    if sys.platform == "win32":
+        return False
+    libc, names = ctypes.CDLL(None), (os.fsencode(one), os.fsencode(other))
+    if hasattr(libc, "renameat2"):  # Linux
+        failed = libc.renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE)
+    elif hasattr(libc, "renamex_np"):  # macOS
+        failed = libc.renamex_np(*names, _EXCHANGE)
+    else:
+        return False
+    return not failed
+
+
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD; RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
 
 
 def sha256_of(path: Path) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench import locks
-from bench.files import writing_to
+from bench.errors import ConfigError
+from bench.files import exchange, sync_folder, sync_tree, writing_to
 
 _logger = logging.getLogger(__name__)
 
@@ -117,15 +118,18 @@ def created(folder: Path) -> Iterator[Path]:
     """
     with scratch(folder) as temporary, writing_to(folder):
         yield temporary
+        sync_tree(temporary)
         temporary.rename(folder)  # fails if it would hide a file or a folder that is not empty
+        sync_folder(folder.parent)
 
 
 @contextlib.contextmanager
 def replaced(folder: Path, known_as: str = "") -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `folder` if all went well.
 
-    No folder can take another's place in one step. Who is killed between the two leaves both
-    versions in the scratch folder; the next to lock `folder` finishes.
+    It does in one step where the file system can exchange two names. Elsewhere, who is killed
+    between two steps leaves both versions in the scratch folder, and the next to look for `folder`
+    (`settle`) or to lock it finishes.
 
     Args:
         folder: what is made.
@@ -140,6 +144,23 @@ def replaced(folder: Path, known_as: str = "") -> Iterator[Path]:
         new = temporary / _NEW
         new.mkdir()
         yield new
-        if folder.exists():
-            folder.rename(temporary / _OLD)
-        new.rename(folder)
+        sync_tree(new)
+        if not (folder.exists() and exchange(new, folder)):
+            if folder.exists():
+                folder.rename(temporary / _OLD)
+            new.rename(folder)
+        sync_folder(folder.parent)
+
+
+def settle(place: Path) -> None:
+    """Finish what processes that were killed left half-way replaced in a folder, if any did."""
+    with contextlib.suppress(OSError, ConfigError):  # who may not write finds what is there
+        for leftover in place.glob(f".*{_SCRATCH}*"):
+            made = _made_in(leftover)
+            if made.exists() or not (leftover / _OLD).exists():
+                continue
+            # Either lock may be the one under which it is made (see `locked`).
+            own = made.with_name(f".{made.name}.lock")
+            with locks.attempted(own) as first, locks.attempted(place / ".lock") as second:
+                if first and second:
+                    _remove(leftover)

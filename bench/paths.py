@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import ConfigError
+from bench.folders import settle
 
 PACKAGE = Path(__file__).resolve().parent
 SHIPPED = PACKAGE.parent
@@ -39,7 +40,10 @@ class Workspace:
         except (OSError, RuntimeError) as error:
             what = f"BENCH_HOME={named[:200]}" if named else "the current folder"
             raise ConfigError(f"{what} cannot be used: {error}"[:500]) from error
-        return cls(home)
+        workspace = cls(home)
+        for folder in (*workspace.datasets.glob("*/"), *workspace.tocf.glob("*/")):
+            settle(folder)  # what a killed `--force` left half-way has its name again
+        return workspace
 
     @property
     def datasets(self) -> Path:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 
 from bench import folders, locks
 from bench.errors import ConfigError
-from bench.folders import created, locked, replaced, scratch
+from bench.files import exchange
+from bench.folders import created, locked, replaced, scratch, settle
 
 from .listening import listening
 
@@ -90,6 +92,7 @@ def test_what_a_killed_process_left_is_swept(folder: Path, making: Making) -> No
 
 def _die_half_way(folder: Path) -> None:
     """Killed when the old version is set aside and the new one not yet in its place."""
+    folders.exchange = lambda one, other: False  # as on a file system that cannot
     rename = Path.rename
 
     def or_die(path: Path, target: Path) -> Path:
@@ -102,12 +105,19 @@ def _die_half_way(folder: Path) -> None:
         (temporary / "new").touch()
 
 
+@contextlib.contextmanager
+def _look_for(folder: Path) -> Iterator[None]:
+    """As every command does before it looks for anything."""
+    settle(folder.parent)
+    yield
+
+
 def _lock_home(folder: Path) -> AbstractContextManager[None]:
     return locked(folder.parent, folder.with_name(".lock"))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("taking", [lambda folder: locked(folder), _lock_home, scratch])
+@pytest.mark.parametrize("taking", [lambda folder: locked(folder), _lock_home, scratch, _look_for])
 def test_a_replacement_that_was_killed_half_way_is_finished(
     folder: Path, taking: Callable[[Path], AbstractContextManager[object]]
 ) -> None:
@@ -135,11 +145,63 @@ def test_a_replacement_that_is_interrupted_half_way_is_finished(
             raise KeyboardInterrupt
         return result
 
+    monkeypatch.setattr(folders, "exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", or_interrupt)
     with pytest.raises(KeyboardInterrupt), replaced(folder) as temporary:
         (temporary / "new").touch()
     assert names(folder) == [folder.name]
     assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_a_name_is_never_without_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two names are exchanged in one step, where the file system can."""
+    folder.mkdir(parents=True)
+    other = folder.with_name("other")
+    other.touch()
+    if not exchange(folder, other):
+        pytest.skip("this file system cannot exchange names")
+    assert other.is_dir() and folder.is_file() and exchange(folder, other)
+    (folder / "old").touch()
+    monkeypatch.setattr(Path, "rename", None)
+    with replaced(folder) as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["new"]
+
+
+def test_a_replacement_under_way_is_left_alone(folder: Path) -> None:
+    """Its process holds the lock: the name is there again before anybody could help."""
+    leftover = folder.with_name(f".{folder.name}.building-0123abcd")
+    for name in ("old", "new"):
+        (leftover / name).mkdir(parents=True)
+    with locks.attempted(folder.with_name(f".{folder.name}.lock")) as granted:
+        assert granted
+        settle(folder.parent)
+        assert not folder.exists()
+    settle(folder.parent)
+    assert folder.exists() and not leftover.exists()
+
+
+def test_what_is_renamed_has_reached_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files, then the folders that name them, then the rename, then the folder around it."""
+    done: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def synced(handle: int) -> None:
+        done.append(f"sync {Path(f'/proc/self/fd/{handle}').readlink().name}")
+        sync(handle)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with replaced(folder) as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file").touch()
+    assert done == ["sync file", "sync inner", "sync new", "rename", f"sync {folder.parent.name}"]
 
 
 def test_what_was_only_half_made_is_not_put_in_place(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -130,5 +130,25 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     }
     with writing_to(f"--output {output}"):
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(output, lambda stream: torch.save(checkpoint, stream))
+        write_whole(
+            output,
+            lambda stream: torch.save(checkpoint, stream),
+            lambda written: _check_written(written, checkpoint),
+        )
     return output
+
+
+def _check_written(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Read a checkpoint back.
+
+    Raises:
+        OSError: it is not what was to be written.
+    """
+    import torch
+
+    found = torch.load(path, weights_only=True)
+    there, wanted = found.pop("state_dict"), dict(checkpoint)
+    state = wanted.pop("state_dict")
+    same = found == wanted and there.keys() == state.keys()
+    if not (same and all(there[name].equal(state[name]) for name in state)):
+        raise OSError("what was written reads back as something else")

@@ -6,6 +6,8 @@ Every function returns the array or raises `Unreadable` with one sentence; nothi
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import pickle
 import warnings
 import zipfile
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from bench import limits
 from bench.errors import DataError
 from bench.files import sha256_of, write_whole
+from bench.paths import Workspace
 from bench.signals import Holds
 
 if TYPE_CHECKING:
@@ -53,7 +56,7 @@ def read_array(
         holds: what it must hold.
         key: name of the tensor in a `.safetensors`; None: the only one there is.
         mapped: map a `.npy` into memory in place of reading it.
-        keep: keep the parsed table beside a text (see `read_text`).
+        keep: keep the table of a parsed text (see `read_text`).
 
     Raises:
         Unreadable: it does not hold what its name promises.
@@ -185,18 +188,23 @@ def read_npy(path: Path, holds: Holds = "numbers", mapped: bool = False) -> NDAr
 def read_text(path: Path) -> NDArray[np.float64]:
     """A table of numbers, one row a line, separated by blanks; parsed once.
 
-    The parsed table is kept beside the text as `.<name>.<hash of the text>.npy`, if the folder can
-    be written to.
+    The table is kept in the workspace's cache, never beside the text: a folder of somebody else's
+    could bring a table that is not the text's. It is named by the hashes of both, and one that has
+    another hash by now is not believed.
     """
     _reject_pointer(path)
-    kept = path.with_name(f".{path.name}.{sha256_of(path)[:16]}.npy")
-    with contextlib.suppress(Unreadable):
-        return read_npy(kept)
+    cache, text = Workspace.current().cache / "tables", sha256_of(path)
+    for kept in cache.glob(f"{text}.*.npy"):
+        with contextlib.suppress(Unreadable, OSError):
+            if sha256_of(kept) == kept.name.split(".")[1]:
+                return read_npy(kept)
     table = _parse(path)
+    stream = io.BytesIO()
+    np.save(stream, table)
+    content = stream.getvalue()
     with contextlib.suppress(OSError):
-        for older in path.parent.glob(f".{path.name}.*.npy"):
-            older.unlink(missing_ok=True)
-        write_whole(kept, lambda stream: np.save(stream, table))
+        cache.mkdir(parents=True, exist_ok=True)
+        write_whole(cache / f"{text}.{hashlib.sha256(content).hexdigest()}.npy", content)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from pathlib import Path
@@ -12,9 +13,12 @@ import torch
 
 from bench.data.examples import PreparedData
 from bench.errors import ArtifactError
+from bench.paths import Workspace
+from bench.teachers import reading
 from bench.teachers.contract import check
 from bench.teachers.knowledge import load_knowledge, load_test_ranks
 from bench.teachers.manifest import read_manifest
+from bench.teachers.reading import _parse
 from bench.teachers.summary import summarise
 
 from .conftest import N_ITEMS, N_ROWS, WIDTH, Folder, K
@@ -57,20 +61,45 @@ def test_half_precision_embeddings_are_cast(folder: Folder, data: PreparedData) 
     )
 
 
-def test_text_is_parsed_once_and_again_when_it_changes(folder: Folder, data: PreparedData) -> None:
-    path = folder.published()
-    load_knowledge(path, data)
-    (kept,) = path.glob(".myrank_train.txt.*.npy")
-    lists = np.load(kept)
-    lists[0] = lists[0][::-1]
-    np.save(kept, lists)
-    again = load_knowledge(path, data).rankings.numpy()
-    np.testing.assert_array_equal(again[0], folder.ids[0][::-1])  # the kept table was read
+def test_text_is_parsed_once_and_again_when_it_changes(
+    folder: Folder, data: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, parsed = folder.published(), []
+
+    def parse(text: Path) -> np.ndarray:
+        parsed.append(text.name)
+        return _parse(text)
+
+    monkeypatch.setattr(reading, "_parse", parse)
+    for _ in range(2):
+        assert load_knowledge(path, data).rankings.numpy().tolist() == folder.ids.tolist()
+    assert sorted(parsed) == ["confidence_train.txt", "myrank_train.txt"]
 
     folder.ids = np.roll(folder.ids, 1, axis=0)
     changed = load_knowledge(folder.published(), data).rankings.numpy()
     np.testing.assert_array_equal(changed, folder.ids)
-    assert len(list(path.glob(".myrank_train.txt.*.npy"))) == 1
+    assert sorted(parsed) == ["confidence_train.txt", *["myrank_train.txt"] * 2]
+
+
+def test_a_table_beside_a_text_is_not_read(folder: Folder, data: PreparedData) -> None:
+    """It would replace the text under the same fingerprint."""
+    path = folder.published()
+    text = path / "myrank_train.txt"
+    before = sorted(path.iterdir())
+    load_knowledge(path, data)
+    assert sorted(path.iterdir()) == before, "nothing is written into the folder"
+    digest = hashlib.sha256(text.read_bytes()).hexdigest()
+    for name in (f".{text.name}.{digest[:16]}.npy", f"{digest}.npy"):
+        np.save(path / name, np.tile(np.arange(folder.ids.shape[1]), (N_ROWS, 1)))
+    assert load_knowledge(path, data).rankings.numpy().tolist() == folder.ids.tolist()
+
+
+def test_a_kept_table_that_has_changed_is_not_believed(folder: Folder, data: PreparedData) -> None:
+    path = folder.published()
+    load_knowledge(path, data)
+    for kept in (Workspace.current().cache / "tables").iterdir():
+        np.save(kept, np.load(kept)[::-1])
+    assert load_knowledge(path, data).rankings.numpy().tolist() == folder.ids.tolist()
 
 
 def test_rows_without_a_word_are_filler(folder: Folder, data: PreparedData) -> None:

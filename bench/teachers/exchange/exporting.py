@@ -51,6 +51,7 @@ def export_dllm2rec(
         _check_absent(output)  # by now it may be that of another export
         with created(output) as temporary:
             _write(temporary, manifest, arrays, data, id_base)
+            check(temporary, data).or_raise(output)  # as whoever imports it will read it
 
 
 def _check_absent(output: Path) -> None:
