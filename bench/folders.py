@@ -53,7 +53,8 @@ def locked(folder: Path, lock_file: Path | None = None) -> Iterator[None]:
                 yield
                 return
         if time.monotonic() >= patient_until:
-            _logger.info(f"another process is working on {folder}; waiting for it")
+            who = locks.holder(lock_file)
+            _logger.info(f"another process{who} is working on {folder}; waiting for it")
             patient_until = math.inf
         time.sleep(POLL_SECONDS)
 

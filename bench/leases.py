@@ -14,6 +14,7 @@ import platform
 import threading
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,20 @@ def is_held(path: Path, handle: int) -> bool:
     return bool(content) and not _is_stale(path, content)
 
 
+def signature(text: bytes) -> str:
+    """Who holds the lease whose file has this content, and since when; empty if it is none."""
+    content = _parsed(text)
+    if not {"machine", "pid", "since"} <= content.keys():
+        return ""
+    machine = str(content["machine"]).partition(" ")[0]
+    return f"process {content['pid']} on {machine}, since {content['since']}"
+
+
+def now() -> str:
+    """This moment, as people read it."""
+    return datetime.now().astimezone().isoformat(" ", "seconds")
+
+
 def _made(path: Path, token: str) -> bool:
     """Make the file of a lease; False if there is one."""
     try:
@@ -88,7 +103,7 @@ def _made(path: Path, token: str) -> bool:
     except FileExistsError:
         return False
     with os.fdopen(handle, "w") as stream:
-        json.dump({"token": token, **_holder()}, stream)
+        json.dump({"token": token, "since": now(), **_holder()}, stream)
     return True
 
 

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 import os
+import platform
 import sys
 import threading
 import uuid
@@ -25,7 +26,11 @@ _logger = logging.getLogger(__name__)
 _WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 """What a file system without locks says."""
 
-_held: set[Path] = set()
+_MAX_BYTES = 4096
+"""Of what says who holds a lock."""
+
+_held: dict[Path, str] = {}
+"""What this process holds, and since when."""
 _known: dict[Path, bool] = {}
 _guard = threading.Lock()
 
@@ -37,7 +42,8 @@ def attempted(path: Path) -> Iterator[bool]:
     Never waits.
 
     Args:
-        path: the file; its folder is there. It is left behind by a holder that is killed.
+        path: the file; its folder is there. It is left behind by a holder that is killed, and says
+            who holds the lock while one does (see `holder`).
 
     Raises:
         OSError: the file cannot be written to.
@@ -62,6 +68,8 @@ def _locked(path: Path) -> Iterator[bool]:
         # A holder removes the file: a lock on one that was removed since protects nothing. A
         # machine that mounts the same folder without locks may hold a lease.
         granted = _lock(handle) and _is_there(handle, path) and not leases.is_held(path, handle)
+        if granted:
+            _sign(handle)
         try:
             yield granted
         finally:
@@ -70,6 +78,31 @@ def _locked(path: Path) -> Iterator[bool]:
                     path.unlink()
     finally:
         os.close(handle)
+
+
+def holder(path: Path) -> str:
+    """Who holds the lock of a file and since when, in brackets after a blank; empty if unknown."""
+    with _guard:
+        since = _held.get(path.absolute())
+    if since:  # to open and close the file would free the lock
+        return f" ({_signature(since)})"
+    content = b""
+    with contextlib.suppress(OSError):  # it may have been let go since
+        content = path.read_bytes()[:_MAX_BYTES]
+    signed = leases.signature(content) or content.decode(errors="replace").strip()
+    return f" ({signed})" if signed else ""
+
+
+def _sign(handle: int) -> None:
+    """Write who holds a lock into its file, for those who wait."""
+    with contextlib.suppress(OSError):  # such as a full disk, on which a lock still holds
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, _signature(leases.now()).encode())
+
+
+def _signature(since: str) -> str:
+    return f"process {os.getpid()} on {platform.node()}, since {since}"
 
 
 def _has_locks(path: Path) -> bool:
@@ -99,14 +132,14 @@ def _in_this_process(path: Path) -> Iterator[bool]:
     It even frees a lock when the process closes any other handle of the file.
     """
     with _guard:
-        free = path not in _held
-        _held.add(path)
+        if free := path not in _held:
+            _held[path] = leases.now()
     try:
         yield free
     finally:
         if free:
             with _guard:
-                _held.discard(path)
+                del _held[path]
 
 
 def _is_there(handle: int, path: Path) -> bool:

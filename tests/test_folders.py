@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -261,7 +262,9 @@ def test_who_waits_is_told_so_once(
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
-    assert lines == [f"another process is working on {folder}; waiting for it"]
+    who = rf"process {os.getpid()} on \S+, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d\S*"
+    wanted = rf"another process \({who}\) is working on {re.escape(str(folder))}; waiting for it"
+    assert len(lines) == 1 and re.fullmatch(wanted, lines[0])
 
 
 def test_the_files_of_locks(folder: Path) -> None:

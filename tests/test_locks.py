@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from bench import leases
+from bench import leases, locks
 from bench.errors import ConfigError
+from bench.folders import locked
 from bench.locks import attempted
 from bench.paths import SHIPPED
 
 HOLD = """
 import sys
 from pathlib import Path
+from bench.folders import locked
 from bench.locks import attempted
 with attempted(Path(sys.argv[1])) as granted:
     print(granted, flush=True)
@@ -49,6 +51,7 @@ def test_one_process_holds_it_until_it_ends_or_is_killed(tmp_path: Path) -> None
     first.kill()
     first.communicate()
     assert path.exists(), "who is killed leaves the file"
+    assert f" (process {first.pid} on " in locks.holder(path)
     with attempted(path) as granted:
         assert granted
     assert not path.exists()
@@ -63,6 +66,7 @@ def test_one_thread_of_a_process_holds_it(tmp_path: Path) -> None:
 
     with attempted(path) as granted:
         assert granted
+        assert f" (process {os.getpid()} on " in locks.holder(path)  # and asking frees nothing
         for _ in range(2):  # a refused attempt frees nothing
             thread = threading.Thread(target=attempt)
             thread.start()
@@ -123,6 +127,7 @@ def test_without_locks_a_lease_has_one_holder(no_locks: Path) -> None:
     path = no_locks / "lock"
     first = holder(path)
     assert first.stdout is not None and first.stdout.readline() == "True\n"
+    assert f" (process {first.pid} on " in locks.holder(path)
     time.sleep(1.5)  # it is renewed
     with attempted(path) as granted:
         assert not granted
@@ -191,3 +196,12 @@ def test_a_wrong_time_of_a_lease_is_refused(text: str, monkeypatch: pytest.Monke
     monkeypatch.setenv(leases.SECONDS, text)
     with pytest.raises(ConfigError, match=f"{leases.SECONDS}={text}: expected seconds"):
         leases.stale_seconds()
+
+
+def test_a_lock_that_cannot_be_had_is_an_error_and_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error in (errno.EINVAL, errno.EIO, errno.ESTALE):
+        monkeypatch.setattr(fcntl, "lockf", without_locks(error))
+        with pytest.raises(ConfigError, match="cannot be written to"), locked(tmp_path / "made"):
+            pytest.fail("nothing is locked")

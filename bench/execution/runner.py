@@ -128,7 +128,8 @@ def run_trials(
             # A pass takes long: meanwhile others have completed what they had claimed.
             if left := [trial for trial in task.incomplete() if trial.key not in refused]:
                 if not waiting:
-                    _logger.info(f"waiting for {len(left)} trials that another process runs")
+                    who = task.store.claimed_by(left[0].key)
+                    _logger.info(f"waiting for {len(left)} trials that another process{who} runs")
                 waiting = True
                 time.sleep(POLL_SECONDS)
     if refused:

@@ -226,7 +226,7 @@ class ResultStore:
         Raises:
             ConfigError: the folder cannot be written to.
         """
-        path = self.folder / ".claims" / key
+        path = self._claim_file(key)
         with contextlib.ExitStack() as stack:
             with self._writing():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -255,6 +255,13 @@ class ResultStore:
                 record = self.get(key)
                 if record is not None and record.is_done:
                     self.remove_state(key)
+
+    def claimed_by(self, key: str) -> str:
+        """Which process works on `key` and since when, in brackets; empty where none says so."""
+        return locks.holder(self._claim_file(key))
+
+    def _claim_file(self, key: str) -> Path:
+        return self.folder / ".claims" / key
 
     def check_writable(self) -> None:
         """Try to write; called before hours of training rather than after.
