@@ -240,6 +240,7 @@ def test_tensors_that_are_views(tmp_path: Path) -> None:
         (torch.empty(10**6, 10**6, device="meta"), "on the device meta"),
         (torch.quantize_per_tensor(torch.zeros(3), 0.1, 0, torch.qint8), "of torch.qint8"),
         (torch.zeros(3, dtype=torch.complex64), "of torch.complex64"),
+        (torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)]), "of different lengths"),
     ):
         torch.save(value, path)
         with pytest.raises(Unreadable, match=said):

@@ -21,8 +21,8 @@ def _jobs(context: click.Context, option: click.Parameter, value: str | None) ->
         return None
     if value == "auto":
         return "auto"
-    if not value.isdecimal() or int(value) == 0:
-        raise click.BadParameter(f"'{value}' is neither a number from 1 nor auto")
+    if not (value.isdecimal() and len(value) < 5 and int(value)):
+        raise click.BadParameter(f"'{value}' is neither a number from 1 to 9999 nor auto")
     return int(value)
 
 

@@ -15,13 +15,16 @@ _HANDLER = "bench.plain"
 
 _OF_THE_MACHINE = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE")
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE"),
+        *("ENAMETOOLONG", "ELOOP", "ENOTDIR", "EISDIR"),
+    )
     if hasattr(errno, name)
 }
 
 
 def is_of_the_machine(error: OSError) -> bool:
-    """Whether an error says that a disk is full, read only, broken or closed to the user."""
+    """Whether an error says that a disk is full, read only, broken or closed, or a path is none."""
     return error.errno in _OF_THE_MACHINE
 
 

@@ -128,8 +128,8 @@ def _other_than_dense(tensor: torch.Tensor) -> str:
     """What keeps a tensor from being the numbers that its file holds; empty if nothing does."""
     import torch
 
-    if tensor.layout is not torch.strided:
-        return f"of {tensor.layout}"
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return f"of {'rows of different lengths' if tensor.is_nested else tensor.layout}"
     if tensor.device.type != "cpu":
         return f"on the device {tensor.device.type}"
     if tensor.is_quantized or tensor.is_complex():

@@ -20,7 +20,8 @@ class Site(ThreadingHTTPServer):
 
     ok, plain (no ranges), slow (trickles), silent, missing, broken (500), moved (to ok), page (a
     web page with status 200), short (ends early), dropping (ends early after `patience` bytes, but
-    serves ranges), unsized (neither length nor chunks), chunked, stale (ranges of another version).
+    serves ranges), unsized (neither length nor chunks), chunked, stale (ranges of another version),
+    endless (chunks without an end), vast (says that it has 10^15 bytes).
     """
 
     patience = 1000
@@ -71,8 +72,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        if behaviour == "chunked":
+        if behaviour in ("chunked", "endless"):
             self.send_header("Transfer-Encoding", "chunked")
+        elif behaviour == "vast":
+            self.send_header("Content-Length", str(10**15))
         elif behaviour != "unsized":
             self.send_header("Content-Length", str(len(body) - start))
         self.send_header("ETag", tag)
@@ -87,6 +90,8 @@ class Handler(BaseHTTPRequestHandler):
             body = body[: self.server.patience]
         if behaviour == "chunked":
             body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        while behaviour == "endless":
+            self.wfile.write(b"10000\r\n%s\r\n" % bytes(1 << 16))
         step = 100 if behaviour == "slow" else len(body) or 1
         for begin in range(0, len(body), step):
             self.wfile.write(body[begin : begin + step])

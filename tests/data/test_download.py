@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import limits
 from bench.data.sources import download
 from bench.data.sources.download import Unavailable, fetch
 from bench.data.sources.download_config import Download
@@ -236,3 +237,24 @@ def half_way(site, folder: Path, behaviour: str = "ok") -> None:
     (folder / ".f.gz.part.json").write_text(
         f'{{"url": "{site.root}/{behaviour}/f.gz", "validator": "\\"{tag}\\""}}'
     )
+
+
+def test_a_download_without_end(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "UNSIZED_DOWNLOAD", 1 << 20)
+    with pytest.raises(Unavailable, match=r"has no end after 1,[0-9,]+ bytes"):
+        get(site, tmp_path / "d", "endless", name="f.bin")
+
+
+def test_a_download_that_no_disk_holds(site, tmp_path, monkeypatch):
+    with pytest.raises(Unavailable, match="says that it has 1,000,000,000,000,000 bytes"):
+        get(site, tmp_path / "d", "vast")
+    monkeypatch.setattr(limits, "DOWNLOAD", 1 << 60)
+    with pytest.raises(Unavailable, match=r"and the disk has .* MB left"):
+        get(site, tmp_path / "d", "vast")
+
+
+def test_a_download_that_trickles(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "PATIENCE", 0.1)
+    monkeypatch.setattr(limits, "SLOWEST", 1 << 20)
+    with pytest.raises(Unavailable, match=r"bytes came in \d+ seconds"):
+        get(site, tmp_path / "d", "slow", name="f.bin")

@@ -200,7 +200,8 @@ def _doubted_order(data: Interactions) -> list[str]:
     """A warning where the items of nearly all users stand in the order of their ids."""
     ids = np.arange(len(data.item_tokens))
     if all(token.isdecimal() for token in data.item_tokens):
-        ids = np.argsort(np.argsort([int(token) for token in data.item_tokens]))
+        digits = [token.lstrip("0") for token in data.item_tokens]  # of any length
+        ids[sorted(ids, key=lambda item: (len(digits[item]), digits[item]))] = ids.copy()
     step = np.diff(ids[data.item])[data.user[1:] == data.user[:-1]]
     moves = step[step != 0]
     ascending = float((moves > 0).mean()) if len(moves) else 0.0

@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from bench import limits
 from bench.data.sources.archives import check_whole, readable
 from bench.data.sources.download_config import Download
 from bench.errors import DataError
@@ -182,18 +185,68 @@ class _Resuming:
         name = self.part.name.removesuffix(".part").removeprefix(".")
         of = "" if total is None else f" of {_size(total)}"
         done, said = start, time.monotonic()
+        pace = _Pace(name, total, self.part.parent)
         # As it is sent: a server that calls a gzip file "encoded" must not have it unpacked here.
         with track(name, total, "bytes", logged=False) as advance:
             advance(start)
-            for block in response.raw.stream(BLOCK, decode_content=False):
+            for block in _blocks(response):
                 if done == 0:
                     _reject_other_kind(name, block)
                 stream.write(block)
                 done += len(block)
+                pace.check(done, done - start)
                 advance(len(block))
                 if time.monotonic() - said > REPORT:
                     said = time.monotonic()
                     _logger.debug(f"  {name}: {_size(done)}{of}")
+
+
+class _Pace:
+    """Ends a download that is longer, or slower, than one in good faith.
+
+    Args:
+        name: of the file, for messages.
+        total: bytes that it has; None where nobody said so.
+        folder: where it is going to be.
+
+    Raises:
+        TooMuch: it says that it has more bytes than a download may have.
+        DataError: the disk has no place for them.
+    """
+
+    def __init__(self, name: str, total: int | None, folder: Path) -> None:
+        self._name = name
+        self._most = limits.allowed(limits.UNSIZED_DOWNLOAD if total is None else limits.DOWNLOAD)
+        self._started = time.monotonic()
+        if total is None:
+            return
+        if total > self._most:
+            raise limits.TooMuch(name, f"says that it has {total:,} bytes")
+        if total > (free := shutil.disk_usage(folder).free):
+            raise DataError(f"{name}: has {_size(total)}, and the disk has {_size(free)} left")
+
+    def check(self, done: int, received: int) -> None:
+        """Say how many bytes there are, and how many of them this connection brought.
+
+        Raises:
+            TooMuch: more than may be.
+            DataError: so few in so much time that it would never end.
+        """
+        if done > self._most:
+            raise limits.TooMuch(self._name, f"has no end after {done:,} bytes")
+        seconds = time.monotonic() - self._started
+        if seconds > limits.PATIENCE and received < limits.SLOWEST * seconds:
+            raise DataError(f"{self._name}: {received:,} bytes came in {seconds:.0f} seconds")
+
+
+def _blocks(response: requests.Response) -> Iterator[bytes]:
+    """What is sent, as soon as it comes: of a whole block that trickles in nobody would hear."""
+    raw = response.raw
+    if not hasattr(raw, "read1") or getattr(raw, "chunked", False):
+        yield from raw.stream(BLOCK, decode_content=False)
+        return
+    while block := raw.read1(BLOCK, decode_content=False):
+        yield block
 
 
 def _total(response: requests.Response, start: int) -> int | None:

@@ -156,7 +156,7 @@ def item_texts(
 
 
 def _counted_from_0(token: str, first: int) -> str:
-    if not token.isdecimal():
+    if not token.isdecimal() or len(token) > 18:
         raise DataError(f"item '{token}' is no whole number, from which {first} could be taken")
     return str(int(token) - first)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import limits
 from bench.data.examples import Examples, PreparedData
 from bench.data.sources.columns import COLUMNS, first_column, parse_numbers
 from bench.data.sources.tables import read_table
@@ -123,6 +124,8 @@ def read_listing(
     for split in SPLITS:
         part = table[table["split"] == split]
         if len(part):
+            budget = limits.Budget(path, path.stat().st_size)
+            budget.cells(part["list"].nunique() * (int(part["place"].max()) + 1))
             lists = _padded(part, values=kind is not None)
             if kind == "score" and lists.values is not None:
                 lists.values = distances_of(-lists.values)
