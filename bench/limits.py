@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from bench.errors import ConfigError, DataError
 VARIABLE = "BENCH_LIMITS"
 """Environment variable: how many times the limits below are allowed."""
 
-FREE_BYTES, BYTES_PER_BYTE = 64 << 20, 100
+FREE_BYTES, BYTES_PER_BYTE = 64 << 20, 50
 """Unpacked bytes of a file: so many, or so many for each byte on the disk (text packs to 1/20)."""
 
-FREE_CELLS, CELLS_PER_BYTE = 4_000_000, 4
+FREE_CELLS, CELLS_PER_BYTE = 4_000_000, 8
 """Cells that are wanted of a table, in the same way: packed rows take about a byte for each."""
 
 FREE_MEMORY, MEMORY_PER_BYTE = 512 << 20, 64
@@ -77,39 +77,44 @@ class Budget:
 
     Args:
         where: what messages call the file.
-        size: its bytes on the disk.
+        size: its bytes on the disk, which pay for what they cost.
     """
 
     def __init__(self, where: object, size: int) -> None:
         self.where, self.size = where, size
         self._bytes = self._cells = 0
-        self._most_bytes = allowed(max(FREE_BYTES, BYTES_PER_BYTE * size))
-        self._most_cells = allowed(max(FREE_CELLS, CELLS_PER_BYTE * size))
+        self._paid: Callable[[], int] = lambda: size
+        self._times = allowed(1)
+
+    def paid_by(self, position: Callable[[], int]) -> None:
+        """Let those bytes alone pay that were read: a bomb shows at once, however large it is.
+
+        Args:
+            position: tells how many bytes of the file have been read.
+        """
+        self._paid = position
 
     def unpacked(self, count: int) -> None:
         """Count bytes that came out of the file.
 
         Raises:
-            TooMuch: the file, of this size, has too many.
+            TooMuch: there are too many.
         """
         self._bytes += count
-        if self._bytes > self._most_bytes:
-            raise TooMuch(
-                self.where,
-                f"unpacks to more than {self._most_bytes:,} bytes from {self.size:,}",
-            )
+        most = self._times * max(FREE_BYTES, BYTES_PER_BYTE * self._paid())
+        if self._bytes > most:
+            raise TooMuch(self.where, f"unpacks to more than {most:,} bytes from {self._paid():,}")
 
     def cells(self, count: int) -> None:
         """Count cells, or claimed ones, of a table.
 
         Raises:
-            TooMuch: the file, of this size, has too many.
+            TooMuch: there are too many.
         """
         self._cells += count
-        if self._cells > self._most_cells:
-            raise TooMuch(
-                self.where, f"has more than {self._most_cells:,} cells in {self.size:,} bytes"
-            )
+        most = self._times * max(FREE_CELLS, CELLS_PER_BYTE * self._paid())
+        if self._cells > most:
+            raise TooMuch(self.where, f"has more than {most:,} cells in {self._paid():,} bytes")
 
 
 @contextlib.contextmanager

@@ -25,14 +25,25 @@ _HEADER = 1 << 20
 """Bytes of a name, or of other attributes, in a tar archive."""
 
 
-def _plainly(path: Path) -> Any:
-    return path.open("rb")
+def _zstandard(stream: IO[bytes]) -> Any:
+    try:
+        import pyarrow  # and not zstandard, which takes a file that is cut off for a whole one
+    except ImportError as error:
+        raise DataError("reading .zst needs the package pyarrow") from error
+    return pyarrow.CompressedInputStream(stream, "zstd")
 
 
-_TAR: Mapping[str, Callable[[Path], Any]] = {
-    ".tar": _plainly,
-    ".tar.gz": gzip.GzipFile,
-    ".tgz": gzip.GzipFile,
+def _gzip(stream: IO[bytes]) -> Any:
+    return gzip.GzipFile(fileobj=stream)
+
+
+_PACKED: Mapping[str, Callable[[IO[bytes]], Any]] = {".gz": _gzip, ".zst": _zstandard}
+"""What unpacks a file, by the ending of its name."""
+
+_TAR: Mapping[str, Callable[[IO[bytes]], Any]] = {
+    ".tar": lambda stream: stream,
+    ".tar.gz": _gzip,
+    ".tgz": _gzip,
     ".tar.bz2": bz2.BZ2File,
     ".tar.xz": lzma.LZMAFile,
 }
@@ -40,12 +51,15 @@ _TAR: Mapping[str, Callable[[Path], Any]] = {
 
 
 @contextlib.contextmanager
-def lines_of(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
+def lines_of(
+    path: Path, member: str | None = None, budget: Budget | None = None
+) -> Iterator[IO[bytes]]:
     """The lines of a plain, gzipped or Zstandard file, or of one member of a zip or tar archive.
 
     Args:
         path: the file.
         member: which file of an archive; `*` stands for anything. None: its only file.
+        budget: where its bytes are counted, and what is paid by them; None: one of its own.
 
     Raises:
         DataError: damaged or cut off, encrypted, not exactly one such member, a member that would
@@ -54,18 +68,24 @@ def lines_of(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
     """
     with contextlib.ExitStack() as stack:
         with readable(path):
-            stream = _opened(path, member, Budget(path, path.stat().st_size), stack)
+            budget = budget or Budget(path, path.stat().st_size)
+            stream = _opened(path, member, budget, stack)
         yield stack.enter_context(io.BufferedReader(stream, _BUFFER))
 
 
 @contextlib.contextmanager
-def text_of(path: Path, member: str | None = None, encoding: str = "utf-8") -> Iterator[IO[str]]:
+def text_of(
+    path: Path,
+    member: str | None = None,
+    encoding: str = "utf-8",
+    budget: Budget | None = None,
+) -> Iterator[IO[str]]:
     """The same lines as text, without a byte order mark; their ends stay.
 
     Raises:
         DataError: as `lines_of`, or bytes that are not of the encoding.
     """
-    with lines_of(path, member) as lines:
+    with lines_of(path, member, budget) as lines:
         beginning = lines.peek(4)[:4]  # type: ignore[attr-defined]
         if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise DataError(f"{path}: cannot be read: it is in UTF-16; save it in UTF-8")
@@ -104,13 +124,11 @@ def check_whole(path: Path) -> None:
                 with archive.open(name) as member:
                     _exhaust(member)
         elif ending := _tar_ending(path):
-            # An archive of the size 0 still ends after what packs it.
-            unpacked = stack.enter_context(_TAR[ending](path))
-            counted = _Counted(unpacked, path, budget, lines=False)
-            _safe(path, _files_of(_tar(counted, stack)))
-            _exhaust(counted)
-        elif path.suffix.lower() in (".gz", ".zst"):
-            _exhaust(_opened(path, None, budget, stack, lines=False))
+            unpacked = _unpacked(path, _TAR[ending], budget, stack)
+            _safe(path, _files_of(_tar(unpacked, stack)))
+            _exhaust(unpacked)  # what packs an archive goes on behind its end
+        elif unpack := _PACKED.get(path.suffix.lower()):
+            _exhaust(_unpacked(path, unpack, budget, stack))
 
 
 def _exhaust(stream: Any) -> None:
@@ -134,32 +152,36 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def _opened(
+    path: Path, member: str | None, budget: Budget, stack: contextlib.ExitStack
+) -> _Counted:
+    if path.suffix == ".zip":
+        archive = _zip(path, Budget(path, budget.size), stack)
+        stream: Any = archive.open(_the_one(path, _safe(path, archive.namelist()), member))
+        return stack.enter_context(_Counted(stack.enter_context(stream), path, budget))
+    if ending := _tar_ending(path):
+        with contextlib.ExitStack() as first:
+            tar = _tar(_unpacked(path, _TAR[ending], Budget(path, budget.size), first), first)
+            name = _the_one(path, _safe(path, _files_of(tar)), member)
+        tar = _tar(_unpacked(path, _TAR[ending], budget, stack), stack)
+        stream = next(tar.extractfile(entry) for entry in tar if entry.name == name)
+        return stack.enter_context(_Counted(stream, path))
+    unpack = _PACKED.get(path.suffix.lower(), lambda stream: stream)
+    return _unpacked(path, unpack, budget, stack, lines=True)
+
+
+def _unpacked(
     path: Path,
-    member: str | None,
+    unpack: Callable[[IO[bytes]], Any],
     budget: Budget,
     stack: contextlib.ExitStack,
     *,
-    lines: bool = True,
+    lines: bool = False,
 ) -> _Counted:
-    stream: Any
-    if path.suffix == ".zip":
-        archive = _zip(path, budget, stack)
-        stream = archive.open(_the_one(path, _safe(path, archive.namelist()), member))
-        budget = Budget(path, budget.size)  # no member gives more than it claims
-    elif ending := _tar_ending(path):
-        with contextlib.closing(_TAR[ending](path)) as unpacked, contextlib.ExitStack() as first:
-            tar = _tar(_Counted(unpacked, path, budget, lines=False), first)
-            name = _the_one(path, _safe(path, _files_of(tar)), member)
-        budget = Budget(path, budget.size)
-        unpacked = stack.enter_context(_TAR[ending](path))
-        tar = _tar(_Counted(unpacked, path, budget, lines=False), stack)
-        stream = next(tar.extractfile(entry) for entry in tar if entry.name == name)
-        return stack.enter_context(_Counted(stream, path, None, lines=lines))
-    elif path.suffix.lower() == ".zst":
-        stream = _zstandard(path)
-    else:
-        stream = gzip.GzipFile(path) if path.suffix.lower() == ".gz" else path.open("rb")
-    return stack.enter_context(_Counted(stack.enter_context(stream), path, budget, lines=lines))
+    """A file from its beginning on; what was read of it pays for what came out of it."""
+    packed = stack.enter_context(path.open("rb"))
+    budget.paid_by(packed.tell)
+    unpacked = stack.enter_context(unpack(packed))
+    return stack.enter_context(_Counted(unpacked, path, budget, lines=lines))
 
 
 def _zip(path: Path, budget: Budget, stack: contextlib.ExitStack) -> zipfile.ZipFile:
@@ -194,14 +216,6 @@ class _Entry(tarfile.TarInfo):
         return entry
 
 
-def _zstandard(path: Path) -> Any:
-    try:
-        import pyarrow  # and not zstandard, which takes a file that is cut off for a whole one
-    except ImportError as error:
-        raise DataError(f"{path}: reading .zst needs the package pyarrow") from error
-    return pyarrow.input_stream(str(path), compression="zstd")
-
-
 class _Counted(io.RawIOBase):
     """A stream that ends with an error where it, or a line, is longer than in good faith.
 
@@ -213,7 +227,7 @@ class _Counted(io.RawIOBase):
     """
 
     def __init__(
-        self, stream: IO[bytes], path: Path, budget: Budget | None, *, lines: bool
+        self, stream: IO[bytes], path: Path, budget: Budget | None = None, *, lines: bool = True
     ) -> None:
         self._stream, self._path, self._budget = stream, path, budget
         self._line, self._longest = 0, limits.allowed(limits.LINE) if lines else math.inf

@@ -34,7 +34,7 @@ def read_sequences(path: Path, *, named: bool) -> Events:
             ids (brackets, quotes, padding).
     """
     lines = []
-    with limits.reading(path) as budget, text_of(path) as stream:
+    with limits.reading(path) as budget, text_of(path, budget=budget) as stream:
         for number, line in enumerate(stream, start=1):
             lines.append(_tokens(line, number, path))
             budget.cells(max(1, len(lines[-1])))

@@ -158,10 +158,10 @@ def open_table(
         if form == "parquet":
             yield _Parquet(path, faults, budget)
         elif form in PARSERS:
-            with lines_of(path, member) as lines:
+            with lines_of(path, member, budget) as lines:
                 yield _Objects(lines, PARSERS[form], faults, budget)
         else:
-            with text_of(path, member, encoding) as text:
+            with text_of(path, member, encoding, budget) as text:
                 yield _Fields(text, SPLITTERS[form], header, faults, budget)
 
 
@@ -340,6 +340,7 @@ class _Parquet(Table):
         self._errors = (OSError, ValueError, OverflowError, pyarrow.ArrowException)
         try:
             self._file = parquet.ParquetFile(path)
+            self._claimed = self._file.metadata.num_rows
             found = [n for n in self._file.schema_arrow.names if not n.startswith("__index_level_")]
         except self._errors as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
@@ -351,6 +352,7 @@ class _Parquet(Table):
     ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
         start = 1
         names = [self._columns[name] for name in columns]
+        limits.Budget(self.budget.where, self.budget.size).cells(self._claimed * len(names))
         batches = self._file.iter_batches(CHUNK, columns=names)
         while (block := self._next(batches, names)) is not None:
             count, values = block
