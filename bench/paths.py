@@ -54,6 +54,11 @@ class Workspace:
         return self.home / "tocf"
 
     @property
+    def teacher_cache(self) -> Path:
+        """What teachers compute on their way and may need again, such as vectors of texts."""
+        return self.tocf / ".cache"
+
+    @property
     def results(self) -> Path:
         return self.home / "results"
 

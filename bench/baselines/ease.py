@@ -53,23 +53,7 @@ class EASE(Baseline):
         Raises:
             BenchError: it does not fit in memory, or `l2` is too small for single precision.
         """
-        if obstacle := _memory_obstacle(n_items):
-            raise BenchError(f"ease: {obstacle}")
-        import torch
-
-        users = counts.consumed(examples, n_items).tocsc()
-        gram = np.empty((n_items, n_items), dtype=np.float32)
-        for start in range(0, n_items, BLOCK):  # the whole need not be sparse
-            part = slice(start, start + BLOCK)
-            gram[part] = (users[:, part].T @ users).toarray()
-        gram[np.diag_indices(n_items)] += self.config.l2
-        factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(gram))
-        if failed:
-            raise BenchError("ease: its matrix is singular in single precision; raise l2")
-        del gram
-        inverse = torch.cholesky_solve(torch.eye(n_items), factor)
-        # Torch's solutions have contiguous columns, which in a symmetric matrix are the rows.
-        self.weights = inverse.numpy().T
+        self.weights = inverse_gram("ease", examples, n_items, self.config.l2)
         self.weights /= -self.weights.diagonal()
         self.weights[np.diag_indices(n_items)] = 0
         return self
@@ -80,9 +64,45 @@ class EASE(Baseline):
         return seen @ self.weights
 
     def obstacle(self, data: PreparedData) -> str | None:
-        if data.n_items > LARGEST:
-            return f"it would invert a matrix of {data.n_items:,} x {data.n_items:,}"
-        return _memory_obstacle(data.n_items) or super().obstacle(data)
+        return size_obstacle(data.n_items) or super().obstacle(data)
+
+
+def inverse_gram(name: str, examples: Examples, n_items: int, l2: float) -> Floats:
+    """P = (X^T X + l2 I)^-1, float32 [N, N], of users' consumption X.
+
+    Args:
+        name: of the baseline, for messages.
+        examples: whose consumption.
+        n_items: N.
+        l2: weight of the L2 norm.
+
+    Raises:
+        BenchError: it does not fit in memory, or `l2` is too small for single precision.
+    """
+    if obstacle := _memory_obstacle(n_items):
+        raise BenchError(f"{name}: {obstacle}")
+    import torch
+
+    users = counts.consumed(examples, n_items).tocsc()
+    gram = np.empty((n_items, n_items), dtype=np.float32)
+    for start in range(0, n_items, BLOCK):  # the whole need not be sparse
+        part = slice(start, start + BLOCK)
+        gram[part] = (users[:, part].T @ users).toarray()
+    gram[np.diag_indices(n_items)] += l2
+    factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(gram))
+    if failed:
+        raise BenchError(f"{name}: its matrix is singular in single precision; raise l2")
+    del gram
+    inverse = torch.cholesky_solve(torch.eye(n_items), factor)
+    # Torch's solutions have contiguous columns, which in a symmetric matrix are the rows.
+    return inverse.numpy().T
+
+
+def size_obstacle(n_items: int) -> str | None:
+    """Why such a matrix is too large to be inverted for an entry of a board, if it is."""
+    if n_items > LARGEST:
+        return f"it would invert a matrix of {n_items:,} x {n_items:,}"
+    return _memory_obstacle(n_items)
 
 
 def _memory_obstacle(n_items: int) -> str | None:

@@ -55,6 +55,9 @@ class BaselineConfig(BaseModel):
 class Baseline(ABC):
     """A recommender that is fitted in closed form; its state is what it is from the start.
 
+    One ability is a method that is there: `read_texts` is called before `fit`, with unit vectors of
+    the item texts, float32 [N, D]. Such a baseline has an entry where texts were encoded.
+
     Args:
         config: an instance of `Config`; None for the defaults.
     """

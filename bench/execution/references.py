@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import plan
-from bench.baselines.interface import BASELINES
+from bench.baselines.interface import BASELINES, Baseline
 from bench.data import store as data_store
 from bench.data.config import dataset_config
 from bench.data.examples import PreparedData
@@ -94,7 +94,8 @@ def write_missing(references: Iterable[Reference], store: ResultStore, inputs: I
             place = inputs.teacher_folder((reference.dataset, reference.protocol, teacher))
             _write(reference, data, store, partial(_of_teacher, place, reference))
         else:
-            _write(reference, data, store, partial(_of_baseline, name))
+            cache = inputs.workspace.teacher_cache
+            _write(reference, data, store, partial(_of_baseline, name, cache))
 
 
 def record_teachers(
@@ -154,15 +155,21 @@ def _write(
         time.sleep(POLL_SECONDS)
 
 
-def _of_baseline(name: str, data: PreparedData) -> Outcome | None:
-    """The ranking of a baseline; None where it cannot be had, which is logged."""
+def _of_baseline(name: str, texts: Path, data: PreparedData) -> Outcome | None:
+    """The ranking of a baseline; None where it cannot be had, which is logged.
+
+    Args:
+        name: of the baseline.
+        texts: folder of the vectors of texts that teachers have encoded.
+        data: what it learns from and ranks.
+    """
     import torch
 
     from bench.execution.hygiene import clean_process
 
     try:
         with clean_process(torch.get_num_threads(), plan.seed_of(name, data.fingerprint)):
-            return _ranked(name, data)
+            return _ranked(name, texts, data)
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # code of anybody's; nobody's trial stands on it
@@ -172,9 +179,9 @@ def _of_baseline(name: str, data: PreparedData) -> Outcome | None:
         return None
 
 
-def _ranked(name: str, data: PreparedData) -> Outcome | None:
+def _ranked(name: str, texts: Path, data: PreparedData) -> Outcome | None:
     baseline = BASELINES.load(name)()
-    if obstacle := baseline.obstacle(data):
+    if obstacle := baseline.obstacle(data) or _texts_obstacle(baseline, texts, data):
         _logger.info(f"baseline {name} is left out for {data.dataset}: {obstacle}")
         return None
     started = time.perf_counter()
@@ -195,6 +202,19 @@ def _ranked(name: str, data: PreparedData) -> Outcome | None:
             "evaluation_seconds": time.perf_counter() - fitted,
         },
     )
+
+
+def _texts_obstacle(baseline: Baseline, texts: Path, data: PreparedData) -> str | None:
+    """Give item texts to a baseline that reads them; why not, where there are none."""
+    if not hasattr(baseline, "read_texts"):
+        return None
+    from bench.teachers.encoder import encoded
+
+    vectors = encoded(data.item_texts, texts) if any(map(str.strip, data.item_texts)) else None
+    if vectors is None:
+        return "it reads item texts, and no teacher has encoded any of this dataset"
+    baseline.read_texts(vectors)
+    return None
 
 
 def _of_teacher(folder: Path, reference: Reference, data: PreparedData) -> Outcome | None:

@@ -66,20 +66,21 @@ def _sentences(ladder: Ladder) -> list[str]:
     known = ladder.lines[ladder.lines["share"].notna() & ladder.lines["rung"].isin(RUNGS)]
     best = known.sort_values("share").drop_duplicates("rung", keep="last")
     matched = [
-        f"{_percent(line.share, line.share_low, line.share_high)} by {line.rung} ({_who(line)})"
+        f"{line.rung} ({_who(line)}) matches "
+        f"{_percent(line.share, line.share_low, line.share_high)}"
         for line in best.sort_values("order").itertuples()
         if line.rung in WITHOUT_KNOWLEDGE
     ]
     left = _percent(1 - closest["share"], 1 - closest["share_high"], 1 - closest["share_low"])
     return [
         f"Of {ladder.method}'s gain under {ladder.teacher} ({top['gain']:+.1f} %), "
-        f"{', '.join(matched)} is matched; {left} is left beyond the best of these."
+        f"{', '.join(matched)}; {left} is left beyond the best of these, {closest['rung']}."
     ]
 
 
 def _who(line: object) -> str:
     teacher = getattr(line, "teacher", None)
-    return str(teacher if isinstance(teacher, str) else getattr(line, "label", ""))
+    return str(teacher if isinstance(teacher, str) else getattr(line, "method", ""))
 
 
 def _percent(value: float, low: float, high: float) -> str:

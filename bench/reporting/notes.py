@@ -31,7 +31,8 @@ def of_sizes(board: pd.DataFrame, runs: pd.DataFrame) -> Iterator[str]:
         board: the lines of all metrics.
         runs: what it was made of.
     """
-    ours = runs[runs["entry"].isin(board["entry"])]
+    # A method's settings have names of its own.
+    ours = runs[runs["entry"].isin(board["entry"]) & (runs["kind"] != "trial")]
     cutoffs = {name: parse_metric(name).cutoff for name in board["metric"].unique()}
     of_catalogue = {one[CATALOGUE] for one in ours["settings"] if CATALOGUE in one}
     for name, cutoff in cutoffs.items():

@@ -53,7 +53,7 @@ def ensure_teacher(
             check_recipe(folder, config.kind, options, data)
             return
         _logger.info(f"building {where} for {data.dataset} ({data.protocol})")
-        product = builder.build(options, data, workspace.tocf / ".cache", device)
+        product = builder.build(options, data, workspace.teacher_cache, device)
         recipe = {"options": options.model_dump(mode="json"), **product.recipe}
         with replaced(folder) as temporary:
             write(temporary, name, config.kind, data, replace(product, recipe=recipe))

@@ -49,16 +49,33 @@ def encode(
         ConfigError: the encoder cannot be found, reached or trusted.
     """
     folder, identity = locate(encoder)
-    digest = hashlib.sha256(f"{identity}|{MAX_TOKENS}".encode())
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-    kept = cache / f"texts-{digest.hexdigest()[:32]}.npy"
+    kept = _kept(texts, identity, cache)
     if kept.is_file():
         return np.load(kept, allow_pickle=False)
     vectors = _encode(texts, folder, encoder, device)
     cache.mkdir(parents=True, exist_ok=True)
     write_whole(kept, lambda stream: np.save(stream, vectors))
     return vectors
+
+
+def encoded(texts: Sequence[str], cache: Path, encoder: str = MINILM) -> NDArray[np.float32] | None:
+    """The vectors of texts where `encode` has made them before; None where it has not.
+
+    Raises:
+        ConfigError: the encoder cannot be found or trusted.
+    """
+    if not any(cache.glob("texts-*.npy")):
+        return None
+    kept = _kept(texts, locate(encoder)[1], cache)
+    return np.load(kept, allow_pickle=False) if kept.is_file() else None
+
+
+def _kept(texts: Sequence[str], identity: str, cache: Path) -> Path:
+    """The file that keeps the vectors of texts by an encoder."""
+    digest = hashlib.sha256(f"{identity}|{MAX_TOKENS}".encode())
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    return cache / f"texts-{digest.hexdigest()[:32]}.npy"
 
 
 def locate(encoder: str) -> tuple[str, str]:
