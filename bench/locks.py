@@ -125,6 +125,22 @@ def _has_locks(path: Path) -> bool:
     return _known[folder]
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock or lease of a file; on POSIX it is not taken to find out.
+
+    Raises:
+        OSError: the file is not there, or cannot be read.
+    """
+    path = path.absolute()
+    if path in _held:  # to open and close the file here would free the lock
+        return True
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return leases.is_held(path, handle) or _is_locked(handle)
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def _in_this_process(path: Path) -> Iterator[bool]:
     """Whether no thread of this process holds the lock: the system does not tell threads apart.
@@ -159,8 +175,28 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _is_locked(handle: int) -> bool:
+        if not _lock(handle):
+            return True
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+        return False
+
 else:
     import fcntl
+    import struct
+
+    _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi"
+    """`struct flock`: type and whence, start and length, process; on macOS the other way round."""
+
+    def _is_locked(handle: int) -> bool:
+        start, length, process, kind, whence = 0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET
+        if sys.platform == "darwin":
+            asked = struct.pack(_FLOCK, start, length, process, kind, whence)
+            answer = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, asked))[3]
+        else:
+            asked = struct.pack(_FLOCK, kind, whence, start, length, process)
+            answer = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, asked))[0]
+        return bool(answer != fcntl.F_UNLCK)
 
     def _lock(handle: int) -> bool:
         try:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli import options
 from bench.cli.printing import say, tell
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_ADDRESS, LAST_PORT = "127.0.0.1:8765", 65535
+
 
 @click.command()
 @click.option(
     "--format",
     "format_name",
-    default="markdown",
-    show_default=True,
-    help="markdown, json, csv, latex, html, or svg: a figure (needs matplotlib).",
+    help="markdown, json, csv, latex, html, or svg: a figure (needs matplotlib).  [markdown]",
 )
 @click.option(
     "--metric",
@@ -42,8 +47,19 @@ from bench.cli.printing import say, tell
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write to a file instead of the terminal.",
 )
+@click.option(
+    "--serve",
+    is_flag=True,
+    help="Show the page in a browser, and follow the folder while trials run.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Where --serve listens; other machines see it only if they are let in here.  "
+    "[127.0.0.1:8765]",
+)
 def command(
-    format_name: str,
+    format_name: str | None,
     metrics: tuple[str, ...],
     datasets: tuple[str, ...],
     methods: tuple[str, ...],
@@ -51,6 +67,8 @@ def command(
     references: tuple[str, ...],
     results: Path | None,
     output: Path | None,
+    serve: bool,
+    address: str | None,
 ) -> None:
     """Leaderboards from the records: mean and deviation over seeds, against one method.
 
@@ -60,22 +78,61 @@ def command(
       bench report --dataset game --metric ndcg@10
       bench report --dataset game --against ranking-only
       bench report --format html --output report.html
+      bench report --serve
     """
     from bench.files import write_whole, writing_to
     from bench.paths import Workspace
     from bench.records.store import ResultStore
+    from bench.reporting.formats import DEFAULT_FORMAT
     from bench.reporting.render import render
 
     workspace = Workspace.current()
     store = ResultStore(results or workspace.results)
+    chosen = {"datasets": datasets, "methods": methods, "against": against}
     if references:
         from bench.execution.references import record_teachers
 
         record_teachers(references, store, workspace, datasets)
-    text = render(store, format_name, metrics, datasets=datasets, methods=methods, against=against)
+    if serve:
+        if output is not None or format_name not in (None, "html"):
+            raise click.UsageError("--serve shows a page: leave out --output and --format")
+        follow(store.folder, metrics, chosen, *_host_and_port(address or DEFAULT_ADDRESS))
+        return
+    if address is not None:
+        raise click.UsageError("--address goes with --serve")
+    text = render(store, format_name or DEFAULT_FORMAT, metrics, **chosen)
     if output is None:
         say(text)
     else:
         with writing_to(f"--output {output}"):
             write_whole(output, f"{text}\n".encode())
         tell(f"written to {output}")
+
+
+def follow(
+    folder: Path, metrics: tuple[str, ...], chosen: dict[str, Any], host: str, port: int
+) -> None:
+    """Show the page of a folder until Ctrl-C."""
+    from bench.records.store import ResultStore
+    from bench.reporting.page.serve import Followed, Server
+    from bench.reporting.render import DEFAULT_METRICS, selected
+
+    def select() -> tuple[pd.DataFrame, pd.DataFrame]:
+        return selected(ResultStore(folder), metrics or DEFAULT_METRICS, **chosen)
+
+    followed = Followed(folder, select)
+    followed.content()  # what is wrong with the request is said now
+    with Server(host, port, followed) as server:
+        click.echo(server.url)
+        tell("Ctrl-C ends it")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > LAST_PORT:
+        raise click.UsageError(
+            f"--address {address}: expected HOST:PORT, such as {DEFAULT_ADDRESS}"
+        )
+    return host, int(port)

@@ -24,6 +24,7 @@ from bench.plan import Reference, Trial, TrialSpec
 from bench.progress import track
 from bench.records.record import Record, Retry
 from bench.records.store import ResultStore
+from bench.records.underway import announce
 
 LOCAL = "local"
 
@@ -209,6 +210,8 @@ def _prepared(
     check_teachers(missing_now, inputs)
     asked = references.of_teachers(grid.references, inputs)
     references.write_missing([*references.of_trials(trials), *asked], store, inputs)
+    if missing_now:
+        announce(store, trials)
     return _Ready(grid, store, inputs, trials, asked, missing_now, device, retry)
 
 

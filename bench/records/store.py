@@ -38,6 +38,7 @@ RECORD = "record.json"
 CURVE = "curve.csv"
 LOG = "log.jsonl"
 USERS = "users"
+CLAIMS = ".claims"
 STATES = ".states"
 
 ATTEMPTS = 10
@@ -261,7 +262,7 @@ class ResultStore:
         return locks.holder(self._claim_file(key))
 
     def _claim_file(self, key: str) -> Path:
-        return self.folder / ".claims" / key
+        return self.folder / CLAIMS / key
 
     def check_writable(self) -> None:
         """Try to write; called before hours of training rather than after.
