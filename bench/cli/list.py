@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bench.cli import options
 from bench.cli.printing import show, tell
 from bench.cli.tables import aligned
+from bench.errors import ConfigError
 from bench.paths import Workspace
 
 if TYPE_CHECKING:
     from bench.plan import Reference, Trial
 
+File = TypeVar("File")
 Entry = dict[str, Any]
 """`name`, `summary` and what else is known."""
 
@@ -65,21 +68,35 @@ def _methods(workspace: Workspace) -> list[Entry]:
     from bench.config.methods import read_method
     from bench.registry import METHODS
 
+    files = _readable({one.name: partial(read_method, one, workspace) for one in METHODS})
     return [
         {
             "name": entry.name,
             "summary": entry.summary,
-            "variants": sorted(read_method(entry, workspace).variants),
+            "variants": sorted(files[entry.name].variants),
             "needs": sorted(entry.needs),
         }
         for entry in METHODS
+        if entry.name in files
     ]
+
+
+def _readable(files: Mapping[str, Callable[[], File]]) -> dict[str, File]:
+    """What files say, by name; one that is broken is told of, and hides no other."""
+    found = {}
+    for name, read in files.items():
+        try:
+            found[name] = read()
+        except ConfigError as error:
+            tell(f"left out '{name}': {error}")
+    return found
 
 
 def _datasets(workspace: Workspace) -> list[Entry]:
     from bench.data.config import dataset_config, dataset_names
 
-    configs = {name: dataset_config(name, workspace) for name in dataset_names(workspace)}
+    names = dataset_names(workspace)
+    configs = _readable({name: partial(dataset_config, name, workspace) for name in names})
     return [
         {"name": name, "summary": config.summary, "protocol": config.protocol.slug}
         for name, config in configs.items()
@@ -90,7 +107,8 @@ def _students(workspace: Workspace) -> list[Entry]:
     from bench import layers
     from bench.students.config import read_student
 
-    files = {name: read_student(name, workspace) for name in layers.names("students", workspace)}
+    names = layers.names("students", workspace)
+    files = _readable({name: partial(read_student, name, workspace) for name in names})
     return [
         {"name": name, "summary": file.summary, "model": file.model} for name, file in files.items()
     ]
@@ -101,7 +119,8 @@ def _teachers(workspace: Workspace) -> list[Entry]:
     from bench.teachers.config import read_teacher
     from bench.teachers.manifest import teachers_in
 
-    files = {name: read_teacher(name, workspace) for name in layers.names("teachers", workspace)}
+    names = layers.names("teachers", workspace)
+    files = _readable({name: partial(read_teacher, name, workspace) for name in names})
     configured = [
         {"name": name, "summary": file.summary, "kind": file.kind} for name, file in files.items()
     ]
@@ -109,7 +128,7 @@ def _teachers(workspace: Workspace) -> list[Entry]:
     for folder in sorted(path for path in workspace.tocf.glob("*") if path.is_dir()):
         for name in teachers_in(folder):
             # One of other rows than the dataset's own has their protocol behind a dot.
-            if name.partition(".")[0] not in files:
+            if name.partition(".")[0] not in names:
                 imported[name].append(folder.name)
     return configured + [
         {"name": name, "summary": f"of {', '.join(datasets)}", "kind": "imported"}
@@ -140,8 +159,9 @@ def _suites(workspace: Workspace) -> list[Entry]:
     from bench import layers
     from bench.config.selection import read_suite
 
-    suites = layers.names("suites", workspace)
-    return [{"name": name, "summary": read_suite(name, workspace).summary} for name in suites]
+    names = layers.names("suites", workspace)
+    suites = _readable({name: partial(read_suite, name, workspace) for name in names})
+    return [{"name": name, "summary": suite.summary} for name, suite in suites.items()]
 
 
 def _results(folder: Path) -> list[Entry]:

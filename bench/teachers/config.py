@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench import layers
-from bench.errors import UnknownNameError
+from bench.errors import ConfigError, UnknownNameError
 from bench.paths import Workspace
 from bench.teachers.registry import KindEntry, find_kind
 
@@ -32,9 +33,16 @@ class TeacherConfig(BaseModel):
 
 
 def teacher_kinds(workspace: Workspace) -> dict[str, KindEntry | None]:
-    """The kind of every configured teacher; None where its file names none that is registered."""
-    names = layers.names("teachers", workspace)
-    return {name: find_kind(layers.read("teachers", name, workspace).get("kind")) for name in names}
+    """The kind of every configured teacher; None where its file names none that is registered.
+
+    So it is of a file that cannot be read, which only whoever asks for it is told.
+    """
+    found: dict[str, KindEntry | None] = {}
+    for name in layers.names("teachers", workspace):
+        found[name] = None
+        with contextlib.suppress(ConfigError):
+            found[name] = find_kind(layers.read("teachers", name, workspace).get("kind"))
+    return found
 
 
 def configured(workspace: Workspace) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch.nn import functional
 from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
 from bench.training.rows import DeviceRows
+
+_logger = logging.getLogger(__name__)
 
 BLOCK = 1024
 """Rows for which every item is scored at a time."""
@@ -65,13 +68,49 @@ def blocks(rows: Examples, device: str | torch.device) -> Iterator[tuple[slice, 
 def unseen(scores: Tensor, history: Tensor, target: Tensor | None = None) -> Tensor:
     """Scores float [B, N + 1] by id: -inf for padding and for the items of a row's history.
 
+    Of a row that has seen every item all are left: there is nothing else to list.
+
     Args:
         scores: float [B, N]; column i - 1 is item i.
         history: int64 [B, L], ids 1..N, 0 is padding.
         target: int64 [B], keeps its score even if the history holds it; None: nothing does.
     """
     seen = history if target is None else torch.where(history == target[:, None], 0, history)
-    return functional.pad(scores, (1, 0), value=-torch.inf).scatter_(1, seen, -torch.inf)
+    found = functional.pad(scores, (1, 0), value=-torch.inf)
+    left = found.scatter(1, seen, -torch.inf)
+    if history.shape[1] < scores.shape[1]:
+        return left
+    nothing = left.isneginf().all(dim=1, keepdim=True)
+    return torch.where(nothing, found, left)
+
+
+def list_length(rows: Examples, n_items: int, size: int, *, keep_target: bool = True) -> int:
+    """How many items the lists of rows hold: `size`, or fewer in a small catalogue, which is said.
+
+    No list is longer than what the fullest history leaves, and none is shorter than one item: a
+    row that has seen everything gets the best of what it saw (`unseen`).
+
+    Args:
+        rows: R rows.
+        n_items: N.
+        size: K that is asked for.
+        keep_target: whether a target stays although its row's history holds it.
+    """
+    if n_items - rows.history.shape[1] >= size:
+        return size
+    seen = np.sort(rows.history, axis=1)
+    new = seen > 0
+    new[:, 1:] &= seen[:, 1:] != seen[:, :-1]
+    if keep_target:
+        new &= seen != rows.target[:, None]
+    most = int(new.sum(axis=1).max(initial=0))
+    length = max(1, min(size, n_items - most))
+    if length < size:
+        _logger.info(
+            f"lists hold {length} items in place of {size}: a history shows {most} of the "
+            f"{n_items} that there are"
+        )
+    return length
 
 
 def preference(data: PreparedData) -> NDArray[np.int64]:

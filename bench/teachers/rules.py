@@ -25,6 +25,12 @@ CATALOGUE_ORDER = (
     "take_along_axis(distance, order, 1)[:, :K]"
 )
 
+PADDED = (
+    "this looks like padding, and a list holds items alone. Write a table of user, ordinal and "
+    "item, whose lists may end anywhere; or cut all lists to one length and mark the rows that "
+    "have none as False in covered.npy"
+)
+
 UNDECLARED_BASE = (
     f"no list names the id 0, so the lists are probably 1-based; without a {MANIFEST} they "
     f'would be read as 0-based. Say which in a {MANIFEST} beside them: "id_base": 1 (or 0, '
@@ -191,6 +197,7 @@ def no_item_twice(signal: Signal, rows: CoveredRows) -> Problems:
         yield (
             f"{int(repeated.sum())} of {len(repeated)} {what} name an item twice "
             f"(first: row {rows.first(repeated)})"
+            + (f"; {PADDED}" if (np.ptp(rows.values[repeated][:, -2:], axis=1) == 0).all() else "")
         )
 
 

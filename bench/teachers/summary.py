@@ -52,6 +52,7 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
         if signal.index == "items":
             result["embedding_width"] = array.shape[1]
             result["items_with_equal_embeddings"] = len(array) - len(np.unique(array, axis=0))
+            result["doubts"] += zeros(array, data)
         elif signal.mapped:
             result[signal.name] = _trajectory_figures(checked.manifest, array, data)
         elif signal.holds_ids:
@@ -61,7 +62,8 @@ def summarise(checked: Checked, data: PreparedData) -> dict[str, Any]:
         elif signal.of_target:
             result[f"{signal.attribute}_mean"] = float(array[covered].mean())
     if checked.rankings is not None:
-        result |= _comparison(checked, checked.rankings[covered], covered, data)
+        compared = _comparison(checked, checked.rankings[covered], covered, data)
+        result |= compared | {"doubts": result["doubts"] + compared["doubts"]}
     return result | {
         "fingerprint": manifest.fingerprint,
         "catalogue_fingerprint": manifest.catalogue_fingerprint or "not declared",
@@ -105,6 +107,18 @@ def _comparison(
             lists, checked.distances[covered], point.reshape(-1), preference(data)
         )
     return found
+
+
+def zeros(embeddings: Array, data: PreparedData) -> list[str]:
+    """A doubt about items whose embeddings [N, D] are nothing but zeros."""
+    nothing = np.flatnonzero(~embeddings.any(axis=1))
+    if not len(nothing):
+        return []
+    return [
+        f"{len(nothing):,} of {len(embeddings):,} embeddings are zeros (first: item "
+        f"'{data.item_tokens[nothing[0]]}'): padding, or items that nothing encoded? Nothing can "
+        "be learned from them"
+    ]
 
 
 def list_agreement(lists: Array, embeddings: Array) -> tuple[float, float]:

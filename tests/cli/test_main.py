@@ -213,6 +213,14 @@ def configure(workspace: Workspace, kind: str, **contents: str) -> Path:
     return folder
 
 
+def test_a_broken_file_of_ones_own_hides_no_other(tmp_path: Path) -> None:
+    for kind in ("suites", "students", "teachers", "datasets"):
+        configure(Workspace(tmp_path), kind, mine="\tx")
+        done = CliRunner().invoke(main, ["list", kind])
+        assert done.exit_code == 0 and len(done.stdout.splitlines()) > 3
+        assert "left out 'mine': " in done.stderr and "line 1" in done.stderr
+
+
 def test_the_doctor_goes_on_past_a_dataset_that_is_broken(tiny: Workspace) -> None:
     assert CliRunner().invoke(main, ["data", "prepare", "tiny"]).exit_code == 0
     folder = configure(tiny, "datasets", garbled="summary: [\n", older="sumary: none\n")

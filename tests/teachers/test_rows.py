@@ -10,7 +10,7 @@ import torch
 
 from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
-from bench.teachers.rows import blocks, hold_out, sampled, unseen
+from bench.teachers.rows import blocks, hold_out, list_length, sampled, unseen
 
 SCORES = torch.tensor([[5.0, 4.0, 3.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
 HISTORY = torch.tensor([[2, 1, 0], [4, 3, 4]])
@@ -46,6 +46,28 @@ def test_a_target_that_was_seen_stays() -> None:
 def test_padding_is_never_listed_where_no_history_has_any() -> None:
     full = unseen(SCORES, torch.tensor([[1], [2]]), torch.tensor([3, 3]))
     assert (full[:, 0] == NEVER).all() and torch.isfinite(full[:, 3]).all()
+
+
+def test_lists_are_as_long_as_the_fullest_history_leaves_room_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    history = np.array([[1, 2, 3, 4], [1, 1, 1, 0], [5, 2, 0, 0]], dtype=np.int32)
+    size = np.array([4, 3, 2], dtype=np.int32)
+    target = np.array([4, 2, 3], dtype=np.int32)
+    rows = Examples(history, size, target, np.arange(3, dtype=np.int32), size)
+    assert list_length(rows, 100, 20) == 20 and not caplog.text
+    with caplog.at_level("INFO", "bench"):
+        assert list_length(rows, 6, 20) == 3  # of row 0, whose target stays
+    assert "lists hold 3 items in place of 20: a history shows 3 of the 6" in caplog.text
+    assert list_length(rows, 6, 20, keep_target=False) == 2
+    assert list_length(rows, 4, 20, keep_target=False) == 1
+
+
+def test_who_has_seen_everything_is_told_the_best_of_it() -> None:
+    scores = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
+    left = unseen(scores, torch.tensor([[1, 2, 3], [2, 0, 0]]))
+    assert left.topk(2).indices.tolist() == [[2, 3], [3, 1]]
+    assert left[:, 0].isneginf().all()
 
 
 def test_the_last_rows_of_users_are_held_out(toy: PreparedData) -> None:

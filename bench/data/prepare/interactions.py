@@ -171,9 +171,6 @@ def canonical(
         report.append(f"dropped {repeated.sum():,} interactions that repeat another one exactly")
     order = order[~repeated]
 
-    missing = sum(1 for token in seen if token not in item_texts)
-    if missing:
-        report.append(f"{missing:,} items of the interactions have no text")
     unused = len(item_tokens) - len(seen)
     if unused:
         report.append(f"{unused:,} items of the item table have no interactions (they are ranked)")

@@ -9,7 +9,7 @@ from bench.errors import ConfigError, DataError
 from bench.teachers.exchange.files import ImportedFiles, Lists
 from bench.teachers.exchange.listing import ListsOfRows, distances_of, rectangular
 from bench.teachers.exchange.naming import find_base
-from bench.teachers.rules import CATALOGUE_ORDER, Array
+from bench.teachers.rules import CATALOGUE_ORDER, PADDED, Array
 
 
 def from_ids(files: ImportedFiles, role: str, covered: Array | None) -> Lists:
@@ -34,6 +34,7 @@ def from_ids(files: ImportedFiles, role: str, covered: Array | None) -> Lists:
         )
     kept = slice(None) if covered is None else covered
     used = listed[kept]
+    _reject_padding(used, len(files.order), name)
     if not np.isfinite(used).all() or (used != np.floor(used)).any():
         raise DataError(f"{name} holds values that are no item ids")
     _reject_catalogue_order(files, values, name)
@@ -63,6 +64,20 @@ def from_ids(files: ImportedFiles, role: str, covered: Array | None) -> Lists:
     return Lists(
         *rectangular(_packed(lists), len(listed), files.request.list_length, files.report, name)
     )
+
+
+def _reject_padding(lists: Array, n_items: int, name: str) -> None:
+    """Lists [R', K] that were filled up to one length."""
+    end = lists[:, -1]
+    filler = np.isnan(end) | (end < 0) | ((end == 0) & (lists.max() == n_items))
+    if lists.shape[1] > 1:
+        filler |= end == lists[:, -2]
+    if filler.any():
+        row = int(np.argmax(filler))
+        raise DataError(
+            f"{name}: {int(filler.sum()):,} lists end in {end[row]:g} (first: list {row}, counted "
+            f"from 0): {PADDED}"
+        )
 
 
 def _reject_catalogue_order(files: ImportedFiles, values: Array | None, name: str) -> None:

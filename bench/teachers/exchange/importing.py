@@ -26,6 +26,7 @@ from bench.teachers.exchange.values import from_values
 from bench.teachers.manifest import PUBLISHED_NAME
 from bench.teachers.reading import Unreadable
 from bench.teachers.rules import Array
+from bench.teachers.summary import zeros
 from bench.teachers.writing import write
 
 KIND = "external"
@@ -111,6 +112,8 @@ def _arrays(files: ImportedFiles) -> dict[str, Any]:
         table = files.of_items(role) if signal.index == "items" else files.of_examples(role)
         name = files.sources[role].name
         files.report.append(f"{role} {list(table.shape)} {table.dtype} from {name}")
+        if signal.index == "items" and table.ndim == 2 and len(table) == files.data.n_items:
+            files.report += [f"doubt: {text}" for text in zeros(table, files.data)]
         keep = signal.index == "items"  # in their own precision
         found[signal.attribute] = np.asarray(table, dtype=None if keep else signal.dtype)
     return found

@@ -28,6 +28,7 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.paths import Workspace
 from bench.teachers.builder import Builder, Product
 from bench.teachers.registry import register_teacher
+from bench.teachers.rows import list_length
 
 _logger = logging.getLogger(__name__)
 
@@ -183,7 +184,7 @@ class _Scores:
             Ids 1..N int32 [R, K_T], best first, and their distances float32 [R, K_T].
         """
         items = len(self.world.vectors)
-        size = min(self.options.list_length, items - rows.history.shape[1])
+        size = list_length(rows, items, self.options.list_length)
         ids = np.empty((len(rows), size), dtype=np.int32)
         best = np.empty((len(rows), size))
         for part, scores in self.blocks(states, stream):
@@ -191,7 +192,9 @@ class _Scores:
             scores = np.concatenate([np.full((len(scores), 1), -np.inf), scores], axis=1)
             history = rows.history[part]
             seen = np.where(history == rows.target[part, None], 0, history)
-            np.put_along_axis(scores, seen, -np.inf, axis=1)
+            left = scores.copy()
+            np.put_along_axis(left, seen, -np.inf, axis=1)
+            scores = np.where(np.isneginf(left).all(axis=1, keepdims=True), scores, left)
             top = np.argpartition(-scores, size - 1, axis=1)[:, :size]
             value = np.take_along_axis(scores, top, axis=1)
             order = np.argsort(-value, axis=1, kind="stable")

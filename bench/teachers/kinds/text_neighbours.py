@@ -19,7 +19,7 @@ from bench.teachers.builder import Builder, Product
 from bench.teachers.kinds.raw_text import RawTextTeacher
 from bench.teachers.lists import Lists
 from bench.teachers.registry import register_teacher
-from bench.teachers.rows import blocks, preference, unseen
+from bench.teachers.rows import blocks, list_length, preference, unseen
 from bench.teachers.texts import TextVectorOptions
 
 
@@ -62,7 +62,7 @@ class TextNeighboursTeacher(Builder):
 
 def _nearest(vectors: Tensor, data: PreparedData, size: int) -> Lists:
     """The items nearest to the last one of every training row, by unit vectors [N, D]."""
-    size = min(size, len(vectors) - data.train.history.shape[1])
+    size = list_length(data.train, len(vectors), size, keep_target=False)
     place = torch.from_numpy(preference(data).argsort()).to(vectors.device)  # where texts tie
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for _, block in blocks(data.train, vectors.device):

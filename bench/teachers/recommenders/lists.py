@@ -16,7 +16,7 @@ from bench.evaluation.ranking import target_ranks
 from bench.progress import track
 from bench.teachers.lists import Lists
 from bench.teachers.recommenders.members import REACHED, Member
-from bench.teachers.rows import blocks, unseen
+from bench.teachers.rows import blocks, list_length, unseen
 from bench.training.rows import DeviceRows
 
 _logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def combined(
         Ids int32 [R, K] and float32 [R, K], M less the summed importance of each, ascending.
     """
     models, _, depth = lists.shape
-    size = min(COMBINED_LENGTH, n_items - rows.history.shape[1], depth - rows.history.shape[1])
+    size = list_length(rows, n_items, COMBINED_LENGTH)
     importance = torch.exp(-torch.arange(depth, device=device) / DECAY)
     ids = np.empty((len(rows), size), dtype=np.int32)
     distances = np.empty((len(rows), size), dtype=np.float32)
@@ -152,10 +152,11 @@ def lists_by(
         Lists whose distances are minus the log-probability, 0 or more.
     """
     found: list[tuple[Tensor, Tensor, Tensor]] = []
+    most = 0
     for _, block in blocks(rows, device):
         logs = scores(block)
+        most = most or list_length(rows, logs.shape[1], size, keep_target=keep_target)
         truth = logs.gather(1, block.target[:, None] - 1)[:, 0]
-        most = min(size, logs.shape[1] - block.history.shape[1])
         kept = block.target if keep_target else None
         best, ids = unseen(logs, block.history, kept).topk(most)
         found.append((ids.int().cpu(), -best.cpu(), -truth.cpu()))

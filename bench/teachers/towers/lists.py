@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.data.examples import Examples
 from bench.evaluation.ranking import target_ranks
 from bench.teachers.lists import Lists
-from bench.teachers.rows import blocks, unseen
+from bench.teachers.rows import blocks, list_length, unseen
 from bench.teachers.towers.tower import TwoTowers
 
 
@@ -48,7 +48,7 @@ def ranked_lists(towers: TwoTowers, rows: Examples, size: int, keep_target: bool
             it is the target.
     """
     points, device = towers.points(), towers.texts.device
-    size = min(size, len(points) - rows.history.shape[1])
+    size = list_length(rows, len(points), size, keep_target=keep_target)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for _, block in blocks(rows, device):
         queries = towers.queries(points, block.history, block.length)

@@ -238,3 +238,23 @@ def test_a_base_is_told_only_where_it_is_certain(
     else:
         assert allowed == [base]
         assert f"count from {base}" in why
+
+
+@pytest.mark.parametrize("filler", [-1, 0, np.nan, "last"])
+def test_padded_lists_are_told_what_to_do(filler: Any, desk: Desk, folder: Folder) -> None:
+    lists = folder.ids.astype(np.float64)
+    lists[7, 4:] = lists[7, 3] if filler == "last" else filler
+    np.save(desk.foreign / "rankings.npy", lists)
+    said = desk.refused()
+    assert "lists end in" in said and "list 7" in said
+    assert "looks like padding" in said and "Write a table of user, ordinal and item" in said
+
+
+def test_embeddings_of_zeros_are_doubted(desk: Desk) -> None:
+    vectors = np.random.default_rng(0).normal(size=(N_ITEMS, 4)).astype(np.float32)
+    vectors[3:5] = 0
+    np.save(desk.foreign / "embeddings.npy", vectors)
+    doubt = f"2 of {N_ITEMS} embeddings are zeros (first: item '{desk.data.item_tokens[3]}')"
+    assert any(doubt in line for line in desk.bring())
+    (found,) = summarise(check(desk.folder, desk.data), desk.data)["doubts"]
+    assert found.startswith(doubt)

@@ -15,7 +15,7 @@ from bench.evaluation.ranking import target_ranks
 from bench.files import write_whole
 from bench.teachers.kinds.delrec.questions import ListedRows
 from bench.teachers.recommenders.members import Trained
-from bench.teachers.rows import blocks, rows_where, unseen
+from bench.teachers.rows import blocks, list_length, rows_where, unseen
 from bench.training.rows import DeviceRows
 
 
@@ -36,9 +36,9 @@ class Conventional:
 
         A row's history is left out, its target never.
         """
-        found = []
+        found, most = [], 0
         for block, scores in self._blocks(rows):
-            most = min(size, scores.shape[1] - block.history.shape[1])
+            most = most or list_length(rows, scores.shape[1], size)
             best = unseen(scores, block.history, block.target).topk(most).indices
             found.append(best.int().cpu().numpy())
         return np.concatenate(found)
