@@ -7,13 +7,15 @@ text, so that planning needs no torch. Both import a thing when it is first load
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -196,6 +198,30 @@ class SourceRegistry(Registry[T, S]):
         self._word = word
         self._folder = folder
         self._is_complete = False
+        self._keeps_out = False
+
+    @contextlib.contextmanager
+    def isolated(self) -> Iterator[None]:
+        """Within, nothing is imported that did not come with the suite: others run elsewhere."""
+        before, self._keeps_out = self._keeps_out, True
+        try:
+            yield
+        finally:
+            self._keeps_out = before
+
+    def may_import(self, name: str) -> bool:
+        """Whether the class called `name` may be imported by this process."""
+        return self.get(name).is_shipped or not self._keeps_out
+
+    def load(self, name: str) -> T:
+        """See `Registry.load`.
+
+        Raises:
+            ConfigError: besides, it may not be imported by this process.
+        """
+        if not self.may_import(name):
+            raise ConfigError(f"{self.kind} '{name}' runs in a process of its own, not in this one")
+        return super().load(name)
 
     def add_plugin(self, path: Path) -> list[S]:
         """Register the decorated classes of a file outside the tree.
@@ -338,10 +364,27 @@ def _import_plugin(path: str) -> Any:
 
 
 def _file_of(point: EntryPoint) -> Path:
-    try:
-        spec = importlib.util.find_spec(point.module)
-    except Exception as error:  # finding a module imports the packages that it is in
-        raise ConfigError(f"entry point '{point.name}': {point.module}: {error}") from error
-    if spec is None or spec.origin is None:
-        raise ConfigError(f"entry point '{point.name}': there is no module {point.module}")
-    return Path(spec.origin)
+    """The file of an entry point's module, found without importing the packages that it is in.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    places, origin, name = None, None, ""
+    for part in point.module.split("."):
+        name = f"{name}.{part}" if name else part
+        spec = _spec_of(name, places)
+        if spec is None:
+            raise ConfigError(f"entry point '{point.name}': there is no module {point.module}")
+        places, origin = spec.submodule_search_locations, spec.origin
+    if origin is None:
+        raise ConfigError(f"entry point '{point.name}': there is no file of {point.module}")
+    return Path(origin)
+
+
+def _spec_of(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
+    """What `importlib.util.find_spec` finds, given the folders of the package around it."""
+    for finder in sys.meta_path:
+        with contextlib.suppress(Exception):  # a finder of anybody's
+            if (spec := finder.find_spec(name, places)) is not None:
+                return spec
+    return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FAILED = 1
 LOCAL = "local"
-RUN_OPTIONS = ("device", "threads", "retry_failed", "executor")
+RUN_OPTIONS = ("device", "threads", "retry_failed", "executor", "isolate")
 
 
 def how_to_run(args: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,15 @@ def _jobs(context: click.Context, option: click.Parameter, value: str | None) ->
     return int(value)
 
 
+def _isolate(context: click.Context, option: click.Parameter, value: bool) -> bool:
+    """Before anything is planned, which would import them."""
+    if value:
+        from bench.registry import METHODS
+
+        context.with_resource(METHODS.isolated())
+    return value
+
+
 protocol = click.option(
     "--protocol",
     metavar="NAME",
@@ -141,6 +150,13 @@ _EXECUTION = (
     _SHARE,
     results,
     _RETRY_FAILED,
+    click.option(
+        "--isolate",
+        is_flag=True,
+        callback=_isolate,
+        is_eager=True,
+        help="Run methods of others (--plugin, installed packages) in a process of their own each.",
+    ),
     click.option("--dry-run", is_flag=True, help="Show the trials and their state; run nothing."),
 )
 

@@ -28,6 +28,8 @@ def setting_keys(entry: MethodEntry, workspace: Workspace) -> list[str] | None:
     Raises:
         ConfigError: the method cannot be imported.
     """
+    if not METHODS.may_import(entry.name):
+        return None
     if not entry.is_shipped:  # what it imports from elsewhere is in no digest
         return _keys_of_class(entry)
     kept = workspace.cache / "settings" / f"{entry.name}-{entry.code_digest}.json"

@@ -59,10 +59,19 @@ def prepare(
             "protocol": protocol.model_dump(exclude={"seen"}),
         }
         folder = home / protocol.slug
-        if (_current(folder) or {}).get("made_from") != made_from:
-            _logger.info(f"{name}: making the rows of {protocol.slug}")
-            with replaced(folder) as temporary:
-                _write(data, config, protocol, made_from, temporary)
+        if (_current(folder) or {}).get("made_from") == made_from:
+            try:
+                return load(name, protocol.slug, workspace)
+            except DataError as error:
+                _logger.warning(f"{name}: the rows of {protocol.slug} are made again: {error}")
+        _logger.info(f"{name}: making the rows of {protocol.slug}")
+        if data.fingerprint != read_json(home / "source" / SOURCE_FILE)["fingerprint"]:
+            raise DataError(
+                f"{home / 'source'}: its interactions are not those that {SOURCE_FILE} describes: "
+                "delete this folder, and import or prepare the dataset again"
+            )
+        with replaced(folder) as temporary:
+            _write(data, config, protocol, made_from, temporary)
         return load(name, protocol.slug, workspace)
 
 
@@ -82,10 +91,11 @@ def source(name: str, config: DatasetConfig, workspace: Workspace) -> Interactio
 
 
 def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
-    """Prepared rows, arrays memory-mapped.
+    """Prepared rows, arrays memory-mapped, if they are what their fingerprint says.
 
     Raises:
-        DataError: not prepared (or only from another source), or a file is missing or damaged.
+        DataError: not prepared (or only from another source), or a file is missing or damaged, or
+            holds something else than was written.
     """
     folder = workspace.datasets / name / protocol_slug
     found = _current(folder)
@@ -95,7 +105,7 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
             f"run 'bench data prepare {name}'"
         )
     items = read_json(folder / "items.json")
-    return PreparedData(
+    prepared = PreparedData(
         dataset=name,
         protocol=protocol_slug,
         item_tokens=items["tokens"],
@@ -109,6 +119,36 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
             *(interactions.load_array(folder / f"sequences.{a}.npy") for a in _SEQUENCES)
         ),
     )
+    _check(prepared, folder)
+    return prepared
+
+
+def _check(data: PreparedData, folder: Path) -> None:
+    """Hash what was read, at the speed of the disk: numbers must not land under another's key.
+
+    Raises:
+        DataError: it is not what its fingerprints say.
+    """
+    tables = [data.train, data.valid, data.test]
+    try:
+        catalogue = catalogue_fingerprint(data.item_tokens)
+        split = split_fingerprint(data.user_tokens, data.item_tokens, tables)
+        found = data_fingerprint(catalogue, split, tables)
+        lengths = {len(array) for rows in tables for array in (rows.history, rows.user)}
+        texts, sequences = len(data.item_texts), data.sequences
+        whole = texts == data.n_items and lengths == {len(rows) for rows in tables}
+        if sequences is not None:
+            start, item = sequences.start, sequences.item
+            whole &= len(start) == data.n_users + 1 and int(start[-1]) == len(item)
+            whole &= not len(item) or (int(item.min()) >= 1 and int(item.max()) <= data.n_items)
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise DataError(f"{folder}: holds no rows ({error}); delete it") from error
+    if found != data.fingerprint or not whole:
+        raise DataError(
+            f"{folder}: its files are not those that {DATA_FILE} describes (fingerprint "
+            f"{found[:12]}, and not {data.fingerprint[:12]}); delete it, and `bench data prepare "
+            f"{data.dataset}` makes it again"
+        )
 
 
 def fingerprint(name: str, protocol_slug: str, workspace: Workspace) -> str | None:

@@ -8,6 +8,9 @@ from typing import Literal
 
 from bench.errors import ConfigError
 
+LOCAL = "local"
+"""The executor of this machine."""
+
 Jobs = int | Literal["auto"]
 """How many trials run at once."""
 

@@ -48,11 +48,14 @@ class Requirements:
 def requirements(spec: TrialSpec) -> Requirements:
     """What the method of a trial asks for; nothing where its own code fails when it is asked.
 
-    It fails again when the trial runs, and that is then the trial's failure and no other's.
+    It fails again when the trial runs, and that is then the trial's failure and no other's. So it
+    is with a method that this process may not import.
 
     Raises:
         ConfigError: it cannot be imported, or a setting is wrong.
     """
+    if not METHODS.may_import(spec.method):
+        return Requirements()  # found out where it is
     method = METHODS.load(spec.method)
     try:
         config = method_config(spec, method)

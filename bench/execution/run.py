@@ -6,18 +6,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.config.grid import Grid
-from bench.errors import Unfinished
+from bench.errors import ConfigError, Unfinished
 from bench.execution import references
 from bench.execution.compatibility import check_teachers, drop_incompatible
-from bench.execution.devices import Jobs, divide, resolve_device, set_up
+from bench.execution.devices import LOCAL, Jobs, divide, resolve_device, set_up
 from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import POLL_SECONDS, Task, Watch, run_trials
 from bench.execution.until import Until
-from bench.execution.workers import run_in_workers
+from bench.execution.workers import run_apart, run_in_workers
 from bench.executors.interface import hire
 from bench.paths import Workspace
 from bench.plan import Reference, Trial, TrialSpec
@@ -25,8 +25,7 @@ from bench.progress import track
 from bench.records.record import Record, Retry
 from bench.records.store import ResultStore
 from bench.records.underway import announce
-
-LOCAL = "local"
+from bench.registry import METHODS
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +41,7 @@ def run_grid(
     retry_failed: bool = False,
     executor: str = LOCAL,
     executor_set: Mapping[str, Any] | None = None,
+    isolate: bool = False,
 ) -> list[Record]:
     """Make every trial of a grid have a record; trains only what has none.
 
@@ -60,6 +60,8 @@ def run_grid(
         retry_failed: run failed trials again.
         executor: what starts the processes, by the name that it is registered under.
         executor_set: its options.
+        isolate: run each trial of a method that did not come with the suite in a process of its
+            own, one after the other; this process does not import it.
 
     Returns:
         The records of the trials, in their order, and those of the teachers' own rankings that
@@ -71,29 +73,31 @@ def run_grid(
             ran; or the results folder cannot be written to any more.
     """
     hired = hire(executor, executor_set or {})
-    ready = _prepared(
-        grid,
-        store,
-        workspace,
-        device,
-        threads,
-        Retry(failed=retry_failed),
-        elsewhere=not hired.is_here,
-    )
-    if ready.missing:
+    if isolate and not hired.is_here:
+        raise ConfigError(f"--isolate: not with --executor {executor}, whose workers are shared")
+    retry = Retry(failed=retry_failed)
+    with METHODS.isolated() if isolate else contextlib.nullcontext():
+        ready = _prepared(
+            grid, store, workspace, device, threads, retry, elsewhere=not hired.is_here
+        )
+        if not ready.missing:
+            return ready.records()
         at_once, share = hired.divide(jobs, threads)
-        task = ready.task(share, executor, hired.device(ready.device, device))
-        at_once = min(at_once, len(ready.missing))
+        everything = ready.task(share, executor, hired.device(ready.device, device))
+        apart = [one for one in ready.missing if not METHODS.may_import(one.method)]
+        task = replace(everything, trials=[one for one in ready.missing if one not in apart])
+        at_once = min(at_once, len(task.trials))
         with _watched(ready.missing) as watch:
             losses: list[str] = []
-            if at_once > 1 or hired.needs_workers:
+            if at_once > 1 or (hired.needs_workers and task.trials):
                 ready.inputs.release()
                 losses = run_in_workers(task, hired, at_once, watch)
             if hired.is_here:
+                run_apart(replace(everything, trials=apart), ready.inputs, hired, watch)
                 run_trials(task, ready.inputs, watch=watch)
             else:
                 _wait_for_others(task, losses)
-    return ready.records()
+        return ready.records()
 
 
 def work_on_grid(

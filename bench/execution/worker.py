@@ -27,7 +27,7 @@ from bench.config.grid import Grid, resolve
 from bench.config.selection import Selection
 from bench.errors import BenchError, ConfigError, DeviceLost, InputsChanged, Terminated
 from bench.execution import stopping
-from bench.execution.devices import resolve_device
+from bench.execution.devices import LOCAL, resolve_device
 from bench.execution.inputs import Inputs, identify
 from bench.execution.runner import Task, run_trials
 from bench.paths import Workspace
@@ -105,7 +105,9 @@ class Job(BaseModel):
         workspace = Workspace(self.home)
         grid = resolve(self.selection, workspace, search=self.search)
         trials = self._found(grid, workspace)
-        if len(trials) < len(self.keys):
+        # Here they were there a moment ago: whoever waits says what became of the others.
+        elsewhere = self.executor != LOCAL
+        if elsewhere and len(trials) < len(self.keys):
             # Without a shared disk every machine makes its own.
             inputs = Inputs(grid, workspace)
             inputs.prepare_data()
@@ -113,7 +115,7 @@ class Job(BaseModel):
             inputs.build_teachers([spec.teacher_name for spec in grid.trials], device)
             inputs.release()
             trials = self._found(grid, workspace)
-        if len(trials) < len(self.keys):
+        if elsewhere and len(trials) < len(self.keys):
             raise ConfigError(
                 f"{platform.node()}: {len(self.keys) - len(trials)} of {len(self.keys)} trials "
                 f"are not known in {self.home}: its configuration, data, teachers or code are "

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 from bench import progress
-from bench.errors import BenchError
+from bench.errors import BenchError, InputsChanged
 from bench.execution.environment import capture
+from bench.execution.inputs import Inputs
 from bench.execution.runner import Task, Watch
 from bench.execution.worker import MARK, Job
 from bench.executors.interface import Brought, Ended, Executor, Said
@@ -68,6 +70,44 @@ def run_in_workers(task: Task, executor: Executor, workers: int, watch: Watch) -
             for worker in known.values():
                 worker.close()
     return losses
+
+
+def run_apart(task: Task, inputs: Inputs, executor: Executor, watch: Watch) -> None:
+    """Run each trial in a worker of its own, which ends with it, one after the other.
+
+    What a method does to its process, to the evaluation in it for one, reaches no other trial.
+
+    Args:
+        task: what to run.
+        inputs: of the task.
+        executor: starts the workers, on this machine.
+        watch: see `bench.execution.runner.Watch`.
+
+    Raises:
+        InputsChanged: data or a teacher are not those that trials were planned for; the others
+            have run, and these have no record.
+        BenchError: as `run_in_workers`.
+    """
+    refused: list[InputsChanged] = []
+    for trial in task.incomplete():
+        alone = replace(task, trials=[trial])
+        losses = run_in_workers(alone, executor, 1, watch)
+        if alone.is_complete(trial):
+            continue
+        try:
+            inputs.of(trial)
+        except InputsChanged as error:
+            refused.append(error)
+            continue
+        with task.store.claim(trial.key) as granted:  # else another process is at it
+            if granted and not task.is_complete(trial):
+                why = "; ".join(losses) or "its process ended without a word"
+                _logger.info(f"{trial.label}: lost-worker: {why}")
+                environment = capture(task.device, task.threads, task.executor)
+                task.store.write(failed(trial, "lost-worker", why, environment))
+                watch(None)
+    if refused:
+        raise InputsChanged(f"{len(refused)} trials did not run and have no record: {refused[0]}")
 
 
 class _Worker:

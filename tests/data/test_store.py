@@ -214,3 +214,31 @@ def test_a_broken_configuration_of_an_import_is_named(tiny: Workspace, content: 
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=f"^{path}: "):
         dataset_config("tiny", tiny)
+
+
+@pytest.mark.parametrize(
+    "name", ["train.target", "valid.history", "test.user", "train.length", "sequences.item"]
+)
+def test_arrays_that_are_not_those_that_were_written_are_made_again(
+    tiny: Workspace, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataset_config("tiny", tiny)
+    before = store.prepare("tiny", config, config.protocol, tiny)
+    path = tiny.datasets / "tiny" / config.protocol.slug / f"{name}.npy"
+    array = np.load(path)
+    array[0] = 99
+    np.save(path, array)
+    with pytest.raises(DataError, match=r"bench data prepare tiny"):
+        store.load("tiny", config.protocol.slug, tiny)
+    again = store.prepare("tiny", config, config.protocol, tiny)
+    assert again.fingerprint == before.fingerprint
+    assert sum("are made again" in message for message in caplog.messages) == 1
+    assert np.load(path).flat[0] != 99
+
+
+def test_interactions_that_are_not_those_that_were_stored_make_no_rows(tiny: Workspace) -> None:
+    config = dataset_config("tiny", tiny)
+    path = tiny.datasets / "tiny" / "source" / "item.npy"
+    np.save(path, np.load(path)[::-1])
+    with pytest.raises(DataError, match=r"not those that source\.json describes"):
+        store.prepare("tiny", config, config.protocol, tiny)

@@ -1,0 +1,92 @@
+"""Methods of others in a process of their own each (`--isolate`)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.paths import SHIPPED, Workspace
+from bench.records.record import Record
+from bench.records.store import ResultStore
+
+PLUGIN = '''
+import os
+from torch import Tensor
+from bench.evaluation import metrics
+from bench.execution import trial
+from bench.registry import register_method
+from bench.distillation import Batch, Method, Output
+
+trial.split_metrics = lambda **ranks: {{"valid": {{"ndcg@20": 1.0}}, "test": {{"ndcg@20": 1.0}}}}
+
+@register_method("{name}")
+class Mine(Method):
+    """A method that changes the evaluation of its process."""
+    def loss(self, batch: Batch, output: Output) -> dict[str, Tensor]:
+        {body}
+        return {{}}
+'''
+
+
+def run(tiny: Workspace, results: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    fixed = ["run", "-d", "tiny", "-s", "tiny", "--device", "cpu", "--threads", "1"]
+    command = [sys.executable, "-m", "bench", *fixed, "--results", str(tiny.home / results)]
+    return subprocess.run(  # noqa: S603
+        [*command, *arguments], cwd=SHIPPED, env=os.environ, capture_output=True, text=True
+    )
+
+
+def trials(tiny: Workspace, results: str) -> dict[str, Record]:
+    found = ResultStore(tiny.home / results).records()
+    return {record.trial.method: record for record in found if record.trial is not None}
+
+
+def test_a_plug_in_harms_itself_alone(tiny: Workspace, tmp_path: Path) -> None:
+    """One changes the evaluation when it is imported, one ends its process with success."""
+    plugins = []
+    for name, body in (("lies", "pass"), ("leaves", "os._exit(0)")):
+        path = tmp_path / f"{name}.py"
+        path.write_text(PLUGIN.format(name=name, body=body))
+        plugins += ["--plugin", str(path), "-m", name]
+    done = run(tiny, "results", *plugins, "-m", "none", "--isolate")
+    assert done.returncode == 1, done.stderr
+    assert "2 of 3 trials failed" in done.stderr or "1 of 3 trials failed" in done.stderr
+    found = trials(tiny, "results")
+    assert found["leaves"].status == "lost-worker"
+    assert run(tiny, "clean", "-m", "none").returncode == 0
+    assert found["none"].metrics == trials(tiny, "clean")["none"].metrics
+
+
+def test_an_installed_package_is_imported_when_it_is_asked_for(
+    tiny: Workspace, tmp_path: Path
+) -> None:
+    """Not at the start of every command, though it has a package around its module."""
+    site = tmp_path / "site"
+    package = site / "strangers" / "inner"
+    package.mkdir(parents=True)
+    flag = tmp_path / "imported"
+    for folder in (package.parent, package):
+        (folder / "__init__.py").write_text(f"open({str(flag)!r}, 'a').write('x')\n")
+    text = PLUGIN.format(name="theirs", body="pass").partition("trial.split_metrics")
+    (package / "module.py").write_text(text[0] + text[2].partition("\n")[2])
+    about = site / "strangers-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bench.methods]\ntheirs = strangers.inner.module\n")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(SHIPPED), str(site)])
+    try:
+        listed = subprocess.run(
+            [sys.executable, "-m", "bench", "list", "methods"],
+            cwd=SHIPPED,
+            capture_output=True,
+            text=True,
+        )
+        assert "theirs" in listed.stdout, listed.stderr
+        assert run(tiny, "results", "-m", "none").returncode == 0
+        assert not flag.exists()
+        assert run(tiny, "results", "-m", "theirs").returncode == 0
+        assert flag.exists()
+    finally:
+        del os.environ["PYTHONPATH"]
