@@ -74,7 +74,7 @@ def test_what_is_swapped_between_planning_and_training_keeps_no_record(
     monkeypatch.undo()
     monkeypatch.setenv("BENCH_HOME", str(tiny.home))
     found = run_grid(grid_of(tiny, "none"), store, tiny, device="cpu", threads=1)
-    assert [record.status for record in found] == ["done"] * 2
+    assert [record.status for record in found if record.trial] == ["done"] * 2
 
 
 def test_what_is_loaded_already_is_what_the_key_names(tiny: Workspace, tiny_teacher: Path) -> None:
