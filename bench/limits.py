@@ -38,6 +38,9 @@ LITERAL = 1 << 20
 CONFIG, SOURCE = 1 << 17, 1 << 18
 """Bytes of a YAML file, and of a file of Python that is read without being run."""
 
+RECORD = 4 << 20
+"""Bytes of the JSON of one record."""
+
 DEPTH = 32
 """Lists in lists."""
 

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from bench import limits
 from bench.errors import DataError
 
 SUFFIX = ".zip"
@@ -22,9 +23,8 @@ UNREADABLE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zl
 """What reading a file raises that is damaged, in an archive or outside."""
 
 MAX_BYTES = 1 << 30
-"""That an archive may have, and each of its members once unpacked."""
+"""That an archive may have."""
 
-_ENCRYPTED = 0x1
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
@@ -33,24 +33,31 @@ def open_archive(path: Path) -> zipfile.Path:
 
     Raises:
         DataError: it is no zip archive, cut off, encrypted or packed in a way that not every
-            Python reads, or it or a member is larger than `MAX_BYTES`.
+            Python reads, or larger than `MAX_BYTES`.
+        TooMuch: it unpacks to far more than its size suggests.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if path.stat().st_size > limits.allowed(MAX_BYTES):
             raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
         archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
-        for member in archive.infolist():
-            _check(member)
-    except UNREADABLE as error:
+        limits.check_zip(archive, limits.Budget(path, path.stat().st_size), _METHODS)
+    except DataError:
+        raise
+    except Exception as error:  # a directory of members can be wrong in as many ways as there are
         raise DataError(f"{path}: not an archive of records that can be read: {error}") from error
     # A place is called what stands here, and what is below it.
     archive.filename = str(path)
     return zipfile.Path(archive)
 
 
-def _check(member: zipfile.ZipInfo) -> None:
-    """Raises ValueError for a member that cannot be read; never more than its size is read."""
-    if member.file_size > MAX_BYTES:
-        raise ValueError(f"{member.filename} unpacks to more than {MAX_BYTES:,} bytes")
-    if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS:
-        raise ValueError(f"{member.filename} is encrypted, or packed with another method")
+def read_whole(path: Place, most: int) -> bytes:
+    """The content of a file that is small in good faith.
+
+    Raises:
+        TooMuch: it has more than `most` bytes.
+    """
+    with path.open("rb") as stream:
+        content: bytes = stream.read(limits.allowed(most) + 1)
+    if len(content) > limits.allowed(most):
+        raise limits.TooMuch(path.name, f"has more than {most:,} bytes")
+    return content

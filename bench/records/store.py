@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from bench import locks
+from bench import limits, locks
 from bench.data.examples import Ids
 from bench.errors import ConfigError, DataError, NotWritten
 from bench.files import write_whole, writing_to
 from bench.folders import replaced, sweep
 from bench.printable import for_spreadsheet
-from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
+from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive, read_whole
 from bench.records.arrays import MASKED_RANKS, RANKS, STUDENT, read_ranks, read_users
 from bench.records.checks import check
 from bench.records.record import Outcome, Record, without_nan
@@ -97,7 +97,7 @@ class ResultStore:
         if place is None or not place.is_dir():
             return None
         try:
-            record = Record.model_validate_json((place / RECORD).read_bytes())
+            record = Record.model_validate_json(read_whole(place / RECORD, limits.RECORD))
             check(record, key, place)
         except FileNotFoundError:
             self._report(place, f"{RECORD} is missing")

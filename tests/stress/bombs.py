@@ -50,6 +50,7 @@ from bench.data.sources.download_config import Download
 from bench.data.sources.pickled import read_pickled
 from bench.data.sources.tables import open_table, read_table
 from bench.errors import BenchError
+from bench.records.store import ResultStore
 from bench.source import code_digest, decorated_classes
 from bench.teachers.manifest import read_manifest
 from bench.teachers.reading import Unreadable, read_array
@@ -499,6 +500,27 @@ def sources(chance: random.Random, folder: Path) -> Act:
         )
     )
     return lambda: (list(decorated_classes(path, "register_method")), code_digest(path))
+
+
+@family("archives of records")
+def records(chance: random.Random, folder: Path) -> Act:
+    key = "0" * 64
+    inside = chance.choice(
+        [
+            lambda n: b" " * n,
+            lambda n: b'{"settings": {"a": ' + b"[]," * (n // 3),
+            lambda n: b'{"settings": ' + b'{"a":' * (n // 5),
+            lambda n: b'{"epochs": ' + b"9" * n,
+        ]
+    )(chance.randrange(10**4, 2 * 10**8))
+    if chance.random() < 0.3:
+        (folder / key).mkdir()
+        (folder / key / "record.json").write_bytes(inside)
+    else:
+        with zipfile.ZipFile(folder / "d.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{key}/record.json", inside)
+            archive.writestr(f"{key}/ranks.npy", b"")
+    return lambda: ResultStore(folder).records()
 
 
 class Endless(BaseHTTPRequestHandler):
