@@ -561,3 +561,16 @@ def test_a_published_ranking_stands_on_the_board(tiny: Workspace) -> None:
     assert "reference" in planned.stdout
     refused = bench("report", "--reference", "gtp")
     assert refused.exit_code == 2 and "no teacher of this name" in refused.stderr
+
+
+def test_a_method_may_call_a_setting_items(tiny: Workspace) -> None:
+    """As `whiten` does: what a board says of the catalogue is of its references alone."""
+    assert bench(*TINY, "--method", "none").exit_code == 0
+    store = ResultStore(tiny.results)
+    (record,) = [one for one in store.records() if one.trial]
+    path = tiny.results / record.key / "record.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"settings": {"items": "text"}}))
+    done = bench("report")
+    assert done.exit_code == 0, done.output
+    assert "there are 20 items" in done.stdout
