@@ -13,7 +13,7 @@ from bench.data.config import Filters, ProtocolConfig
 from bench.data.examples import Examples
 from bench.data.fingerprints import split_fingerprint
 from bench.data.prepare import filters
-from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions, canonical
+from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions, _sorted_by, canonical
 from bench.data.prepare.protocols import targets_of
 from bench.data.prepare.windows import examples_at, ordinals
 from bench.errors import DataError
@@ -251,3 +251,21 @@ def test_the_core_filter_leaves_the_core(table, user_core, item_core):
 def test_the_rating_filter_needs_ratings():
     with pytest.raises(DataError, match="no ratings"):
         filters.apply(build([("u", "i", 1)]), Filters(min_rating=4))
+
+
+@pytest.mark.parametrize("span", [3, 1 << 40, 1 << 62])
+def test_the_order_is_that_of_a_sort_by_all_keys(span):
+    random = np.random.default_rng(span)
+    for rows in (1, 2, 500):
+        keys = [
+            random.integers(0, 3, rows).astype(np.float32),
+            random.integers(0, 2**63, rows, dtype=np.uint64) * np.uint64(2),
+            random.integers(0, 2, rows),
+            random.integers(-span, span, rows),
+            random.integers(0, 20, rows).astype(np.int32),
+        ]
+        keys[1][rows // 2 :] = keys[1][: rows - rows // 2]
+        expected, found = np.lexsort(keys), _sorted_by(keys)
+        assert sorted(found) == list(range(rows))
+        for key in keys:
+            np.testing.assert_array_equal(key[found], key[expected])

@@ -8,7 +8,7 @@ users, and a model learns it: the next item would be one that comes later in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def canonical(
     drawn = _drawn_order(user_code, item_code, len(item_tokens))
     keys = [key for key in (drawn, position, time, user_code) if key is not None]
     extra = [key for key in (rating, split) if key is not None]
-    order = np.lexsort([*extra, *keys])
+    order = _sorted_by([*extra, *keys])
     repeated = np.ones(len(order), dtype=bool)
     repeated[0] = False
     for key in keys:
@@ -191,6 +191,32 @@ def canonical(
     _reject_backward_labels(result)
     result.report.extend(_doubted_order(result))
     return result
+
+
+def _sorted_by(keys: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+    """`np.lexsort(keys)` of integers and floats, in a fraction of the time.
+
+    The last two keys in one number tell most rows apart; the others are asked about the rest. Rows
+    that are equal in all keys may stand in any order.
+
+    Args:
+        keys: at least two, [M] each, the last one the first to sort by, 0 or more.
+    """
+    second, first = keys[-2], keys[-1].astype(np.int64)
+    low, high = int(second.min()), int(second.max())
+    if (int(first.max()) + 1) * (high - low + 1) >= 2**63:
+        return np.lexsort(keys)
+    both = first * (high - low + 1)
+    both += (second - second.dtype.type(low)).astype(np.int64)
+    order = np.argsort(both)
+    same = both[order[1:]] == both[order[:-1]]
+    tied = np.zeros(len(order), dtype=bool)
+    tied[1:] |= same
+    tied[:-1] |= same
+    place = np.flatnonzero(tied)
+    rows = order[place]
+    order[place] = rows[np.lexsort([key[rows] for key in (*keys[:-2], both)])]
+    return order
 
 
 def _doubted_order(data: Interactions) -> list[str]:

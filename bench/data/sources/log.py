@@ -121,7 +121,10 @@ class Tokens(Column):
             listed = [value if isinstance(value, str | int | float) else None for value in listed]
             codes = list(map(self._codes.get, listed))
         if None in codes:
-            codes = [self._code(value) for value in listed]
+            codes = [
+                self._code(value) if code is None else code
+                for code, value in zip(codes, listed, strict=True)
+            ]
         array = np.array(codes, dtype=np.int32)
         self.pending = (array,)
         if faults is not None:
