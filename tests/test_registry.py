@@ -86,7 +86,6 @@ def test_a_broken_method_of_the_tree_leaves_the_others(
     ("files", "says"),
     [
         ({}, "nowhere"),
-        ({"pack/__init__.py": "1 / 0\n", "pack/own.py": GOOD}, "division by zero"),
         ({"pack/__init__.py": "", "pack/own.py": "class A(:\n"}, "own.py: line 1: "),
         ({"pack/__init__.py": ""}, "there is no module"),
     ],
@@ -110,6 +109,21 @@ def test_a_broken_entry_point_leaves_the_others(
     assert "none" in {entry.name for entry in methods}
     (warning,) = caplog.messages
     assert warning.startswith("left out: ") and says in warning
+
+
+def test_a_package_is_not_imported_before_a_method_of_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path.name
+    write(tmp_path / package / "__init__.py", "1 / 0\n")
+    write(tmp_path / package / "own.py", GOOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = EntryPoint("mine", f"{package}.own", "bench.methods")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    methods = registry_of(shipped("methods"))
+    assert "good" in methods.names() and package not in sys.modules
+    with pytest.raises(ConfigError, match="division by zero"):
+        methods.load("good")
 
 
 def test_a_warning_goes_to_stderr_alone(tmp_path: Path) -> None:
