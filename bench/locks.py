@@ -53,7 +53,7 @@ def attempted(path: Path) -> Iterator[bool]:
         if not free:
             yield False
             return
-        if _has_locks(path):
+        if has_locks(path):
             with _locked(path) as granted:
                 yield granted
         else:
@@ -105,7 +105,7 @@ def _signature(since: str) -> str:
     return f"process {os.getpid()} on {platform.node()}, since {since}"
 
 
-def _has_locks(path: Path) -> bool:
+def has_locks(path: Path) -> bool:
     """Whether the file system of a folder has locks; asked once of each folder by a process."""
     folder = path.parent
     if folder not in _known:

@@ -7,6 +7,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -35,14 +36,22 @@ class Finding:
 
 
 @click.command()
-def command() -> None:
+@click.option(
+    "--locks",
+    "place",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Say whether locks hold in this folder, and between all nodes that ask now.",
+)
+def command(place: Path | None) -> None:
     """Say what is installed, prepared and missing, and how to get what is missing.
 
-    Exit code 1 if something is missing without which nothing can run.
+    Exit code 1 if something is missing without which nothing can run, or locks do not hold.
+
+    \b
+      srun -N2 --ntasks-per-node=1 bench doctor --locks $BENCH_HOME
     """
-    workspace = Workspace.current()
     broken = False
-    for finding in _findings(workspace):
+    for finding in _findings(Workspace.current()) if place is None else _locks(place):
         mark = "ok     " if finding.fine else ("-      " if finding.optional else "MISSING")
         fix = f"\n           {finding.fix}" if finding.fix and not finding.fine else ""
         say(f"{mark}  {finding.what}: {finding.says}{fix}")
@@ -69,6 +78,29 @@ def _findings(workspace: Workspace) -> Iterator[Finding]:
     kinds, unreadable = _kinds_of_teachers(workspace)
     yield from unreadable
     yield from _teachers(workspace, prepared, kinds)
+
+
+def _locks(place: Path) -> Iterator[Finding]:
+    from bench.lock_probe import probe
+
+    there, met, clashes = probe(place)
+    kind = "byte-range locks" if there else "no byte-range locks: leases take their place"
+    yield Finding(f"locks in {place}", True, kind)
+    if clashes:
+        yield Finding(
+            "between nodes",
+            False,
+            f"they do not hold between here and {', '.join(clashes)}: two nodes may run one trial, "
+            "which wastes time and harms no record",
+            "mount it with locks (NFS: without nolock and local_lock; Lustre: -o flock), or give "
+            "each node a share (--share)",
+        )
+    elif met:
+        yield Finding("between nodes", True, f"they hold between here and {', '.join(met)}")
+    else:
+        says = "not known: no other node asked at the same time"
+        fix = f"srun -N2 --ntasks-per-node=1 bench doctor --locks {place}"
+        yield Finding("between nodes", False, says, fix, optional=True)
 
 
 def _packages() -> Iterator[Finding]:
@@ -149,6 +181,8 @@ def _extras() -> Iterator[Finding]:
         "plots": ("matplotlib", "bench report --format svg"),
         "parquet": ("pyarrow", "parquet and .zst tables"),
         "llm": ("peft", "teachers that are language models"),
+        "slurm": ("submitit", "bench run --executor slurm"),
+        "ray": ("ray", "bench run --executor ray"),
     }
     for extra, (package, purpose) in wanted.items():
         there = importlib.util.find_spec(package) is not None

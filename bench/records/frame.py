@@ -66,6 +66,8 @@ COLUMNS = {
     "coverage": "float64",
     "device": TEXT,
     "device_name": TEXT,
+    "node": TEXT,
+    "executor": TEXT,
     "cores": "Int64",
     "threads": "Int64",
     "python": TEXT,
@@ -89,6 +91,9 @@ The metrics follow, float64: `ndcg@20` is of the test split, `valid/ndcg@20` of 
 split, `test-masked/ndcg@20` of test without the items that users had before, `cold/ndcg@20` of a
 segment of test, which has `cold/examples` examples.
 """
+
+_TEXTS = ("device", "device_name", "node", "executor", "python", "commit")
+"""What is kept of a record's environment as it is."""
 
 _MACHINE = ("machine", "device", "device_name", "cores", "threads")
 """What of a record's environment decides how long an epoch takes."""
@@ -285,7 +290,7 @@ def _environment(record: Record) -> dict[str, Any]:
     known = environment.keys() >= set(_MACHINE)
     machine = [_clock(record), *(str(environment.get(name)) for name in _MACHINE)]
     return {
-        **{name: environment.get(name) for name in ("device", "device_name", "python", "commit")},
+        **{name: environment.get(name) for name in _TEXTS},
         **{name: count if isinstance(count, int) else None for name, count in counts.items()},
         "torch": environment.get("packages", {}).get("torch"),
         "timed_on": ", ".join(machine) if known else None,

@@ -40,7 +40,16 @@ COLUMNS = [
     *("significant", "gap_closed", "difference", "low", "high", "p_users", "p_seeds", "users"),
     *("seeds_known", "seeds", "compared_seeds", "failed", "epochs", "epoch_seconds"),
     *("train_seconds", "epoch_vs_none", "train_vs_none", "parameters", "train_parameters"),
-    *("latency_ms", "latency_ms_p95", "timed_on", "kind", "variant", "overrides", "selection"),
+    *(
+        "latency_ms",
+        "latency_ms_p95",
+        "timed_on",
+        "devices",
+        "kind",
+        "variant",
+        "overrides",
+        "selection",
+    ),
     *("examples", "tag", "is_current", "is_outdated", "created", "data_fingerprint"),
     *("teacher_fingerprint", "setting", "entry", "counterpart"),
 ]
@@ -163,6 +172,7 @@ def _entries(runs: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
     board["created"] = by_entry["created"].max()
     board["n"] = done.groupby("entry").size().reindex(board.index, fill_value=0)
     board["failed"] = by_entry.size() - board["n"]
+    board["devices"] = _devices(done).reindex(board.index, fill_value="")
     board["seeds"] = _listed(done).reindex(board.index, fill_value="")
     board["epochs"] = done["epochs"].astype("float64").groupby(done["entry"]).mean()
     return _tagged(board)
@@ -210,6 +220,12 @@ def _listed(runs: pd.DataFrame) -> pd.Series[str]:
     """The seeds of runs, such as `0 1 2`, by entry."""
     seeds = runs["seed"].dropna().astype(str)
     return seeds.groupby(runs["entry"]).agg(" ".join)
+
+
+def _devices(done: pd.DataFrame) -> pd.Series[str]:
+    """The different devices of runs, such as `NVIDIA A100 + NVIDIA H100`, by entry."""
+    names = done["device_name"].dropna().astype(str)
+    return names.groupby(done["entry"]).agg(lambda group: " + ".join(sorted(set(group))))
 
 
 def _spread(done: pd.DataFrame, metric: Metric) -> pd.DataFrame:

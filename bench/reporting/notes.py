@@ -19,6 +19,7 @@ def of_results(entries: pd.DataFrame) -> list[str]:
         *_of_comparisons(entries),
         *_of_tests(entries),
         *_of_seeds(entries),
+        *_of_devices(entries),
         *_of_times(entries),
         *_of_versions(entries),
     ]
@@ -96,6 +97,29 @@ def _of_seeds(entries: pd.DataFrame) -> Iterator[str]:
     fewer = compared[compared["compared_seeds"] != compared["seeds"]]
     for name, seeds, n in zip(named(fewer), fewer["compared_seeds"], fewer["n"], strict=True):
         yield f"{name} is compared on {len(seeds.split())} of its {n} seeds."
+
+
+def _of_devices(entries: pd.DataFrame) -> Iterator[str]:
+    """Entries that were trained on several devices, or on another one than what they stand beside.
+
+    Different devices round differently: a seed is then no longer the same run under two methods.
+    """
+    trained = entries[(entries["kind"] == "trial") & (entries["devices"] != "")]
+    of_none = trained[trained["method"] == NONE].drop_duplicates("setting")
+    expected = trained["setting"].map(of_none.set_index("setting")["devices"])
+    several = trained["devices"].str.contains(" + ", regex=False)
+    mixed = trained[several | (expected.notna() & (trained["devices"] != expected))]
+    if len(mixed):
+        named_on = [
+            f"{name} on {devices}"
+            for name, devices in zip(named(mixed), mixed["devices"], strict=True)
+        ]
+        others = sorted(set(expected[mixed.index].dropna()))
+        beside = f", beside none on {'; '.join(others)}" if others else ""
+        yield (
+            f"Devices are mixed: {'; '.join(named_on)}{beside}. Seeds are paired all the same, but "
+            "rounding differs between devices, and times are not compared."
+        )
 
 
 def _of_times(entries: pd.DataFrame) -> Iterator[str]:
