@@ -224,7 +224,8 @@ def _listed(runs: pd.DataFrame) -> pd.Series[str]:
 
 def _devices(done: pd.DataFrame) -> pd.Series[str]:
     """The different devices of runs, such as `NVIDIA A100 + NVIDIA H100`, by entry."""
-    names = done["device_name"].dropna().astype(str)
+    # Records of some time ago do not tell the processors of one name apart.
+    names = done["device_name"].dropna().astype(str).str.replace(r" \(family.*", "", regex=True)
     return names.groupby(done["entry"]).agg(lambda group: " + ".join(sorted(set(group))))
 
 

@@ -10,6 +10,9 @@ from bench.evaluation.metrics import CATALOGUE, RANKED_PLACES, parse_metric
 from bench.records.comparison import NONE, SIGNIFICANT
 from bench.reporting.formatting import named
 
+SHOWN = 3
+"""Entries that are named of those that mix devices."""
+
 
 def of_results(entries: pd.DataFrame) -> list[str]:
     """What is compared with what, what p and times are, and which entries are not today's."""
@@ -114,6 +117,8 @@ def _of_devices(entries: pd.DataFrame) -> Iterator[str]:
             f"{name} on {devices}"
             for name, devices in zip(named(mixed), mixed["devices"], strict=True)
         ]
+        if len(named_on) > SHOWN:
+            named_on[SHOWN:] = [f"and {len(named_on) - SHOWN} more"]
         others = sorted(set(expected[mixed.index].dropna()))
         beside = f", beside none on {'; '.join(others)}" if others else ""
         yield (

@@ -16,6 +16,8 @@ from bench.records.store import RECORD, ResultStore
 from bench.registry import METHODS
 from bench.reporting.render import render, selected
 
+from .conftest import MACHINE
+
 
 def entries_of(bench, metric="ndcg@20", **options):
     board, _ = selected(bench.store, [metric], **options)
@@ -52,6 +54,20 @@ def test_seeds_become_mean_and_sample_deviation(bench):
     assert entry.mean == pytest.approx(np.mean(values))
     assert entry.std == pytest.approx(np.std(values, ddof=1))
     assert pd.isna(entry.gain)
+
+
+def test_entries_that_mix_devices_are_told(bench):
+    a100, h100 = ({**MACHINE, "device": "cuda", "device_name": name} for name in ("A100", "H100"))
+    bench.done("none", seeds=2, environment=a100)
+    bench.done("rd", seeds=2, environment=a100)
+    assert "Devices are mixed" not in render(bench.store)
+    bench.done("hint", seeds=[0], environment=a100)
+    bench.done("hint", seeds=[1], environment=h100)
+    bench.done("de", seeds=2, environment=h100)
+    assert the_entry(entries_of(bench), "hint").devices == "A100 + H100"
+    (told,) = [line for line in render(bench.store).splitlines() if "Devices are mixed" in line]
+    assert "hint, teacher text on A100 + H100" in told and "de, teacher text on H100" in told
+    assert "beside none on A100" in told and "rd" not in told.split("beside")[0]
 
 
 def test_one_seed_has_no_deviation(bench):
