@@ -35,8 +35,9 @@ class Case:
         world: World,
         config: TrainingConfig,
         device: torch.device = torch.device("cpu"),  # noqa: B008 - immutable
+        seed: int = 0,
     ) -> None:
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         self.name = method
         self.device = device
         method_class = METHODS.load(method)
@@ -59,9 +60,9 @@ class Case:
             world.knowledge.target_counts,
             config,
             Streams(
-                order=torch.Generator().manual_seed(0),
-                negatives=torch.Generator(device).manual_seed(1),
-                method=torch.Generator(device).manual_seed(2),
+                order=torch.Generator().manual_seed(seed),
+                negatives=torch.Generator(device).manual_seed(seed + 1),
+                method=torch.Generator(device).manual_seed(seed + 2),
             ),
         )
         stages = self.method.stages()
@@ -80,6 +81,11 @@ class Case:
         """Take a step on a batch that is not the rest of a pass; seconds."""
         batch = next(batch for batch in self._batches if len(batch) > 0.9 * self._full)
         return seconds(lambda: self._take(batch), self.device)
+
+    def epoch(self) -> float:
+        """Take one pass over all rows; seconds."""
+        self.student.train()
+        return seconds(lambda: [self._take(each) for each in self.step.batches()], self.device)
 
     def steps(self) -> int:
         """Steps of a pass over all rows."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
+import torch
 
 from bench.data import store
 from bench.data.config import DatasetConfig, Filters, dataset_config
 from bench.data.examples import PreparedData
+from bench.data.sources import importing
 from bench.paths import Workspace
+from bench.training.rows import DeviceRows
+from bench.training.windows import Windows
 
 SYNTHETIC = "speed-synthetic"
 START = "movielens"
@@ -71,7 +75,8 @@ class Dataset:
         config = self.config
         data = store.source(self.name, config, self.workspace)
         split = _RECBOLE_SPLITS.get(config.protocol.name)
-        if data.time is None or split is None:
+        by_time = config.protocol.name == "temporal"
+        if split is None or (by_time and data.time is None):
             raise click.ClickException(
                 f"dataset {self.name} has no times, or a protocol that RecBole does not have: "
                 f"{', '.join(_RECBOLE_SPLITS)} are what it has"
@@ -82,8 +87,10 @@ class Dataset:
                 "interaction: RecBole would train on other rows; movielens can be compared"
             )
         # Places in the order of time: RecBole keeps times as float32, where seconds would tie.
-        place = np.empty(len(data), dtype=np.int64)
-        place[np.argsort(data.time, kind="stable")] = np.arange(len(data))
+        # Interactions without times stand in their order, user after user.
+        place = np.arange(len(data))
+        if data.time is not None:
+            place[np.argsort(data.time, kind="stable")] = np.arange(len(data))
         home = folder / self.name
         home.mkdir(parents=True)
         columns = np.stack([data.user, data.item, place], axis=1)
@@ -98,6 +105,24 @@ class Dataset:
             "MAX_ITEM_LIST_LENGTH": config.protocol.history,
             "eval_args": {**split, "order": "TO", "mode": "full"},
         }
+
+    def windows(self, file: Path) -> Path:
+        """Write what RecTools trains on and is judged by, for `benchmarks/rectools_model.py`.
+
+        `windows` int64 [W, L + 1] are the sequences in which the rows of training follow one
+        another, `histories` [V, L] and `target` [V] those of validation; 0 pads on the right.
+        """
+        data = self.load()
+        rows = DeviceRows.of(data.train, torch.device("cpu"))
+        size = rows.history.shape[1]
+        cut = Windows(rows, None, size)
+        last = cut.row_id[cut.first]
+        windows = torch.zeros(len(last), size + 1, dtype=torch.int64)
+        windows[:, :size] = rows.history[last]
+        windows.scatter_(1, rows.length[last].unsqueeze(1), rows.target[last].unsqueeze(1))
+        valid = {"histories": data.valid.history, "target": data.valid.target}
+        np.savez(file, windows=windows.numpy(), **valid)
+        return file
 
 
 def synthetic(items: int, rows: int, home: Path) -> Dataset:
@@ -118,3 +143,14 @@ def synthetic(items: int, rows: int, home: Path) -> Dataset:
 def prepared(name: str) -> Dataset:
     """A dataset of the current workspace, prepared now if it is not."""
     return Dataset(name, str(Workspace.current().home)).prepare()
+
+
+def imported(name: str, folder: Path, home: Path) -> Dataset:
+    """The interactions of a folder of tables (docs/adding-a-dataset.md) under leave-one-out.
+
+    Labels of a split, where there are some, are left out: RecBole would make other rows of them.
+    """
+    data = replace(importing.read(importing.tables_at(folder)), split=None)
+    workspace = Workspace(home)
+    importing.store(name, data, workspace, protocol="leave-one-out")
+    return Dataset(name, str(home)).prepare()

@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import click
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,13 +26,21 @@ class Served:
     Arguments and results of its methods must be representable in JSON.
     """
 
-    def __init__(self, factory: str, folder: Path, threads: int, **arguments: Any) -> None:
+    def __init__(
+        self,
+        factory: str,
+        folder: Path,
+        threads: int,
+        python: str = sys.executable,
+        **arguments: Any,
+    ) -> None:
         """Start the process and wait until the object is there.
 
         Args:
             factory: `module:name` of a callable.
             folder: current folder of the process, for whatever it leaves behind.
             threads: of torch.
+            python: the interpreter, this one unless what is compared has one of its own.
             arguments: what the callable takes.
 
         Raises:
@@ -42,7 +48,7 @@ class Served:
         """
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(  # noqa: S603 - this file
-            [sys.executable, __file__],
+            [python, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -78,6 +84,8 @@ class Served:
         self._process.stdin.flush()
         reply = self._process.stdout.readline()
         if not reply:
+            import click  # an interpreter of a peer's own may lack it
+
             self._process.wait()
             self._said.seek(0)
             raise click.ClickException(f"{request} failed:\n{self._said.read()[-4000:]}")

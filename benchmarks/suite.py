@@ -56,6 +56,29 @@ class Training:
         return self.case.run()
 
 
+class Learning:
+    """Passes over all rows, and what they teach."""
+
+    def __init__(
+        self, data: dict[str, str], training: dict[str, Any], device: str, seed: int
+    ) -> None:
+        where = torch.device(device)
+        loaded = Dataset(**data).load()
+        world = taught(loaded, 1, where)
+        self.valid = DeviceRows.of(loaded.valid, where)
+        config = TrainingConfig(**training)
+        self.case = Case(STUDENT, "none", {}, 0, world, config, where, seed)
+
+    def epoch(self) -> float:
+        """Seconds of one pass."""
+        return self.case.epoch()
+
+    def quality(self) -> float:
+        """NDCG@10 of the validation rows in the whole catalogue."""
+        ranks = rank_targets(self.case.student.eval(), self.valid)
+        return metrics_from_ranks(ranks)["ndcg@10"]
+
+
 class Evaluation:
     """Full ranking of the test rows, and the metrics of the ranks."""
 

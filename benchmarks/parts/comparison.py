@@ -31,6 +31,9 @@ class Run:
         repetitions: turns.
         threads: of torch.
         device: a torch device.
+        epochs: of a learning curve.
+        seeds: learning curves of each.
+        rectools: an interpreter that has RecTools; empty without.
     """
 
     data: Dataset
@@ -45,6 +48,9 @@ class Run:
     repetitions: int
     threads: int
     device: str
+    epochs: int = 5
+    seeds: int = 1
+    rectools: str = ""
 
     def serve(self, factory: str, **arguments: Any) -> Served:
         """What `factory` of a module of `benchmarks` makes, in a process of its own."""
@@ -61,13 +67,24 @@ class Run:
             f"recbole_trainer:{factory}", settings=self.recbole, device=self.device, **arguments
         )
 
+    def of_rectools(self, factory: str, **arguments: Any) -> Served:
+        """The same, of RecTools."""
+        rows = str(self.data.windows(self.folder / "rectools.npz"))
+        return self.serve(
+            f"rectools_model:{factory}",
+            python=self.rectools,
+            rows=rows,
+            device=self.device,
+            **arguments,
+        )
+
 
 @dataclass(frozen=True)
 class Line:
     """One comparison.
 
     Attributes:
-        part: training, evaluation, start or memory.
+        part: training, learning, evaluation, start or memory.
         case: what is measured.
         unit: of `suite` and `other`.
         suite: the suite's figure.
@@ -76,6 +93,8 @@ class Line:
         factor: the reference's as a multiple of the suite's: of epochs where steps are measured,
             of rows where passes are; median over the turns.
         epoch: seconds of an epoch of the suite's, where steps are measured.
+        quality: NDCG@10 on validation after each epoch of the suite's, where epochs are measured.
+        other_quality: the reference's.
     """
 
     part: str
@@ -86,6 +105,8 @@ class Line:
     other: float | None = None
     factor: float | None = None
     epoch: float | None = None
+    quality: tuple[float, ...] = ()
+    other_quality: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

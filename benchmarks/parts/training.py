@@ -10,8 +10,12 @@ from typing import Any
 from bench.training.replay import WARM_UP
 from benchmarks.parts.comparison import Line, Run, Timed, compared, measured
 
+BF16 = "ce-bf16"
+"""The case that a CPU must have instructions for."""
+
 CASES: dict[str, dict[str, Any]] = {
     "ce": {"objective": "ce"},
+    BF16: {"objective": "ce", "precision": "bf16"},
     "bce": {"objective": "bce"},
     "bpr": {"objective": "bpr"},
     "dros": {"objective": "dros"},
@@ -26,7 +30,6 @@ more or fewer steps for one."""
 
 CUDA_CASES: dict[str, dict[str, Any]] = {
     "ce-tf32": {"objective": "ce", "precision": "tf32"},
-    "ce-bf16": {"objective": "ce", "precision": "bf16"},
     "ce-cuda-graphs": {"objective": "ce", "cuda_graphs": True},
     "bce-cuda-graphs": {"objective": "bce", "cuda_graphs": True},
     "dros-cuda-graphs": {"objective": "dros", "cuda_graphs": True},

@@ -17,13 +17,14 @@ from click.testing import CliRunner
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.data import store
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.evaluation.ranking import target_ranks
 from bench.training.config import TrainingConfig
 from bench.training.negatives import sample_negatives
 from benchmarks import plain_dllm2rec, speed
 from benchmarks.case import Case
-from benchmarks.dataset import Dataset, synthetic
+from benchmarks.dataset import Dataset, imported, synthetic
 from benchmarks.floor import Floor
 from benchmarks.parts import comparison
 from benchmarks.plain_dllm2rec import PlainDLLM2Rec, Settings
@@ -122,9 +123,26 @@ def test_the_floor_counts_the_products_of_a_step(objective: str, scored: int) ->
     assert least <= counter.get_total_flops() <= 1.01 * least
 
 
+def of(source: str, folder: Path) -> Dataset:
+    """30 items and 200 training rows; as tables they have an order and no time."""
+    data = synthetic(30, 200, folder / "home")
+    if source == "synthetic":
+        return data
+    made = store.source(data.name, data.config, data.workspace)
+    (tables := folder / "tables").mkdir()
+    order = np.lexsort((np.random.default_rng(0).random(len(made)), made.user))
+    place = np.zeros(len(made), dtype=np.int64)
+    place[order] = np.concatenate([np.arange(n) for n in np.bincount(made.user)])
+    lines = [f"{u}\t{i}\t{p}\ttrain" for u, i, p in zip(made.user, made.item, place, strict=True)]
+    text = "\n".join(["user_id\titem_id\tposition\tsplit", *lines]) + "\n"
+    (tables / "interactions.tsv").write_text(text)
+    return imported("other", tables, folder / "another")
+
+
 @pytest.mark.usefixtures("recbole_here")
-def test_recbole_gets_the_rows_of_the_suite(tmp_path: Path) -> None:
-    data = synthetic(30, 200, tmp_path / "home")
+@pytest.mark.parametrize("source", ["synthetic", "tables"])
+def test_recbole_gets_the_rows_of_the_suite(source: str, tmp_path: Path) -> None:
+    data = of(source, tmp_path)
     from benchmarks.recbole_trainer import Training
 
     training = Training(data.for_recbole(tmp_path / "recbole"), 16, "CE", "cpu")
@@ -142,6 +160,24 @@ def test_recbole_gets_the_rows_of_the_suite(tmp_path: Path) -> None:
         our_rows = zip(ours.history.tolist(), ours.target.tolist(), strict=True)
         assert sorted(their_rows) == sorted(our_rows) and len(ours) > 19
     assert len(loaded.train) == 200 and training.model.n_items == 31
+
+
+def test_rectools_gets_the_rows_of_the_suite(tmp_path: Path) -> None:
+    """Those of `positions=all`: each is predicted once, at its place in a window."""
+    data = synthetic(30, 200, tmp_path / "home")
+    loaded = data.load()
+    with np.load(data.windows(tmp_path / "rows.npz")) as file:
+        windows, histories, target = file["windows"], file["histories"], file["target"]
+    assert sorted(windows[:, 1:][windows[:, 1:] > 0]) == sorted(loaded.train.target)
+    shown = {tuple(row[:length]) for row in windows for length in range(2, (row > 0).sum() + 1)}
+    size = windows.shape[1]
+    for history, length, item in zip(
+        loaded.train.history, loaded.train.length, loaded.train.target, strict=True
+    ):
+        whole = (*history[:length], item)
+        assert any(whole[-n:] in shown for n in range(2, size + 1))
+    assert np.array_equal(histories, loaded.valid.history)
+    assert np.array_equal(target, loaded.valid.target)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +213,7 @@ def test_the_command_measures_every_part(tmp_path: Path, monkeypatch: pytest.Mon
         "source: synthetic\nsynthetic: {users: 60, items: 40, interactions: 1000}\n"
         "protocol: {name: temporal, history: 5, first_target: 1}\n"
     )
-    options = ["--dataset", "dot-synthetic", "--batch", "32", "--repetitions", "2"]
+    options = ["--dataset", "dot-synthetic", "--batch", "32", "--repetitions", "2", "--epochs", "2"]
     objectives = ("ce", "bce", "bce-all-positions", "dllm2rec")
     chosen = [part for name in objectives for part in ("--objective", name)]
     done = CliRunner().invoke(
@@ -202,7 +238,11 @@ def test_the_command_measures_every_part(tmp_path: Path, monkeypatch: pytest.Mon
     floors = [line for line in result["lines"] if line["reference"].startswith("products")]
     assert len(floors) == 6 and all(line["epoch"] > 0 for line in floors)
     by_part = [line["part"] for line in result["lines"]]
-    assert [by_part.count(part) for part in speed.PARTS] == [13, 2, 5, 5]
+    assert [by_part.count(part) for part in speed.PARTS] == [13, 1, 2, 5, 5]
+    (curve,) = (line for line in result["lines"] if line["part"] == "learning")
+    assert curve["case"] == "ce, batch 32, seed 0"
+    assert len(curve["quality"]) == len(curve["other_quality"]) == 2
+    assert all(0 < value < 1 for value in curve["quality"] + curve["other_quality"])
     # Nothing of a block is seen beside what this process had before.
     assert all(line["suite"] > 0 for line in result["lines"] if line["unit"] != "blocks")
 
