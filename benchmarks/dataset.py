@@ -120,8 +120,8 @@ class Dataset:
         windows = torch.zeros(len(last), size + 1, dtype=torch.int64)
         windows[:, :size] = rows.history[last]
         windows.scatter_(1, rows.length[last].unsqueeze(1), rows.target[last].unsqueeze(1))
-        valid = {"histories": data.valid.history, "target": data.valid.target}
-        np.savez(file, windows=windows.numpy(), **valid)
+        valid = data.valid
+        np.savez(file, windows=windows.numpy(), histories=valid.history, target=valid.target)
         return file
 
 

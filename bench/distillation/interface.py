@@ -77,6 +77,8 @@ class Batch:
         negative: int64 [B], one uniform item outside history and target, where the objective
             samples one; else None.
         generator: source of every random number that a method draws in this step.
+        shared: int64 [K], ids 1..N in any order, repetitions included: negatives of all rows at
+            once, where the objective samples such; else None.
     """
 
     row_id: Tensor
@@ -86,6 +88,7 @@ class Batch:
     user: Tensor
     negative: Tensor | None
     generator: torch.Generator
+    shared: Tensor | None = None
 
     @classmethod
     def of(cls, rows: TrainingRows, row_id: Tensor, generator: torch.Generator) -> Batch:
@@ -116,6 +119,9 @@ class Output(Protocol):
 
     def scores(self, ids: Tensor) -> Tensor:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
+
+    def scores_of_all(self, ids: Tensor) -> Tensor:
+        """Differentiable logits [B, K] of the same items `ids` [K] for every row."""
 
     def mean_score(self, shares: Tensor) -> Tensor:
         """Differentiable mean [B] of the logits, weighted by the `shares` of items.

@@ -21,10 +21,13 @@ from pydantic import (
 from bench.errors import UnknownNameError
 from bench.evaluation.metrics import metric_names
 
-ObjectiveName = Literal["ce", "bpr", "bce", "dros", "cloze"]
+ObjectiveName = Literal["ce", "bpr", "bce", "dros", "sampled-ce", "gbce", "cloze"]
 Precision = Literal["float32", "tf32", "bf16"]
 
 _BEFORE = {
+    "negatives": 256,
+    "proposal": "uniform",
+    "calibration": 0.75,
     "positions": "last",
     "checkpointing": False,
     "precision": "float32",
@@ -76,6 +79,17 @@ class TrainingConfig(BaseModel):
         0.5, description="weight of the robust term under the objective dros (DLLM2Rec, SASRec)"
     )
     dros_temperature: PositiveFloat = Field(1.0, description="beta of the robust term")
+    negatives: PositiveInt = Field(
+        256, description="items that a batch shares as negatives under sampled-ce and gbce"
+    )
+    proposal: Literal["uniform", "in-batch"] = Field(
+        "uniform",
+        description="where negatives of sampled-ce come from: draws from the catalogue, or the "
+        "targets of the batch",
+    )
+    calibration: float = Field(
+        0.75, ge=0, le=1, description="t of gbce: 0 is bce, 1 undoes what sampling exaggerates"
+    )
 
     @field_validator("select")
     @classmethod
@@ -124,6 +138,15 @@ class TrainingConfig(BaseModel):
         at_most, usual = given["max_epochs"], cls.model_fields["min_epochs"].default
         fewer = isinstance(at_most, int) and 0 < at_most < usual
         return {**given, "min_epochs": at_most} if fewer else given
+
+    @model_validator(mode="after")
+    def _negatives_that_are_drawn(self) -> TrainingConfig:
+        if self.proposal == "in-batch" and self.objective != "sampled-ce":
+            raise ValueError(
+                f"proposal=in-batch is for objective=sampled-ce, which corrects for it; "
+                f"{self.objective} takes uniform"
+            )
+        return self
 
     @model_validator(mode="after")
     def _epochs_in_order(self) -> TrainingConfig:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bench.distillation import Batch, Stage
 from bench.errors import ConfigError, Diverged
 from bench.progress import track
-from bench.training.negatives import sample_negatives
+from bench.training.negatives import sample_negatives, shared_negatives
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.precision import encoding, factors, products
 from bench.training.replay import CudaGraphs, Replayed, Take, Terms
@@ -327,7 +327,12 @@ class _Step:
 
     def _batch(self, row_id: Tensor) -> Batch:
         batch = Batch.of(self.rows, row_id, self.streams.method)
-        if not self.student.objective.samples_negatives:
+        objective, config = self.student.objective, self.config
+        if objective.shares_negatives:
+            drawn = (self.student.n_items, config.proposal, self.streams.negatives)
+            shared = shared_negatives(batch.target, config.negatives, *drawn)
+            batch = replace(batch, shared=shared)
+        if not objective.samples_negatives:
             return batch
         negative = sample_negatives(
             batch.history, batch.target, self.student.n_items, self.streams.negatives

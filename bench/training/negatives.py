@@ -24,3 +24,20 @@ def sample_negatives(
     """
     excluded = torch.cat([history, target.unsqueeze(1)], dim=1)
     return uniform_outside(excluded, 1, n_items, generator)[:, 0]
+
+
+def shared_negatives(
+    target: Tensor, count: int, n_items: int, proposal: str, generator: torch.Generator
+) -> Tensor:
+    """Negatives that all rows of a batch share, int64 [K], ids 1..N.
+
+    Args:
+        target: int64 [B], the targets of the batch.
+        count: K of `uniform`: independent draws from the catalogue.
+        n_items: N.
+        proposal: `uniform`, or `in-batch`: the targets themselves, K = B.
+        generator: source of the draws, on the device of `target`.
+    """
+    if proposal == "in-batch":
+        return target
+    return torch.randint(1, n_items + 1, (count,), generator=generator, device=target.device)

@@ -108,6 +108,10 @@ class StepOutput:
         """Differentiable logits [B, K] of chosen items `ids` [B, K]."""
         return torch.einsum("bd,bkd->bk", self._queries, self._items.keys_of(ids))
 
+    def scores_of_all(self, ids: Tensor) -> Tensor:
+        """Differentiable logits [B, K] of the same items `ids` [K] for every row."""
+        return self._queries @ self._items.keys_of(ids).T
+
     def mean_score(self, shares: Tensor) -> Tensor:
         """Differentiable mean [B] of the logits, weighted by the `shares` [N + 1] of items."""
         return self._queries @ (shares @ self._keys)

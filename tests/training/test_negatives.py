@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.training.negatives import sample_negatives
+from bench.training.negatives import sample_negatives, shared_negatives
 
 
 @given(st.integers(0, 2**31), st.integers(6, 40), st.integers(1, 4))
@@ -38,3 +38,12 @@ def test_a_single_allowed_item_is_found() -> None:
         torch.tensor([[1, 2]]), torch.tensor([4]), 4, torch.Generator().manual_seed(0)
     )
     assert negative.tolist() == [3]
+
+
+def test_shared_negatives_are_uniform_draws_or_the_targets() -> None:
+    generator, target = torch.Generator().manual_seed(0), torch.tensor([3, 3, 1])
+    assert torch.equal(shared_negatives(target, 7, 9, "in-batch", generator), target)
+    drawn = shared_negatives(target, 90_000, 9, "uniform", generator)
+    counts = np.bincount(drawn.numpy(), minlength=10)
+    assert counts[0] == 0
+    assert np.abs(counts[1:] - 10_000).max() < 500

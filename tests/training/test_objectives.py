@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 import weakref
@@ -87,6 +88,76 @@ def test_objective_equals_brute_force(name: str, scale: float) -> None:
 def test_gradients_equal_finite_differences(name: str) -> None:
     batch, output = problem(dtype=torch.float64)
     objective = OBJECTIVES[name].make(TrainingConfig(objective=name), COUNTS.double(), None)
+
+    def loss(hidden: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return objective(batch, StepOutput(hidden, table, BlockBuffers()))
+
+    assert torch.autograd.gradcheck(loss, (output.hidden, output.table))
+
+
+def sharing(shared: torch.Tensor, scale: float = 1.0, **training: object) -> tuple[float, float]:
+    """Loss of a batch that shares negatives, and what ce is for it."""
+    batch, output = problem(scale)
+    config = TrainingConfig(negatives=len(shared), **training)
+    term = OBJECTIVES[config.objective].make(config, COUNTS, None)
+    loss = term(dataclasses.replace(batch, shared=shared), output)
+    return float(loss.detach()), expected_loss("ce", batch, dense(output))
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 20.0])
+def test_sampled_ce_is_ce_where_every_item_is_drawn_once(scale: float) -> None:
+    loss, ce = sharing(torch.randperm(N) + 1, scale, objective="sampled-ce")
+    assert loss == pytest.approx(ce, rel=1e-5)
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "in-batch"])
+def test_the_sum_of_sampled_ce_is_that_of_ce_on_average(proposal: str) -> None:
+    """In-batch: items of 0, 1, ..., N - 1 targets; the first is none and never drawn."""
+    batch, output = problem()
+    config = TrainingConfig(objective="sampled-ce", proposal=proposal)
+    term = OBJECTIVES["sampled-ce"].make(config, COUNTS, None)
+    weights = COUNTS[1:] if proposal == "in-batch" else torch.ones(N)
+    sums, scores = torch.zeros(B, dtype=torch.float64), torch.from_numpy(dense(output))
+    own = scores.gather(1, batch.target.unsqueeze(1))[:, 0]
+    times = 400
+    for seed in range(times):
+        shared = torch.multinomial(weights, 64, True, generator=seeded(seed)) + 1
+        for row in range(B):
+            one = Batch.of(batch, torch.tensor([row]), batch.generator)
+            one = dataclasses.replace(one, row_id=torch.tensor([0]), shared=shared)
+            of_row = StepOutput(output.hidden[row : row + 1], output.table, BlockBuffers())
+            sums[row] += term(one, of_row).detach().double().add(own[row]).exp() / times
+    drawn = torch.arange(1, N + 1) if proposal == "uniform" else torch.arange(2, N + 1)
+    for row in range(B):
+        y = int(batch.target[row])
+        everything = scores[row, [i for i in drawn.tolist() if i != y]].exp().sum() + own[row].exp()
+        assert float(sums[row]) == pytest.approx(float(everything), rel=0.05)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.4, 1.0])
+def test_gbce_equals_brute_force(t: float) -> None:
+    batch, output = problem(3.0)
+    shared = torch.tensor([4, 9, 9, int(batch.target[2])])
+    config = TrainingConfig(objective="gbce", negatives=4, calibration=t)
+    loss = OBJECTIVES["gbce"].make(config, COUNTS, None)(
+        dataclasses.replace(batch, shared=shared), output
+    )
+    alpha = 4 / (N - 1)
+    beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
+    total = 0.0
+    for s, y in zip(dense(output), batch.target.tolist(), strict=True):
+        total += beta * softplus(-s[y])
+        total += sum(softplus(s[n]) for n in shared.tolist() if n != y)
+    assert float(loss.detach()) == pytest.approx(total / B / 5, rel=1e-5)
+    assert beta == pytest.approx({0.0: 1.0, 1.0: alpha}.get(t, beta))
+
+
+@pytest.mark.parametrize("name", ["sampled-ce", "gbce"])
+def test_gradients_through_shared_negatives_equal_finite_differences(name: str) -> None:
+    batch, output = problem(dtype=torch.float64)
+    batch = dataclasses.replace(batch, shared=torch.tensor([1, 5, 5, int(batch.target[0])]))
+    config = TrainingConfig(objective=name, negatives=4)
+    objective = OBJECTIVES[name].make(config, COUNTS.double(), None)
 
     def loss(hidden: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         return objective(batch, StepOutput(hidden, table, BlockBuffers()))
