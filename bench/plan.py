@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from bench.data.config import Seen
+from bench.data.config import DataIdentity, Seen
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
 
@@ -40,7 +40,10 @@ class TrialSpec(BaseModel):
 
     dataset: str
     protocol: str = Field(description="slug of the protocol, such as `temporal-10`")
-    seen: Seen = Field("rank", description="whether items that the user had before are ranked")
+    seen: Seen | Literal["auto"] = Field(
+        "rank",
+        description="whether items that the user had before are ranked; auto: as the data say",
+    )
     student: str
     student_config: StudentConfig
     training: TrainingConfig
@@ -86,6 +89,7 @@ class TrialSpec(BaseModel):
 class Trial(TrialSpec):
     """A trial whose data and teacher are known by their fingerprints, and which so has a key."""
 
+    seen: Seen = "rank"
     data_fingerprint: str
     teacher_fingerprint: str | None = Field(None, validate_default=True)
 
@@ -126,23 +130,29 @@ class Reference(BaseModel):
 
 def identify(
     specs: Iterable[TrialSpec],
-    data: Mapping[DataName, str | None],
+    data: Mapping[DataName, DataIdentity | None],
     teachers: Mapping[TeacherName, str | None],
 ) -> list[Trial | None]:
     """The trial of each specification; None where its data or teacher is not known yet.
 
     Args:
         specs: what is planned.
-        data: fingerprints of the data that are prepared.
+        data: that are prepared.
         teachers: fingerprints of the teachers that are built.
     """
     found: list[Trial | None] = []
     for spec in specs:
         of_data = data.get(spec.data_name)
         of_teacher = teachers.get(spec.teacher_name) if spec.teacher_name else None
-        known = of_data is not None and (spec.teacher is None or of_teacher is not None)
-        fingerprints = {"data_fingerprint": of_data, "teacher_fingerprint": of_teacher}
-        found.append(Trial.model_validate({**dict(spec), **fingerprints}) if known else None)
+        if of_data is None or (spec.teacher is not None and of_teacher is None):
+            found.append(None)
+            continue
+        resolved = {
+            "seen": of_data.seen if spec.seen == "auto" else spec.seen,
+            "data_fingerprint": of_data.fingerprint,
+            "teacher_fingerprint": of_teacher,
+        }
+        found.append(Trial.model_validate({**dict(spec), **resolved}))
     return found
 
 

@@ -208,6 +208,9 @@ SignalName = Annotated[str, AfterValidator(_known)]
 TEST_RANKS = Signal("test-ranks", "test_ranks.npy", "T", "int32", holds="integers")
 """Ranks of the test targets, 1..N, which reports read and no method does."""
 
+MASKED_TEST_RANKS = replace(TEST_RANKS, name="masked-test-ranks", file="masked_test_ranks.npy")
+"""The same with the items left out that users had before."""
+
 BINARY = tuple(signal.file for signal in ARRAYS)
 """Files of the suite's own layout."""
 

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bench.data.examples import Examples, Ids, PreparedData
+from bench.data.examples import Examples, Ids, PreparedData, Sequences
 from bench.paths import PACKAGE
 from bench.registry import SourceEntry, SourceRegistry
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from bench.evaluation.metrics import TargetRanks
 
 Floats = NDArray[np.float32]
 
@@ -102,15 +104,28 @@ class Baseline(ABC):
         Returns:
             int32 [R], 1..N.
         """
+        return self.all_ranks(examples, n_items, None).ranked
+
+    def all_ranks(
+        self, examples: Examples, n_items: int, sequences: Sequences | None
+    ) -> TargetRanks:
+        """Ranks of the targets of R examples under both rules for items seen before.
+
+        Args:
+            examples: what is ranked.
+            n_items: N.
+            sequences: what users had before; None where it is not known.
+        """
         import torch
 
-        from bench.evaluation.ranking import target_ranks
+        from bench.evaluation.ranking import RankedBlocks, SeenItems
+        from bench.training.rows import DeviceRows
 
+        cpu = torch.device("cpu")
         block = max(1, min(BLOCK_ROWS, BLOCK_SCORES // n_items))
-        target = torch.from_numpy(examples.target.astype(np.int64) - 1)
-        ranks = np.empty(len(examples), dtype=np.int32)
+        ranked, rows = RankedBlocks(SeenItems.of(sequences, cpu)), DeviceRows.of(examples, cpu)
         for start in range(0, len(examples), block):
             part = slice(start, start + block)
             scores = self.scores(examples.history[part], examples.length[part])
-            ranks[part] = target_ranks(torch.from_numpy(scores), target[part])
-        return ranks
+            ranked.add(torch.from_numpy(scores), rows.at(part))
+        return ranked.found()

@@ -8,7 +8,8 @@ import numpy as np
 
 from bench.baselines import counts
 from bench.baselines.interface import Baseline, Floats, register_baseline
-from bench.data.examples import Examples, Ids, PreparedData
+from bench.data.examples import Examples, Ids, PreparedData, Sequences
+from bench.evaluation.metrics import TargetRanks
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,11 +30,24 @@ class Popularity(Baseline):
     def obstacle(self, data: PreparedData) -> str | None:
         return None
 
-    def ranks(self, examples: Examples, n_items: int) -> Ids:
+    def all_ranks(
+        self, examples: Examples, n_items: int, sequences: Sequences | None
+    ) -> TargetRanks:
         """As of any baseline, from one sorted list: no block of scores is made.
 
         A target that was never trained on ties with all that were not, and ranks last.
         """
         ascending = np.sort(self.counts)
-        fewer = np.searchsorted(ascending, self.counts[examples.target - 1], side="left")
-        return (n_items - fewer).astype(np.int32)
+        own = self.counts[examples.target - 1]
+        ranks = (n_items - np.searchsorted(ascending, own, side="left")).astype(np.int32)
+        if sequences is None:
+            return TargetRanks(ranks)
+        above = np.empty_like(ranks)
+        counts, first = np.append(0, self.counts), ~sequences.is_repeat()
+        for row, (user, ordinal, target) in enumerate(
+            zip(examples.user, examples.ordinal, examples.target, strict=True)
+        ):
+            part = slice(sequences.start[user], sequences.start[user] + ordinal)
+            before = sequences.item[part][first[part]]
+            above[row] = np.count_nonzero((counts[before] >= own[row]) & (before != target))
+        return TargetRanks(ranks, ranks - above)

@@ -14,6 +14,7 @@ from bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from bench.config.grid import Grid
+    from bench.config.search import Search
     from bench.config.selection import Selection
     from bench.paths import Workspace
     from bench.plan import Trial, TrialSpec
@@ -53,7 +54,11 @@ def how_to_run(args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def grid_of(
-    args: Mapping[str, Any], selection: Selection, workspace: Workspace, *, search: bool = False
+    args: Mapping[str, Any],
+    selection: Selection,
+    workspace: Workspace,
+    *,
+    search: Search | None = None,
 ) -> Grid:
     """The grid of a selection, or the share of it that was asked for.
 

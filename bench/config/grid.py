@@ -20,6 +20,7 @@ from bench.config.overrides import (
     protocol_of,
     teacher_for,
 )
+from bench.config.search import Search
 from bench.config.selection import ALL, Selection, expand, parse_seeds
 from bench.data.config import DatasetConfig, ProtocolConfig, dataset_config, dataset_names
 from bench.data.sources.synthetic_config import is_synthetic
@@ -112,7 +113,7 @@ class Grid:
     references: list[TeacherName]
     notes: list[str]
     selection: Selection
-    search: bool
+    search: Search | None
 
     def is_overridden(self, teacher: TeacherName | None) -> bool:
         """Whether `--set teacher.*` changed the options of a teacher."""
@@ -131,14 +132,14 @@ class _Choice:
     tried: dict[str, Any]
 
 
-def resolve(selection: Selection, workspace: Workspace, *, search: bool = False) -> Grid:
+def resolve(selection: Selection, workspace: Workspace, *, search: Search | None = None) -> Grid:
     """All trials of a selection.
 
     Args:
         selection: names, seeds and overrides.
         workspace: where configuration, data and teachers are.
-        search: take a method once with each of the settings that its file has under `search`, in
-            place of once; one whose file has none is taken as it is.
+        search: take a method once with each of the settings that are compared, in place of once;
+            one whose file has none is taken as it is.
 
     Raises:
         ConfigError: an unknown name or key, a wrong value, an override that concerns nothing.
@@ -154,7 +155,7 @@ def resolve(selection: Selection, workspace: Workspace, *, search: bool = False)
 
 
 class _Resolver:
-    def __init__(self, selection: Selection, workspace: Workspace, search: bool) -> None:
+    def __init__(self, selection: Selection, workspace: Workspace, search: Search | None) -> None:
         self.selection = selection
         self.search = search
         self.workspace = workspace
@@ -242,7 +243,9 @@ class _Resolver:
             allowed = [DEFAULT_VARIANT, *file.variants]
             if variant not in allowed:
                 raise UnknownNameError(f"variant of {name}", variant, allowed)
-            code, points = entry.code_digest, (file.search if self.search else []) or [{}]
+            code, points = entry.code_digest, [{}]
+            if self.search is not None:
+                points = self.search.settings(name, file.search, file.ranges)
             # Where nothing is set it does not matter what could be.
             keys = setting_keys(entry, self.workspace) if self.overrides.has("method") else []
             choices[name, variant] = [_Choice(entry, variant, file, code, keys, p) for p in points]

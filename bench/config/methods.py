@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench import layers
+from bench.config.search import Range
 from bench.paths import Workspace
 from bench.registry import MethodEntry
 
@@ -23,6 +24,11 @@ class MethodFile(BaseModel):
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     search: list[dict[str, Any]] = Field(
         default_factory=list, description="settings that `bench tune` compares"
+    )
+    ranges: dict[str, Range] = Field(
+        default_factory=dict,
+        description="by dotted setting what `bench tune --samples` draws from: `low`, `high` and, "
+        "if they are so, `scale: log` and `whole: true`; or a list of values",
     )
     teacher: str = Field("text", description="teacher of a run that chooses none")
 

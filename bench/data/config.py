@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -95,6 +95,19 @@ class Filters(BaseModel):
 
 
 Seen = Literal["rank", "mask"]
+"""Whether items that the user had before are ranked."""
+
+
+class DataIdentity(NamedTuple):
+    """What trials know of prepared data.
+
+    Attributes:
+        fingerprint: of catalogue, rows and histories.
+        seen: the rule that `protocol.seen=auto` stands for on them.
+    """
+
+    fingerprint: str
+    seen: Seen
 
 
 class ProtocolConfig(BaseModel):
@@ -114,10 +127,11 @@ class ProtocolConfig(BaseModel):
     cold_targets: Literal["keep", "drop"] = Field(
         "keep", description="valid and test rows whose target is never a target of train"
     )
-    seen: Seen = Field(
-        "rank",
+    seen: Seen | Literal["auto"] = Field(
+        "auto",
         description="whether items that the user had before are ranked, or left out (mask), where "
-        "epochs are chosen and in what a board shows first; records have both",
+        "epochs are chosen and in what a board shows first; records have both. `auto`: left out "
+        "where under 1 % of the targets of train and valid repeat (`bench data info` says it)",
     )
     filters: Filters = Field(
         default_factory=Filters, description="what is given here replaces the dataset's own"

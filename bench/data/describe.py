@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.data.config import DatasetConfig
+from bench.data.config import DatasetConfig, Seen
 from bench.data.examples import PreparedData
 from bench.data.prepare.interactions import SPLITS
+from bench.data.repeats import Shares
 from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks
 
 COUNTS = ("users", "items", "interactions", *SPLITS)
@@ -34,6 +35,8 @@ def describe(data: PreparedData, config: DatasetConfig, about: dict[str, Any]) -
         "items_without_text": sum(not text.strip() for text in data.item_texts),
         "test_targets": {name: float(masks[name].mean()) for name in TARGET_SEGMENTS},
         "test_segments": {name: int(mask.sum()) for name, mask in masks.items()},
+        "repeated_targets": about["repeats"],
+        "seen": about["seen"],
         "published": _compare(counts, data, config),
         "published_source": config.published.source if config.published else None,
         "catalogue_fingerprint": data.catalogue_fingerprint,
@@ -61,9 +64,23 @@ def as_text(description: dict[str, Any]) -> str:
     if published:
         lines.append(f"  published by {description['published_source']}")
     shares = (f"{name} {share:.1%}" for name, share in description["test_targets"].items())
-    lines.append(f"  test targets: {', '.join(shares)} (trained on 0, 1-4, 5 times or more)")
+    lines.append(f"  test targets: {', '.join(shares)} (in training 0, 1-4, 5 times or more)")
+    lines += _repeats(description["repeated_targets"], description["seen"])
     lines.append(f"  fingerprint {description['fingerprint']}")
     return "\n".join(lines)
+
+
+def _repeats(shares: Shares, seen: Seen) -> list[str]:
+    """How many targets the user had before, and the rule that follows."""
+    told = (
+        f"{split} {of['earlier']:.1%} ({of['history']:.1%} in the history shown)"
+        for split, of in shares.items()
+    )
+    ranked = "left out of rankings" if seen == "mask" else "ranked"
+    return [
+        f"  targets that the user had before: {', '.join(told)}",
+        f"  items that the user had before are {ranked} by default (protocol.seen={seen})",
+    ]
 
 
 def _compare(

@@ -56,6 +56,15 @@ class Sequences:
         start = np.searchsorted(user, np.arange(n_users + 1))
         return cls(np.asarray(item + 1, dtype=np.int32), start.astype(np.int64))
 
+    def is_repeat(self) -> NDArray[np.bool_]:
+        """Which interactions are with an item that the user had before: bool [M]."""
+        user = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+        span = int(self.item.max(initial=0)) + 1
+        _, first = np.unique(user * span + self.item, return_index=True)
+        repeat = np.ones(len(self.item), dtype=np.bool_)
+        repeat[first] = False
+        return repeat
+
 
 @dataclass(frozen=True)
 class PreparedData:
@@ -108,6 +117,23 @@ class PreparedData:
             "them: import the dataset with a table of items that has a column 'title', or take a "
             "teacher that reads none, such as ensemble"
         )
+
+    def interaction_counts(self) -> NDArray[np.int64]:
+        """How often each item occurs in training, as a target or in a history: int64 [N + 1].
+
+        An interaction that several histories show counts once; entry 0 is 0.
+        """
+        rows = self.train
+        order = np.lexsort((rows.ordinal, rows.user))
+        user, ordinal, length = (a[order] for a in (rows.user, rows.ordinal, rows.length))
+        # What the row before shows ends at its own target.
+        known = np.where(np.diff(user, prepend=-1) == 0, np.roll(ordinal, 1), -1)
+        fresh = np.minimum(length, ordinal - known - 1)
+        place = np.arange(rows.history.shape[1])
+        first = (length - fresh)[:, None] <= place
+        shown = rows.history[order][first & (place < length[:, None])]
+        counts = np.bincount(shown, minlength=self.n_items + 1)
+        return (counts + np.bincount(rows.target, minlength=self.n_items + 1)).astype(np.int64)
 
     def target_counts(self) -> NDArray[np.int64]:
         """How often each item is a *training* target: int64 [N + 1], entry 0 is 0."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.config import DatasetConfig, ProtocolConfig
+from bench.data import repeats
+from bench.data.config import DataIdentity, DatasetConfig, ProtocolConfig
 from bench.data.examples import Examples, PreparedData, Sequences
 from bench.data.files import dataset_locked, read_json, write_json
 from bench.data.fingerprints import catalogue_fingerprint, data_fingerprint, split_fingerprint
@@ -28,7 +29,7 @@ from bench.paths import Workspace
 _logger = logging.getLogger(__name__)
 
 DATA_FILE = "data.json"
-LAYOUT = 2
+LAYOUT = 3
 """Version of the files below a protocol's folder; another one is made anew."""
 
 _TABLE = ("history", "length", "target", "user", "ordinal")
@@ -151,10 +152,10 @@ def _check(data: PreparedData, folder: Path) -> None:
         )
 
 
-def fingerprint(name: str, protocol_slug: str, workspace: Workspace) -> str | None:
-    """Fingerprint of prepared data without loading it; None where it is not prepared."""
+def identity(name: str, protocol_slug: str, workspace: Workspace) -> DataIdentity | None:
+    """What trials know of prepared data, without loading it; None where it is not prepared."""
     found = _current(workspace.datasets / name / protocol_slug)
-    return None if found is None else str(found["fingerprint"])
+    return None if found is None else DataIdentity(found["fingerprint"], found["seen"])
 
 
 def about(name: str, protocol_slug: str, workspace: Workspace) -> dict[str, Any]:
@@ -212,12 +213,14 @@ def _write(
         examples_at(targets, data.user, data.item, ordinal, protocol.history)
         for targets in targets_of(data, protocol)
     ]
-    for split, rows in zip(SPLITS, tables, strict=True):
+    by_split = dict(zip(SPLITS, tables, strict=True))
+    for split, rows in by_split.items():
         for array in _TABLE:
             np.save(folder / f"{split}.{array}.npy", getattr(rows, array))
     sequences = Sequences.of(data.user, data.item, len(data.user_tokens))
     for array in _SEQUENCES:
         np.save(folder / f"sequences.{array}.npy", getattr(sequences, array))
+    shares = repeats.repeated(by_split, sequences)
     write_json(folder / "users.json", data.user_tokens)
     write_json(folder / "items.json", {"tokens": data.item_tokens, "texts": data.item_texts})
     catalogue = catalogue_fingerprint(data.item_tokens)
@@ -228,7 +231,9 @@ def _write(
         "users": len(data.user_tokens),
         "items": len(data.item_tokens),
         "interactions": len(data),
-        "rows": {split: len(rows) for split, rows in zip(SPLITS, tables, strict=True)},
+        "rows": {split: len(rows) for split, rows in by_split.items()},
+        "repeats": shares,
+        "seen": repeats.rule(by_split, shares),
         "catalogue_fingerprint": catalogue,
         "split_fingerprint": split_hash,
         "fingerprint": data_fingerprint(catalogue, split_hash, tables),

@@ -148,17 +148,20 @@ def metrics_from_ranks(ranks: ArrayLike, cutoffs: Iterable[int] = CUTOFFS) -> di
     return {name: float(parse_metric(name).per_row(rank).mean()) for name in metric_names(cutoffs)}
 
 
-def split_metrics(**ranks: TargetRanks) -> dict[str, dict[str, float]]:
+def split_metrics(
+    cutoffs: Iterable[int] = CUTOFFS, /, **ranks: TargetRanks
+) -> dict[str, dict[str, float]]:
     """Metrics of splits by name, such as `test`, and `test-masked` without the items seen before.
 
     Args:
+        cutoffs: the values of K.
         ranks: of the targets of each split.
     """
-    found = {}
+    found, cutoffs = {}, tuple(cutoffs)
     for split, both in ranks.items():
-        found[split] = metrics_from_ranks(both.ranked)
+        found[split] = metrics_from_ranks(both.ranked, cutoffs)
         if both.masked is not None:
-            found[f"{split}-{MASKED}"] = metrics_from_ranks(both.masked)
+            found[f"{split}-{MASKED}"] = metrics_from_ranks(both.masked, cutoffs)
     return found
 
 

@@ -28,11 +28,14 @@ class SeenItems:
     """What each user had before, on the device that ranks.
 
     Attributes:
-        item: int32 [M], items 1..N of all users, user after user, oldest first.
-        start: int64 [U + 1], where each user's begin, and M.
+        item: int64 [M'], items 1..N of all users, user after user, each where the user had it
+            first.
+        place: int64 [M + 1], how many of `item` lie before each of the M interactions.
+        start: int64 [U + 1], the interaction where each user's begin, and M.
     """
 
     item: Tensor
+    place: Tensor
     start: Tensor
 
     @classmethod
@@ -40,19 +43,62 @@ class SeenItems:
         """Copy (memory-mapped) sequences to `device`; None stays None."""
         if sequences is None:
             return None
-        arrays = (np.array(a) for a in (sequences.item, sequences.start))
-        return cls(*(torch.from_numpy(a).to(device) for a in arrays))
+        first = ~sequences.is_repeat()
+        place = np.concatenate([[0], first.cumsum()])
+        arrays = (sequences.item[first].astype(np.int64), place, np.array(sequences.start))
+        return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
-    def before(self, user: Tensor, ordinal: Tensor) -> Tensor:
-        """Items before each example's target, int64 [B, S], padded with 0 on the right.
+    def before(self, user: Tensor, ordinal: Tensor) -> tuple[Tensor, Tensor]:
+        """Different items before the targets of B examples.
 
         Args:
             user: int64 [B], 0..U-1.
             ordinal: int64 [B], number of interactions of the user before the target.
+
+        Returns:
+            int64 [S] each: the example 0..B-1, ascending, and an item that its user had.
         """
-        place = torch.arange(int(ordinal.max()), device=user.device)
-        index = (self.start[user].unsqueeze(1) + place).clamp(max=len(self.item) - 1)
-        return self.item[index].long() * (place < ordinal.unsqueeze(1))
+        first = self.place[self.start[user]]
+        count = self.place[self.start[user] + ordinal] - first
+        example = torch.arange(len(user), device=user.device).repeat_interleave(count)
+        offset = first - (count.cumsum(0) - count)
+        index = torch.arange(len(example), device=user.device) + offset[example]
+        return example, self.item[index]
+
+
+class RankedBlocks:
+    """Ranks of targets, collected block by block under both rules for items seen before.
+
+    Args:
+        seen: what users had before, if it is known.
+    """
+
+    def __init__(self, seen: SeenItems | None) -> None:
+        self._seen = seen
+        self._ranks: list[Tensor] = []
+        self._above: list[Tensor] = []
+
+    def add(self, scores: Tensor, rows: DeviceRows, *, consume: bool = False) -> None:
+        """Rank the targets of a block.
+
+        Args:
+            scores: float [B, N]; column i - 1 is item i.
+            rows: the B examples, on the same device.
+            consume: `scores` may be overwritten, which takes a third of the time.
+
+        Raises:
+            Diverged: a score is NaN or infinite, or the scores of a row are too large to be summed.
+        """
+        target = rows.target - 1
+        if self._seen is not None:
+            seen = self._seen.before(rows.user, rows.ordinal)
+            self._above.append(ranked_above(scores, target, *seen))
+        self._ranks.append(target_ranks(scores, target, consume=consume))
+
+    def found(self) -> TargetRanks:
+        """Those of all blocks, in their order."""
+        ranks = _on_host(self._ranks)
+        return TargetRanks(ranks, ranks - _on_host(self._above) if self._seen else None)
 
 
 def rank_targets(student: Adapter, rows: DeviceRows) -> NDArray[np.int32]:
@@ -77,35 +123,27 @@ def all_ranks(student: Adapter, rows: DeviceRows, seen: SeenItems | None) -> Tar
     room = BLOCK_BYTES // (keys.shape[1] * keys.element_size())
     size = max(1, min(BLOCK_ROWS, room))
     buffer = empty_block(min(size, len(rows)), keys.shape[1], keys)
-    ranks, seen_above = [], []
+    ranked = RankedBlocks(seen)
     for start in range(0, len(rows), size):
-        part = slice(start, start + size)
-        hidden = student.encode(rows.history[part], rows.length[part], rows.user[part])
+        part = rows.at(slice(start, start + size))
+        hidden = student.encode(part.history, part.length, part.user)
         scores = torch.mm(student.queries(hidden), keys, out=buffer[: len(hidden)])
-        target = rows.target[part] - 1
-        if seen is not None:
-            items = seen.before(rows.user[part], rows.ordinal[part])
-            seen_above.append(ranked_above(scores, target, items))
-        ranks.append(target_ranks(scores, target, consume=True))
-    found = torch.cat(ranks).to("cpu", torch.int32).numpy()
-    if seen is None:
-        return TargetRanks(found)
-    return TargetRanks(found, found - torch.cat(seen_above).to("cpu", torch.int32).numpy())
+        ranked.add(scores, part, consume=True)
+    return ranked.found()
 
 
-def ranked_above(scores: Tensor, target: Tensor, items: Tensor) -> Tensor:
-    """How many different items of a list rank before the target, int64 [B]; ties do.
+def ranked_above(scores: Tensor, target: Tensor, example: Tensor, item: Tensor) -> Tensor:
+    """How many of some items rank before the target of their example, int64 [B]; ties do.
 
     Args:
         scores: float [B, N].
         target: int64 [B], the target's column in `scores`; it never counts itself.
-        items: int64 [B, S], ids 1..N padded with 0, in which an item may stand more than once.
+        example: int64 [S], 0..B-1.
+        item: int64 [S], ids 1..N, different ones of each example.
     """
-    ordered = items.sort(dim=1).values
-    counts = (ordered > 0) & (ordered != target.unsqueeze(1) + 1)
-    counts[:, 1:] &= ordered[:, 1:] != ordered[:, :-1]
-    listed = scores.gather(1, (ordered - 1).clamp(min=0))
-    return (counts & (listed >= scores.gather(1, target.unsqueeze(1)))).sum(dim=1)
+    wanted = scores.gather(1, target.unsqueeze(1))[:, 0]
+    counts = (scores[example, item - 1] >= wanted[example]) & (item - 1 != target[example])
+    return torch.bincount(example[counts], minlength=len(target))
 
 
 def target_ranks(scores: Tensor, target: Tensor, *, consume: bool = False) -> Tensor:
@@ -125,3 +163,7 @@ def target_ranks(scores: Tensor, target: Tensor, *, consume: bool = False) -> Te
     if consume:
         return scores.ge_(wanted).sum(dim=1).long()
     return (scores >= wanted).sum(dim=1)
+
+
+def _on_host(blocks: list[Tensor]) -> NDArray[np.int32]:
+    return torch.cat(blocks).to("cpu", torch.int32).numpy()

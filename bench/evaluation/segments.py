@@ -1,4 +1,4 @@
-"""Metrics by kind of row: how often the target was trained on, and how long the history is.
+"""Metrics by kind of row: how often the target is in training, and how long the history is.
 
 A student that knows items by their ids alone cannot rank a target it never trained on; knowledge
 of the item texts could. A mean over all rows hides that, so records keep the parts.
@@ -6,7 +6,8 @@ of the item texts could. A mean over all rows hides that, so records keep the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +19,10 @@ Mask = NDArray[np.bool_]
 
 TARGET_SEGMENTS = ("cold", "rare", "warm")
 WARM_FROM = 5
-"""Training targets from which on an item is warm; between 1 and 4 it is rare."""
+"""Interactions in training from which on an item is warm; between 1 and 4 it is rare."""
+
+INTERACTION_BOUNDS = (0, 1, 5, 10, 50)
+"""Smallest number of interactions in training of each bucket of targets."""
 
 HEAD_SHARE = 0.2
 """Share of the catalogue that is the popular head."""
@@ -34,31 +38,50 @@ def segment_masks(data: PreparedData) -> dict[str, Mask]:
     """Which test rows belong to which segment.
 
     Returns:
-        bool [R_test] by name. `cold` / `rare` / `warm`: the target is a training target never,
-        1-4 times, 5 times or more (they partition the rows). `head` / `tail`: the target is
-        among the 20 % of the catalogue with most training targets (ties included), or not.
+        bool [R_test] by name. `cold` / `rare` / `warm`: the target occurs in training, as a
+        target or in a history, never, 1-4 times, 5 times or more; `interactions 0`,
+        `interactions 1-4`, ...: the same in five buckets. `head` / `tail`: the target is among the
+        20 % of the catalogue with most training targets (ties included), or not.
         `popularity 0-20 %`, ...: the share of the training targets that go to more popular items
-        than the target; these and `cold` partition the rows. `history 1-2`, `history 3-5`, ...:
-        number of items in the history.
+        than the target; a target that no training row has is in none. `history 1-2`,
+        `history 3-5`, ...: number of items in the history.
     """
     counts = data.target_counts()
-    seen = counts[data.test.target]
+    seen, shown = counts[data.test.target], data.interaction_counts()[data.test.target]
     threshold = np.sort(counts[1:])[::-1][max(0, int(np.ceil(HEAD_SHARE * data.n_items)) - 1)]
     head = (seen >= threshold) & (seen > 0)
     masks = {
-        "cold": seen == 0,
-        "rare": (seen >= 1) & (seen < WARM_FROM),
-        "warm": seen >= WARM_FROM,
+        "cold": shown == 0,
+        "rare": (shown >= 1) & (shown < WARM_FROM),
+        "warm": shown >= WARM_FROM,
+        **_ranges("interactions", shown, INTERACTION_BOUNDS),
         "head": head,
         "tail": ~head,
     }
     masks |= _popularity_masks(counts, data.test.target)
-    upper = [bound - 1 for bound in HISTORY_BOUNDS[1:]]
-    for low, high in zip(HISTORY_BOUNDS, [*upper, None], strict=True):
-        name = f"history {low}+" if high is None else f"history {low}-{high}"
-        last = np.iinfo(np.int32).max if high is None else high
-        masks[name] = (data.test.length >= low) & (data.test.length <= last)
-    return masks
+    return masks | _ranges("history", data.test.length, HISTORY_BOUNDS)
+
+
+def _ranges(name: str, values: NDArray[Any], bounds: Sequence[int]) -> dict[str, Mask]:
+    """Masks of values from one bound to below the next, such as `history 3-5`."""
+    ends = [*bounds[1:], None]
+    return {
+        f"{name} {_range(low, end)}": (values >= low) & (True if end is None else values < end)
+        for low, end in zip(bounds, ends, strict=True)
+    }
+
+
+def _range(low: int, end: int | None) -> str:
+    if end is None:
+        return f"{low}+"
+    return str(low) if end == low + 1 else f"{low}-{end - 1}"
+
+
+INTERACTION_SEGMENTS = tuple(
+    f"interactions {_range(low, end)}"
+    for low, end in zip(INTERACTION_BOUNDS, [*INTERACTION_BOUNDS[1:], None], strict=True)
+)
+"""Names of the buckets of targets; they partition the rows."""
 
 
 def _popularity_masks(counts: NDArray[np.int64], targets: NDArray[np.int32]) -> dict[str, Mask]:

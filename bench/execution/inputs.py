@@ -32,7 +32,7 @@ def identify(grid: Grid, workspace: Workspace) -> list[Trial | None]:
     Raises:
         ArtifactError: a teacher's manifest cannot be understood.
     """
-    data = {(name, slug): data_store.fingerprint(name, slug, workspace) for name, slug in grid.data}
+    data = {(name, slug): data_store.identity(name, slug, workspace) for name, slug in grid.data}
     teachers = {
         name: read_manifest(source.folder).fingerprint
         for name, source in grid.teachers.items()

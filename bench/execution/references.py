@@ -16,14 +16,23 @@ from bench.data import store as data_store
 from bench.data.config import dataset_config
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError, Terminated
-from bench.evaluation.metrics import CATALOGUE, CUTOFFS, RANKED_PLACES, held, metrics_from_ranks
+from bench.evaluation.metrics import (
+    CATALOGUE,
+    CUTOFFS,
+    MASKED,
+    RANKED_PLACES,
+    TargetRanks,
+    held,
+    split_metrics,
+)
 from bench.evaluation.segments import segment_metrics
 from bench.execution.inputs import Inputs
 from bench.paths import Workspace
 from bench.plan import Reference, TeacherName, Trial
 from bench.progress import task
-from bench.records.record import Outcome, finished
+from bench.records.record import Outcome, Record, finished
 from bench.records.store import ResultStore
+from bench.signals import MASKED_TEST_RANKS
 from bench.teachers.manifest import read_manifest, teacher_folder
 
 POLL_SECONDS = 0.1
@@ -82,7 +91,8 @@ def write_missing(references: Iterable[Reference], store: ResultStore, inputs: I
     """Record references that are not recorded yet.
 
     Baselines that would cost too much are left out, and so are teachers that do not offer their
-    ranks. The users of the test examples are stored as well, where they are not.
+    ranks. A record of before there were masked ranks is made again where they can be had. The
+    users of the test examples are stored as well, where they are not.
 
     Raises:
         InputsChanged: data or a teacher are others by now.
@@ -92,10 +102,10 @@ def write_missing(references: Iterable[Reference], store: ResultStore, inputs: I
         name, _, teacher = reference.name.partition(":")
         if teacher:
             place = inputs.teacher_folder((reference.dataset, reference.protocol, teacher))
-            _write(reference, data, store, partial(_of_teacher, place, reference))
+            _write_teacher(place, reference, data, store)
         else:
-            cache = inputs.workspace.teacher_cache
-            _write(reference, data, store, partial(_of_baseline, name, cache))
+            cache, knows = inputs.workspace.teacher_cache, data.sequences is not None
+            _write(reference, data, store, partial(_of_baseline, name, cache), masks=knows)
 
 
 def record_teachers(
@@ -119,7 +129,7 @@ def record_teachers(
     for name in names:
         found = False
         for dataset, protocol, fingerprint in sorted(known):
-            if data_store.fingerprint(dataset, protocol, workspace) != fingerprint:
+            if _fingerprint(dataset, protocol, workspace) != fingerprint:
                 continue  # not here, or other data by now
             own = dataset_config(dataset, workspace).protocol.slug
             place = teacher_folder(workspace, dataset, name, protocol, own)
@@ -129,7 +139,7 @@ def record_teachers(
             data = data_store.load(dataset, protocol, workspace)
             of_data = {"dataset": dataset, "protocol": protocol, "data_fingerprint": fingerprint}
             reference = _teacher(name, read_manifest(place).fingerprint, of_data)
-            _write(reference, data, store, partial(_of_teacher, place, reference))
+            _write_teacher(place, reference, data, store)
         if not found:
             raise ConfigError(
                 f"--reference {name}: no teacher of this name is there for the data of these "
@@ -137,22 +147,41 @@ def record_teachers(
             )
 
 
+def _fingerprint(dataset: str, protocol: str, workspace: Workspace) -> str | None:
+    identity = data_store.identity(dataset, protocol, workspace)
+    return None if identity is None else identity.fingerprint
+
+
+def _write_teacher(
+    place: Path, reference: Reference, data: PreparedData, store: ResultStore
+) -> None:
+    masks = (place / MASKED_TEST_RANKS.file).is_file()
+    _write(reference, data, store, partial(_of_teacher, place, reference), masks=masks)
+
+
 def _write(
     reference: Reference,
     data: PreparedData,
     store: ResultStore,
     measure: Callable[[PreparedData], Outcome | None],
+    *,
+    masks: bool,
 ) -> None:
+    """Record a reference that is not there, or lacks the masked ranks that it could have."""
     users = store.users(data.fingerprint)
     if users is None or not np.array_equal(users, data.test.user):
         store.write_users(data.fingerprint, data.test.user)
-    while store.get(reference.key) is None:
+    while _is_missing(store.get(reference.key), masks=masks):
         with store.claim(reference.key) as granted:
             if granted:
                 if (outcome := measure(data)) is not None:
                     store.write(finished(reference, outcome), outcome)
                 break
         time.sleep(POLL_SECONDS)
+
+
+def _is_missing(record: Record | None, *, masks: bool) -> bool:
+    return record is None or (masks and f"test-{MASKED}" not in record.metrics)
 
 
 def _of_baseline(name: str, texts: Path, data: PreparedData) -> Outcome | None:
@@ -188,14 +217,15 @@ def _ranked(name: str, texts: Path, data: PreparedData) -> Outcome | None:
     with task(f"baseline {name}"):
         baseline.fit(data.train, data.n_items)
         fitted = time.perf_counter()
-        ranks = {
-            split: baseline.ranks(examples, data.n_items)
-            for split, examples in (("valid", data.valid), ("test", data.test))
-        }
+        valid, test = (
+            baseline.all_ranks(examples, data.n_items, data.sequences)
+            for examples in (data.valid, data.test)
+        )
     return Outcome(
-        metrics={split: metrics_from_ranks(found) for split, found in ranks.items()},
-        segments=segment_metrics(ranks["test"], data),
-        ranks=ranks["test"],
+        metrics=split_metrics(valid=valid, test=test),
+        segments=_segments(test, data),
+        ranks=test.ranked,
+        masked_ranks=test.masked,
         settings={CATALOGUE: data.n_items},
         timings={
             "fit_seconds": fitted - started,
@@ -228,10 +258,23 @@ def _of_teacher(folder: Path, reference: Reference, data: PreparedData) -> Outco
         return None
     places, known = manifest.test_places, manifest.metrics
     cutoffs = held(CUTOFFS, places)
-    metrics = {"valid": known["valid"]} if "valid" in known else {}
+    valid = {split: known[split] for split in ("valid", f"valid-{MASKED}") if split in known}
     return Outcome(
-        metrics=metrics | {"test": metrics_from_ranks(ranks, cutoffs)},
-        segments=segment_metrics(ranks, data, cutoffs),
-        ranks=ranks,
+        metrics=valid | split_metrics(cutoffs, test=ranks),
+        segments=_segments(ranks, data, cutoffs),
+        ranks=ranks.ranked,
+        masked_ranks=ranks.masked,
         settings={CATALOGUE: data.n_items, **({RANKED_PLACES: places} if places else {})},
     )
+
+
+def _segments(
+    ranks: TargetRanks, data: PreparedData, cutoffs: Iterable[int] = CUTOFFS
+) -> dict[str, dict[str, float]]:
+    """Metrics of segments under both rules: a reference is read beside trials of either."""
+    cutoffs = tuple(cutoffs)
+    found = segment_metrics(ranks.ranked, data, cutoffs)
+    if ranks.masked is None:
+        return found
+    masked = segment_metrics(ranks.masked, data, cutoffs)
+    return found | {f"{name}-{MASKED}": part for name, part in masked.items()}

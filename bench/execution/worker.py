@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from bench import progress
 from bench.config.grid import Grid, resolve
+from bench.config.search import Search
 from bench.config.selection import Selection
 from bench.errors import BenchError, ConfigError, DeviceLost, InputsChanged, Terminated
 from bench.execution import stopping
@@ -68,7 +69,7 @@ class Job(BaseModel):
     results: Path
     plugins: list[Path]
     selection: Selection
-    search: bool
+    search: Search | None
     keys: list[str]
     device: str
     threads: int

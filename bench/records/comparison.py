@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.data.config import Seen
 from bench.data.examples import Ids
 from bench.errors import DataError
 from bench.evaluation.metrics import RANKED_PLACES, Metric
@@ -70,11 +71,11 @@ class Ranks:
         self.of = lru_cache(KEPT)(self._of)
         self.users = cache(self._users)
 
-    def _of(self, key: str) -> Ids | None:
-        """Ranks of a run, int32 [R_test], or None where there are none."""
+    def _of(self, key: str, seen: Seen) -> Ids | None:
+        """Ranks of a run under a rule for items seen before, int32 [R_test]; or None."""
         for store in self._stores:
             try:
-                return store.ranks(key)
+                return store.ranks(key, seen)
             except DataError:
                 continue
         return None
@@ -86,19 +87,19 @@ class Ranks:
         # Numbered from 0: tests count up to the largest.
         return None if users is None else np.unique(users, return_inverse=True)[1].astype(np.int32)
 
-    def _telling(self, key: str, metric: Metric) -> Ids | None:
+    def _telling(self, key: str, metric: Metric, seen: Seen) -> Ids | None:
         """The ranks of a run, where they hold as many places as a metric asks for."""
         known = metric.cutoff <= self._places.get(key, metric.cutoff)
-        return self.of(key) if known else None
+        return self.of(key, seen) if known else None
 
-    def mean(self, key: str, metric: Metric) -> float | None:
+    def mean(self, key: str, metric: Metric, seen: Seen) -> float | None:
         """A metric of the test split, or None where there are no ranks, or too few places."""
-        ranks = self._telling(key, metric)
+        ranks = self._telling(key, metric, seen)
         return None if ranks is None else float(metric.per_row(ranks).mean())
 
-    def values(self, keys: Sequence[str], metric: Metric) -> Values | None:
+    def values(self, keys: Sequence[str], metric: Metric, seen: Seen) -> Values | None:
         """A metric by example, [S, R] for S runs; None where ranks are missing or differ in R."""
-        found = [self._telling(key, metric) for key in keys]
+        found = [self._telling(key, metric, seen) for key in keys]
         known = [metric.per_row(ranks) for ranks in found if ranks is not None]
         complete = len(known) == len(found) and len({len(part) for part in known}) == 1
         return np.stack(known) if complete else None
@@ -148,12 +149,16 @@ def paired(done: pd.DataFrame, others: pd.Series[str]) -> pd.DataFrame:
     )
 
 
-def gains(beside: pd.DataFrame, metric: Metric) -> pd.DataFrame:
-    """By entry the opponent's mean over shared seeds, `base`, and the `gain` on it in percent."""
-    name, other = str(metric), f"{metric}_other"
-    means = beside.groupby("entry")[[name, other]].mean()
-    base = means[other].where(means[other] > 0)
-    return pd.DataFrame({"base": base, "gain": 100 * (means[name] / base - 1)})
+def gains(beside: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """By entry the opponent's mean over shared seeds, `base`, and the `gain` on it in percent.
+
+    Args:
+        beside: runs beside those of the opponents.
+        metric: a column of both.
+    """
+    means = beside.groupby("entry")[[metric, f"{metric}_other"]].mean()
+    base = means[f"{metric}_other"].where(means[f"{metric}_other"] > 0)
+    return pd.DataFrame({"base": base, "gain": 100 * (means[metric] / base - 1)})
 
 
 def tests(beside: pd.DataFrame, metric: Metric, ranks: Ranks) -> pd.DataFrame:
@@ -183,9 +188,10 @@ def _by_example(
 ) -> Iterator[tuple[Any, Values, Values, Ids | None]]:
     """Entries with the keys of their runs, the metric of both by example [S, R], and users [R]."""
     by_entry = beside.groupby("entry")
-    pairs = by_entry[["setting", "data_fingerprint"]].first()
+    pairs = by_entry[["setting", "data_fingerprint", "rule"]].first()
     for pair in pairs.join(by_entry[["key", "key_other"]].agg(list)).itertuples():
-        ours, theirs = (ranks.values(keys, metric) for keys in (pair.key, pair.key_other))
+        both = pair.key, pair.key_other
+        ours, theirs = (ranks.values(keys, metric, pair.rule) for keys in both)
         if ours is not None and theirs is not None and ours.shape == theirs.shape:
             yield pair, ours, theirs, ranks.users(pair.data_fingerprint)
 
@@ -239,7 +245,7 @@ def gap_closed(
     key_of = taught.drop_duplicates("entry").set_index("entry")["key_teacher"]
     closed = {}
     for pair, ours, theirs, users in _by_example(taught, metric, ranks):
-        own = ranks.values([key_of[pair.Index]] * len(theirs), metric)
+        own = ranks.values([key_of[pair.Index]] * len(theirs), metric, pair.rule)
         if users is not None and own is not None and own.shape == theirs.shape:
             lead = compare_by_user(own, theirs, users)
             if lead and lead.difference > 0 and lead.p < CLEAR_LEAD:

@@ -198,7 +198,8 @@ def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
         "teacher": trial.teacher,
         "control": trial.control,
         "seed": trial.seed,
-        "overrides": trial.overrides,
+        # The rule has a column of its own, and is the same whether it was chosen or found.
+        "overrides": {k: v for k, v in trial.overrides.items() if k != "protocol.seen"},
         "selection": trial.training.selection,
         "seen": trial.seen,
         "monitor": f"{'valid-masked' if trial.seen == 'mask' else 'valid'}/{trial.training.select}",

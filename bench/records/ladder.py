@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bench.data.config import Seen
 from bench.evaluation.metrics import parse_metric
 from bench.evaluation.significance import share_by_user
 from bench.records.comparison import NONE, Ranks, Values
@@ -95,7 +96,9 @@ def _rung(method: str, teacher: object, control: object) -> str | None:
 
 def _ladder(setting: pd.DataFrame, method: str, values: _Values) -> Ladder | None:
     mine = setting["method"].eq(method) & setting["rung"].notna()
-    teachers = setting[mine & setting["rung"].eq(TEACHER)]
+    teachers = setting[mine & setting["rung"].eq(TEACHER) & setting["mean"].notna()]
+    if teachers.empty:
+        return None
     top = teachers.loc[teachers["mean"].idxmax()]
     below = (setting["rung"].eq(SMOOTHING) | mine) & (setting["rung"] != TEACHER)
     none = setting[setting["method"] == NONE]
@@ -115,6 +118,8 @@ class _Values:
 
     def __init__(self, entries: pd.DataFrame, runs: pd.DataFrame) -> None:
         self.metric = parse_metric(entries["metric"].iloc[0])
+        rules = entries["seen"].dropna()
+        self.rule: Seen = rules.iloc[0] if len(rules) else "rank"
         self.ranks = Ranks(runs)
         done = runs[runs["status"] == "done"].set_index("seed")
         self.keys = {entry: keys.to_dict() for entry, keys in done.groupby("entry")["key"]}
@@ -135,6 +140,6 @@ class _Values:
         seeds = sorted(set.intersection(*(set(self.keys[entry]) for entry in entries)))
         for entry in entries if seeds else ():
             keys = [self.keys[entry][seed] for seed in seeds]
-            values = self.ranks.values(keys, self.metric)
+            values = self.ranks.values(keys, self.metric, self.rule)
             if values is not None:
                 yield values.mean(axis=0)

@@ -7,13 +7,15 @@ into newer ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bench import plan
+from bench.data.config import Seen
 from bench.errors import ConfigError, UnknownNameError
-from bench.evaluation.metrics import Metric, parse_metric
+from bench.evaluation.metrics import MASKED, Metric, parse_metric
 from bench.records.comparison import (
     NONE,
     SIGNIFICANT,
@@ -31,13 +33,14 @@ from bench.records.frame import TEXT
 TABLE = ["dataset", "protocol", "data_fingerprint", "selection"]
 """Entries are comparable only within one of these."""
 
-READS_AS = [*TABLE, "student", "objective", "label", "teacher", "control"]
+READS_AS = [*TABLE, "seen", "student", "objective", "label", "teacher", "control"]
 """What distinguishes entries without a tag."""
 
 COLUMNS = [
     *("dataset", "protocol", "student", "objective", "method", "teacher", "control", "label"),
     *("metric", "n", "mean", "std", "against", "gain", "gain_low", "gain_high", "p", "p_holm"),
-    *("significant", "gap_closed", "difference", "low", "high", "p_users", "p_seeds", "users"),
+    *("significant", "gap_closed", "seen", "other_mean", "other_std", "other_gain"),
+    *("difference", "low", "high", "p_users", "p_seeds", "users"),
     *("seeds_known", "seeds", "compared_seeds", "failed", "epochs", "epoch_seconds"),
     *("train_seconds", "epoch_vs_none", "train_vs_none", "parameters", "train_parameters"),
     *(
@@ -57,17 +60,23 @@ COLUMNS = [
 
 _OF_ALL_SEEDS = [
     *("kind", "dataset", "protocol", "student", "objective", "method", "variant", "teacher"),
-    *("control", "selection", "examples", "parameters", "train_parameters", "is_current"),
+    *("control", "selection", "seen", "examples", "parameters", "train_parameters", "is_current"),
     *("results_version", "data_fingerprint", "teacher_fingerprint", "setting", "counterpart"),
 ]
 """What all runs of an entry have in common."""
 
 _COMPARED = [
     *("entry", "seed", "key", "kind", "setting", "control", "teacher"),
-    *("data_fingerprint", "teacher_fingerprint"),
+    *("data_fingerprint", "teacher_fingerprint", "rule"),
     *("epochs", "epoch_seconds", "train_seconds", "timed_on"),
 ]
 """What comparisons read of a run, beside its metrics."""
+
+OTHER: dict[Seen, Seen] = {"rank": "mask", "mask": "rank"}
+"""The other rule for items that users had before."""
+
+_RULES: dict[str, Seen] = {"test": "rank", f"test-{MASKED}": "mask"}
+"""By split, the rule under which all runs are read."""
 
 _TIMES = ["train_seconds", "epoch_seconds", "latency_ms", "latency_ms_p95"]
 
@@ -77,7 +86,7 @@ def leaderboard(
     metric: str | Sequence[str] = "ndcg@20",
     against: str = NONE,
     *,
-    split: str = "test",
+    split: str | None = None,
 ) -> pd.DataFrame:
     """Mean, spread, gain and test of every entry.
 
@@ -87,8 +96,10 @@ def leaderboard(
         metric: `hr@K`, `ndcg@K` or `mrr@K`, with any K on the test split. Of several, each entry
             has one line per metric; the first decides their order.
         against: the method to compare with, its variant included.
-        split: `test`, another split of the records such as `valid` or `test-masked`, or a segment
-            of test such as `cold`. Tests and the share of the teacher's lead are of `test` alone.
+        split: by default test, ranked under the rule for items seen before that the setting has
+            (`seen`); of baselines and teachers all items. `test` and `test-masked` are one of the
+            rules for all. Or another split of the records such as `valid`, or a segment of test
+            such as `cold`: without tests and the share of the teacher's lead.
 
     Returns:
         `COLUMNS`, by dataset and protocol: baselines and teachers, then by setting `none` and the
@@ -103,18 +114,32 @@ def leaderboard(
     runs, ranks = newest(runs), Ranks(runs)
     done = runs[runs["status"] == "done"]
     board = _entries(runs, done)
-    values = {str(each): _measured(done, each, split, ranks) for each in metrics}
+    done = done.assign(rule=_RULES.get(split or "", done["seen"].fillna("rank")))
+    on_test = split is None or split in _RULES
+    values = {}
+    for each in metrics:
+        if on_test:
+            values[str(each)] = _on_test(done, each, done["rule"], ranks)
+            values[_other(each)] = _on_test(done, each, done["rule"].map(OTHER), ranks)
+        else:
+            values[str(each)] = _measured(done, each, str(split))
     done = done[_COMPARED].assign(**values)
     beside = paired(done, opponents(board, against))
     beside_none = beside if against == NONE else paired(done, opponents(board, NONE))
     board = board.join(times(beside_none))
     board["against"], board["compared_seeds"] = against, _listed(beside)
     tested = beside
-    if split != "test":
+    if not on_test:
         beside_none, tested = beside_none[:0], beside[:0]
     parts = []
     for each in metrics:
-        part = board.assign(metric=str(each)).join(_spread(done, each)).join(gains(beside, each))
+        part = board.assign(
+            metric=str(each), other_mean=np.nan, other_std=np.nan, other_gain=np.nan
+        )
+        part = part.join(_spread(done, str(each))).join(gains(beside, str(each)))
+        if on_test:
+            under_other = _spread(done, _other(each)).join(gains(beside, _other(each)))
+            part.update(under_other[["mean", "std", "gain"]].add_prefix("other_"))
         part = part.join(tests(tested, each, ranks))
         parts.append(_concluded(part.join(gap_closed(beside_none, done, each, ranks))))
     order = _order(parts[0])
@@ -146,16 +171,39 @@ def _check_opponent(runs: pd.DataFrame, against: str) -> None:
         raise UnknownNameError("method to compare with", against, known, "these records")
 
 
-def _measured(done: pd.DataFrame, metric: Metric, split: str, ranks: Ranks) -> pd.Series[float]:
-    """A metric of runs, as their records hold it or from the ranks."""
-    name = str(metric) if split == "test" else f"{split}/{metric}"
+def _on_test(
+    done: pd.DataFrame, metric: Metric, rules: pd.Series[Any], ranks: Ranks
+) -> pd.Series[float]:
+    """A metric of runs on test, each under its rule, as records hold it or from the ranks."""
+    values = pd.Series(np.nan, index=done.index)
+    for rule, name in (("rank", str(metric)), ("mask", f"test-{MASKED}/{metric}")):
+        found = done.get(name, values)
+        values = values.where(rules != rule, found)
+    lost = values.isna()
+    read = [
+        ranks.mean(key, metric, rule)
+        for key, rule in zip(done["key"][lost], rules[lost], strict=True)
+    ]
+    values[lost] = np.array(read, dtype=np.float64)
+    return values
+
+
+def _measured(done: pd.DataFrame, metric: Metric, split: str) -> pd.Series[float]:
+    """A metric of runs on a split or segment, as their records hold it.
+
+    Raises:
+        ConfigError: none does.
+    """
+    name = f"{split}/{metric}"
     values = done[name] if name in done else pd.Series(np.nan, index=done.index)
-    if split == "test":
-        unknown = done["key"][values.isna()].map(lambda key: ranks.mean(key, metric))
-        values = values.astype("float64").fillna(unknown.astype("float64"))
-    elif len(done) and values.isna().all():
+    if len(done) and values.isna().all():
         raise ConfigError(f"no run has '{name}': no such split or segment, or another metric")
     return values.astype("float64")
+
+
+def _other(metric: Metric) -> str:
+    """The column of a metric under the other rule for items seen before."""
+    return f"other {metric}"
 
 
 def _entries(runs: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
@@ -229,9 +277,9 @@ def _devices(done: pd.DataFrame) -> pd.Series[str]:
     return names.groupby(done["entry"]).agg(lambda group: " + ".join(sorted(set(group))))
 
 
-def _spread(done: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+def _spread(done: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Mean and sample deviation over seeds; that of one is not known."""
-    values = done.groupby("entry")[str(metric)]
+    values = done.groupby("entry")[metric]
     return pd.DataFrame({"mean": values.mean(), "std": values.std()})
 
 

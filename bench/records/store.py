@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from bench import limits, locks
+from bench.data.config import Seen
 from bench.data.examples import Ids
 from bench.errors import ConfigError, DataError, NotWritten
 from bench.files import write_whole, writing_to
@@ -127,15 +128,19 @@ class ResultStore:
         keys = sorted(filter(_KEY.fullmatch, names))
         yield from (record for record in map(self.get, keys) if record is not None)
 
-    def ranks(self, key: str) -> Ids:
+    def ranks(self, key: str, seen: Seen = "rank") -> Ids:
         """The target's rank for every test example, int32 [R_test].
 
+        Args:
+            key: of the record.
+            seen: whether items that the user had before are ranked.
+
         Raises:
-            DataError: the record has no ranks, or they cannot be read.
+            DataError: the record has no such ranks, or they cannot be read.
         """
         place = self.place(key) or self.folder / key
         try:
-            return read_ranks(place / RANKS)
+            return read_ranks(place / (RANKS if seen == "rank" else MASKED_RANKS))
         except DataError as error:
             raise DataError(f"{place}: {error}") from error
 
@@ -178,8 +183,9 @@ class ResultStore:
     ) -> None:
         """Keep a record, with the arrays and logs of its outcome; a failure with its curve.
 
-        A success is never replaced: a second writer of the same key has computed the same. A
-        failure, or a folder that cannot be read, is.
+        A success is never replaced: a second writer of the same key has computed the same. But
+        one without masked ranks is by one that has them, and so is a failure, or a folder that
+        cannot be read.
 
         Raises:
             ConfigError: the folder cannot be written to; the disk may be full.
@@ -192,21 +198,22 @@ class ResultStore:
             text = json.dumps(record.model_dump(mode="json"), indent=2, allow_nan=False)
             (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
-        self.put(record.key, fill)
+        self.put(record.key, fill, masks=outcome is not None and outcome.masked_ranks is not None)
 
-    def put(self, key: str, fill: Callable[[Path], object]) -> None:
+    def put(self, key: str, fill: Callable[[Path], object], *, masks: bool = False) -> None:
         """Let `fill` write the files of a record into a folder, which is then put in its place.
 
-        A success is never replaced. Where locks do not hold between machines, two may write one
-        record at a time: either may remove what the other is writing, or be there first. Both try
-        again, and one record stays.
+        A success is never replaced, unless it lacks masked ranks and `fill` writes them (`masks`).
+        Where locks do not hold between machines, two may write one record at a time: either may
+        remove what the other is writing, or be there first. Both try again, and one record stays.
 
         Raises:
             ConfigError: the folder cannot be written to.
         """
         for left in reversed(range(ATTEMPTS)):
             existing = self.get(key)
-            if existing is not None and existing.is_done:
+            completes = masks and self.place(key, MASKED_RANKS) is None
+            if existing is not None and existing.is_done and not completes:
                 return
             try:
                 with self._writing() as place, replaced(self.folder / key, place) as folder:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.errors import ConfigError
-from bench.evaluation.metrics import parse_metric
-from bench.reporting import formatting
+from bench.reporting import formatting, rules
+from bench.reporting.average_rank import AverageRanks, average_ranks
 from bench.reporting.overview import reference_gains
 from bench.reporting.tables import tested, title
 
@@ -55,14 +55,18 @@ def figure(board: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 
     panels = list(_panels(tested(board))) if len(board) else []
+    ranked = list(average_ranks(tested(board))) if panels else []
     heights = [(len(panel.methods) + len(panel.references)) * LINE + FRAME for panel in panels]
+    heights += [len(one.ranks) * LINE + FRAME for one in ranked]
     drawn = Figure(figsize=(WIDTH, sum(heights) or FRAME), layout="constrained")
     if not panels:
         drawn.text(0.5, 0.5, "No method is compared here.", ha="center")
         return drawn
-    grid = drawn.subplots(len(panels), squeeze=False, height_ratios=heights)
-    for axes, panel in zip(grid[:, 0], panels, strict=True):
+    grid = drawn.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0]
+    for axes, panel in zip(grid[: len(panels)], panels, strict=True):
         _draw(axes, panel)
+    for axes, one in zip(grid[len(panels) :], ranked, strict=True):
+        _draw_ranks(axes, one)
     return drawn
 
 
@@ -107,7 +111,27 @@ def _draw(axes: Axes, panel: _Panel) -> None:
     counts = sorted({len(seeds.split()) for seeds in methods["compared_seeds"]})
     seeds = f"{counts[0]} to {counts[-1]} seeds" if len(counts) > 1 else f"seeds: {counts[0]}"
     axes.set_title(f"{title(methods)} · {first.student} ({first.objective}), {seeds}", loc="left")
-    axes.set_xlabel(f"{parse_metric(first.metric).label} vs {first.against}, %")
+    axes.set_xlabel(f"{rules.metric_of(methods)} vs {first.against}, %")
+    _plain(axes)
+
+
+def _draw_ranks(axes: Axes, found: AverageRanks) -> None:
+    """Average ranks, best on top: methods whose bars do not overlap can be told apart."""
+    mean, half = found.mean[::-1], found.critical / 2
+    for height, rank in enumerate(mean):
+        axes.plot([rank - half, rank + half], [height] * 2, color="C0", linewidth=1.4)
+        axes.plot(rank, height, "o", color="C0")
+    axes.axvspan(mean.iloc[-1] - half, mean.iloc[-1] + half, color="0.95", zorder=0)
+    names = [f"{method} ({teacher})" if teacher else method for method, teacher in mean.index]
+    axes.set_yticks(range(len(mean)), names)
+    axes.set_ylim(-0.7, len(mean) - 0.3)
+    datasets = len(found.ranks.columns)
+    axes.set_title(f"Average rank over {datasets} datasets · {found.name}", loc="left")
+    axes.set_xlabel(f"average rank, bars: critical difference {found.critical:.2f} (Nemenyi, 5 %)")
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
     axes.grid(axis="x", color="0.92")
     axes.set_axisbelow(True)
     for side in ("right", "top", "left"):

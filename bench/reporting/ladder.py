@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.evaluation.metrics import parse_metric
 from bench.records.comparison import NONE
 from bench.records.ladder import RUNGS, WITHOUT_KNOWLEDGE, Ladder, ladders
-from bench.reporting import formatting
+from bench.reporting import formatting, rules
 from bench.reporting.section import Table
 
 
@@ -24,7 +23,7 @@ def tables(entries: pd.DataFrame, runs: pd.DataFrame) -> list[Table]:
 
 def _table(ladder: Ladder) -> Table:
     lines = ladder.lines
-    metric = parse_metric(lines["metric"].iloc[0]).label
+    metric = rules.metric_of(lines)
     none = lines["method"] == NONE
     columns = {
         "Rung": lines["rung"].where(~none, "no teacher"),

@@ -6,20 +6,28 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench.evaluation.metrics import CATALOGUE, RANKED_PLACES, parse_metric
+from bench.evaluation.metrics import CATALOGUE, MASKED, RANKED_PLACES, parse_metric
 from bench.records.comparison import NONE, SIGNIFICANT
+from bench.reporting import rules
 from bench.reporting.formatting import named
 
 SHOWN = 3
 """Entries that are named of those that mix devices."""
 
 
-def of_results(entries: pd.DataFrame) -> list[str]:
-    """What is compared with what, what p and times are, and which entries are not today's."""
+def of_results(entries: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
+    """What is compared with what, what p and times are, and what a reader must beware of.
+
+    Args:
+        entries: of one table.
+        runs: what they were made of.
+    """
     if entries.empty:
         return []
     return [
+        *_of_weak_teachers(entries, runs),
         *_of_comparisons(entries),
+        *_of_rules(entries),
         *_of_tests(entries),
         *_of_seeds(entries),
         *_of_devices(entries),
@@ -67,6 +75,39 @@ def _of_comparisons(entries: pd.DataFrame) -> Iterator[str]:
             if compared
             else f"vs {other}: no entry here has a counterpart of {other}."
         )
+
+
+def _of_weak_teachers(entries: pd.DataFrame, runs: pd.DataFrame) -> Iterator[str]:
+    """Teachers that rank the validation targets worse than the student alone does."""
+    metric, masked = entries["metric"].iloc[0], rules.rule_of(entries) == "mask"
+    done = runs[(runs["status"] == "done") & runs["entry"].isin(entries["entry"])]
+    for split in (f"valid-{MASKED}", "valid") if masked else ("valid",):
+        column = f"{split}/{metric}"
+        if column not in done or done[column][done["kind"] == "teacher"].isna().all():
+            continue
+        alone = done[done["method"] == NONE].groupby("setting")[column].mean()
+        names = done[done["kind"] == "trial"].groupby("setting")["student"].first()
+        teachers = done[done["kind"] == "teacher"]
+        for teacher, own in zip(teachers["teacher"], teachers[column], strict=True):
+            for setting in alone.index[alone > own]:
+                yield (
+                    f"The teacher {teacher} is worse than {names[setting]} alone on validation "
+                    f"({rules.measured(metric, rules.rule_of(entries))} {own:.4f}, none "
+                    f"{alone[setting]:.4f}): what a method gains is not its better ranking."
+                )
+        return
+
+
+def _of_rules(entries: pd.DataFrame) -> Iterator[str]:
+    if not rules.differ(entries):
+        return
+    rule, other = rules.rule_of(entries), rules.other_rule(entries)
+    metric = entries["metric"].iloc[0]
+    yield (
+        f"{rules.measured(metric, rule)} and {rules.measured(metric, other)}: the same trials, "
+        "ranked with and without the items that the user had before. Epochs were chosen by the "
+        "first, and p is of it."
+    )
 
 
 def _of_tests(entries: pd.DataFrame) -> Iterator[str]:
@@ -157,4 +198,4 @@ def _of_versions(entries: pd.DataFrame) -> Iterator[str]:
 
 
 def _metric(entries: pd.DataFrame) -> str:
-    return parse_metric(entries["metric"].iloc[0]).label
+    return rules.metric_of(entries)

@@ -6,14 +6,15 @@ of the teacher, the results by kind of target, and what a method costs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from bench.data.sources.synthetic_config import is_synthetic
-from bench.evaluation.metrics import parse_metric
-from bench.evaluation.segments import TARGET_SEGMENTS
-from bench.records.leaderboard import TABLE
-from bench.reporting import costs, formatting, ladder, notes
-from bench.reporting.overview import overview
+from bench.evaluation.segments import INTERACTION_SEGMENTS, TARGET_SEGMENTS
+from bench.reporting import costs, formatting, ladder, notes, rules
+from bench.reporting.average_rank import section as over_datasets
+from bench.reporting.overview import overview, reference_gains
 from bench.reporting.section import Section, Table
 from bench.reporting.segments import by_segment
 
@@ -29,18 +30,20 @@ def sections(board: pd.DataFrame, runs: pd.DataFrame) -> list[Section]:
     """
     if board.empty:
         return []
+    groups = [(lines, tested(lines)) for lines in rules.tables(board)]
+    titles = [title(entries) for _, entries in groups]
     entries = tested(board)
-    groups = [group for _, group in entries.groupby(TABLE, sort=False)]
-    titles = [title(group) for group in groups]
-    whole = overview(entries)
-    return ([whole] if whole else []) + [
-        Section(
-            title=_with_data(name, group) if titles.count(name) > 1 else name,
-            intro=_intro(group),
-            tables=_tables(board[board["entry"].isin(group["entry"])], group, runs),
-            failures=_failures(group, runs),
-        )
-        for name, group in zip(titles, groups, strict=True)
+    return [
+        *filter(None, (overview(entries), overview(entries, other=True), over_datasets(entries))),
+        *(
+            Section(
+                title=_told_apart(name, entries) if titles.count(name) > 1 else name,
+                intro=_intro(entries),
+                tables=_tables(lines, entries, runs),
+                failures=_failures(entries, runs),
+            )
+            for name, (lines, entries) in zip(titles, groups, strict=True)
+        ),
     ]
 
 
@@ -56,23 +59,24 @@ def title(entries: pd.DataFrame) -> str:
     return place if first.selection == "validation" else f"{place} · oracle (chosen on test)"
 
 
-def _with_data(name: str, entries: pd.DataFrame) -> str:
-    return f"{name} · data {entries['data_fingerprint'].iloc[0][:8]}"
+def _told_apart(name: str, entries: pd.DataFrame) -> str:
+    rule, data = rules.NAME[rules.rule_of(entries)], entries["data_fingerprint"].iloc[0][:8]
+    return f"{name} · {rule} · data {data}"
 
 
 def _intro(entries: pd.DataFrame) -> str:
     sizes = entries["examples"].dropna()
     size = f"{sizes.iloc[0]:,} test examples, " if len(sizes) else ""
-    rule = (
-        "epochs chosen on validation"
-        if entries["selection"].iloc[0] == "validation"
-        else "epochs chosen on the test split itself, so these numbers are upper bounds: "
-        "compare them with nothing outside this section"
-    )
+    chosen = rules.CHOSEN[rules.rule_of(entries)]
+    if entries["selection"].iloc[0] != "validation":
+        chosen = (
+            f"{chosen.partition(';')[0]}; epochs chosen on the test split itself, so these numbers "
+            "are upper bounds: compare them with nothing outside this section"
+        )
     made_up = "Synthetic data: drawn by a generator, not seen in the world. "
     return (
         f"{made_up if is_synthetic(entries['dataset'].iloc[0]) else ''}"
-        f"{size}ranked over the full catalogue; {rule}. Mean ± standard deviation over seeds."
+        f"{size}{chosen}. Mean ± standard deviation over seeds."
     )
 
 
@@ -82,7 +86,7 @@ def _tables(board: pd.DataFrame, entries: pd.DataFrame, runs: pd.DataFrame) -> l
         _results(taught, board, runs),
         _controls(entries),
         *ladder.tables(entries, runs),
-        _by_target(taught, runs),
+        *_by_target(taught, runs),
         _price(taught),
     ]
     return [table for table in tables if len(table.frame)]
@@ -97,22 +101,45 @@ def _framed(entries: pd.DataFrame, columns: dict[str, pd.Series[str]]) -> pd.Dat
 def _results(entries: pd.DataFrame, board: pd.DataFrame, runs: pd.DataFrame) -> Table:
     scores = board.assign(score=formatting.score(board["mean"], board["std"]))
     scores = scores.pivot(index="entry", columns="metric", values="score")
+    rule, method = rules.rule_of(entries), _against(entries)
+    told, entries = notes.of_results(entries, runs), _with_gains_of_references(entries)
     columns = {
         "Seeds": formatting.seeds(entries),
-        **{name.upper(): entries["entry"].map(scores[name]) for name in board["metric"].unique()},
-        f"vs {_against(entries)}": formatting.gain(entries["gain"]),
+        **{
+            rules.measured(name, rule): entries["entry"].map(scores[name])
+            for name in board["metric"].unique()
+        },
+        rules.against(method, rule): formatting.gain(entries["gain"]),
         "p": formatting.p_value(entries),
         "Time": formatting.ratio(entries["epoch_vs_none"]),
     }
-    notes_ = [*notes.of_results(entries), *notes.of_sizes(board, runs)]
-    return Table("", _framed(entries, columns), _NAMES, notes_)
+    if rules.differ(entries):
+        other = rules.other_rule(entries)
+        score = formatting.score(entries["other_mean"], entries["other_std"])
+        columns |= {
+            rules.measured(entries["metric"].iloc[0], other): score,
+            rules.against(method, other): formatting.gain(entries["other_gain"]),
+        }
+    return Table("", _framed(entries, columns), _NAMES, [*told, *notes.of_sizes(board, runs)])
+
+
+def _with_gains_of_references(entries: pd.DataFrame) -> pd.DataFrame:
+    """What baselines and teachers gain over `none`, where one setting alone is compared."""
+    if entries["setting"].nunique() != 1:
+        return entries
+    beside = reference_gains(entries).set_index("entry")
+    told = {
+        name: entries[name].fillna(entries["entry"].map(beside[name]))
+        for name in ("gain", "other_gain")
+    }
+    return entries.assign(**told)
 
 
 def _controls(entries: pd.DataFrame) -> Table:
     """Methods under a control of their teacher, beside what they gain of the teacher itself."""
     controls = entries[entries["control"].notna()]
     itself = controls["counterpart"].map(entries.set_index("entry")["gain"])
-    against = f"vs {_against(entries)}"
+    against = rules.against(_against(entries), rules.rule_of(entries))
     columns = {
         "Seeds": formatting.seeds(controls),
         _label(entries): formatting.score(controls["mean"], controls["std"]),
@@ -128,24 +155,47 @@ def _controls(entries: pd.DataFrame) -> Table:
     return Table("Under controls of the teacher", _framed(controls, columns), _NAMES, [note])
 
 
-def _by_target(entries: pd.DataFrame, runs: pd.DataFrame) -> Table:
-    segments = by_segment(runs, entries["metric"].iloc[0]) if len(entries) else pd.DataFrame()
-    known = entries[:0]
-    if {f"{name}/mean" for name in TARGET_SEGMENTS} <= {*segments}:
-        known = entries.join(segments, on="entry")
-        known = known[known[[f"{name}/examples" for name in TARGET_SEGMENTS]].notna().all(axis=1)]
-    columns = {
-        f"{name} ({known[f'{name}/examples'].iloc[0]:,.0f} examples)": formatting.score(
-            known[f"{name}/mean"], known[f"{name}/std"]
+def _by_target(entries: pd.DataFrame, runs: pd.DataFrame) -> list[Table]:
+    """By interactions in training; of older records, by training targets alone."""
+    segments = pd.DataFrame()
+    if len(entries):
+        segments = by_segment(runs, entries["metric"].iloc[0], rules.rule_of(entries))
+    label, known = _label(entries), entries.join(segments, on="entry")
+    counted, buckets = _having(known, INTERACTION_SEGMENTS)
+    older, parts = _having(known[~known["entry"].isin(counted["entry"])], TARGET_SEGMENTS)
+    return [
+        Table(
+            f"{label} by interactions with the target in training",
+            _framed(counted, _segments(counted, buckets)),
+            _NAMES,
+            ["Interactions: as targets or in histories of training examples. 0: cold."],
+        ),
+        Table(
+            f"{label} by how often the target was a training target",
+            _framed(older, _segments(older, parts)),
+            _NAMES,
+            ["cold: never; rare: 1 to 4 times; warm: 5 times or more."],
+        ),
+    ]
+
+
+def _having(entries: pd.DataFrame, segments: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The entries whose records have these segments, and the segments that have examples."""
+    known = [name for name in segments if f"{name}/mean" in entries]
+    wanted = [f"{name}/examples" for name in known]
+    entries = entries[entries[wanted].notna().all(axis=1)] if known else entries[:0]
+    return entries, [name for name in known if (entries[f"{name}/examples"] > 0).any()]
+
+
+def _segments(entries: pd.DataFrame, segments: Sequence[str]) -> dict[str, pd.Series[str]]:
+    """A column for each segment, with the number of its examples."""
+    return {
+        f"{name.removeprefix('interactions ')} "
+        f"({entries[f'{name}/examples'].iloc[0]:,.0f} examples)": formatting.score(
+            entries[f"{name}/mean"], entries[f"{name}/std"]
         )
-        for name in (TARGET_SEGMENTS if len(known) else ())
+        for name in segments
     }
-    return Table(
-        f"{_label(entries)} by how often the target was a training target",
-        _framed(known, columns),
-        _NAMES,
-        ["cold: never; rare: 1 to 4 times; warm: 5 times or more."],
-    )
 
 
 def _price(entries: pd.DataFrame) -> Table:
@@ -188,7 +238,7 @@ def _against(entries: pd.DataFrame) -> str:
 
 def _label(entries: pd.DataFrame) -> str:
     """The metric as tables print it."""
-    return parse_metric(entries["metric"].iloc[0]).label if len(entries) else ""
+    return rules.metric_of(entries) if len(entries) else ""
 
 
 def _failures(entries: pd.DataFrame, runs: pd.DataFrame) -> list[str]:

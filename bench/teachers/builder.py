@@ -29,6 +29,7 @@ class Product(Signals[NDArray[Any]]):
         test_ranks: int32 [R_test], rank of every test target over the catalogue, or None.
         test_places: K, where the test ranks are those of lists that end there: a target behind
             them has the last rank; None where they are of the whole catalogue.
+        masked_test_ranks: the same with the items left out that the user had before, or None.
         recipe: how it was made: the resolved options and what became of them.
         generated: what a language model wrote for each of the R examples; None where nothing.
         members: names of the M models of the trajectories.
@@ -38,6 +39,7 @@ class Product(Signals[NDArray[Any]]):
     metrics: dict[str, dict[str, float]]
     test_ranks: NDArray[np.int32] | None
     recipe: dict[str, Any]
+    masked_test_ranks: NDArray[np.int32] | None = None
     generated: list[str | None] | None = None
     members: list[str] = field(default_factory=list)
     test_places: int | None = None

@@ -16,7 +16,7 @@ import numpy as np
 from bench.data.examples import Ids, PreparedData
 from bench.errors import ArtifactError
 from bench.files import sha256_of
-from bench.signals import COVERED, SIGNALS, TEST_RANKS, Signal, Signals
+from bench.signals import COVERED, MASKED_TEST_RANKS, SIGNALS, TEST_RANKS, Signal, Signals
 from bench.teachers import rules
 from bench.teachers.manifest import MANIFEST, TeacherManifest, read_manifest
 from bench.teachers.reading import Unreadable, read_array
@@ -30,11 +30,13 @@ class Checked(Signals[Array]):
     Attributes:
         manifest: what the folder says it is.
         test_ranks: int32 [R_test], 1..N, or None.
+        masked_test_ranks: the same without the items that users had before, or None.
         problems: sentences; empty if everything is in order.
     """
 
     manifest: TeacherManifest
     test_ranks: Ids | None = None
+    masked_test_ranks: Ids | None = None
     problems: list[str]
 
     def or_raise(self, where: object) -> Checked:
@@ -64,8 +66,9 @@ def check(
     """
     reader = _Reader(folder, data, read_manifest(folder))
     arrays = reader.knowledge() if knowledge else {}
-    ranks = reader.test_ranks() if test_ranks else None
-    return Checked(manifest=reader.manifest, test_ranks=ranks, problems=reader.problems, **arrays)
+    if test_ranks:
+        arrays |= reader.test_ranks()
+    return Checked(manifest=reader.manifest, problems=reader.problems, **arrays)
 
 
 class _Reader:
@@ -93,11 +96,18 @@ class _Reader:
         }
         return {COVERED.attribute: self.covered, **found}
 
-    def test_ranks(self) -> Ids | None:
-        if not self.has(TEST_RANKS.file):
+    def test_ranks(self) -> dict[str, Ids | None]:
+        """The teacher's own ranking of the test targets, by attribute of `Checked`."""
+        ranked, masked = self.ranks(TEST_RANKS), self.ranks(MASKED_TEST_RANKS)
+        if ranked is not None and masked is not None:
+            self.keeps(rules.masked_ranks(MASKED_TEST_RANKS, ranked, masked))
+        return {"test_ranks": ranked, "masked_test_ranks": masked}
+
+    def ranks(self, signal: Signal) -> Ids | None:
+        if not self.has(signal.file):
             return None
-        ranks = self.array(TEST_RANKS)
-        if ranks is None or not self.keeps(rules.ranks(TEST_RANKS, ranks, self.data.n_items)):
+        ranks = self.array(signal)
+        if ranks is None or not self.keeps(rules.ranks(signal, ranks, self.data.n_items)):
             return None
         return ranks.astype(np.int32)
 

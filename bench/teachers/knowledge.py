@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.data.examples import Ids, PreparedData
+from bench.data.examples import PreparedData
 from bench.distillation import Knowledge
 from bench.errors import InputsChanged
+from bench.evaluation.metrics import TargetRanks
 from bench.signals import Signal
 from bench.teachers.contract import Checked, check
 from bench.teachers.rules import Array
@@ -50,8 +51,10 @@ def load_knowledge(folder: Path, data: PreparedData, fingerprint: str | None = N
     )
 
 
-def load_test_ranks(folder: Path, data: PreparedData, fingerprint: str | None = None) -> Ids | None:
-    """The ranks of the test targets under a teacher, int32 [R_test], where it has them.
+def load_test_ranks(
+    folder: Path, data: PreparedData, fingerprint: str | None = None
+) -> TargetRanks | None:
+    """The ranks of the test targets under a teacher, where it has them.
 
     Those of lists that end somewhere hold up to the manifest's `test_places`.
 
@@ -66,7 +69,9 @@ def load_test_ranks(folder: Path, data: PreparedData, fingerprint: str | None = 
     """
     checked = check(folder, data, knowledge=False).or_raise(folder)
     _refuse_another(folder, checked, fingerprint)
-    return checked.test_ranks
+    if checked.test_ranks is None:
+        return None
+    return TargetRanks(checked.test_ranks, checked.masked_test_ranks)
 
 
 def _refuse_another(folder: Path, checked: Checked, fingerprint: str | None) -> None:

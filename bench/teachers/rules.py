@@ -245,6 +245,16 @@ def ranks(signal: Signal, values: Array, n_items: int) -> Problems:
         )
 
 
+def masked_ranks(signal: Signal, ranked: Array, masked: Array) -> Problems:
+    """Leaving items out of a ranking makes no rank worse."""
+    if ranked.shape == masked.shape and (masked > ranked).any():
+        row = int(np.argmax(masked > ranked))
+        yield (
+            f"{signal.hold} {masked[row]} at row {row}, where the rank among all items is "
+            f"{ranked[row]}: without some of the items no rank is worse"
+        )
+
+
 @dataclass
 class _Tally:
     """How often trajectories break one rule, and where they do first."""

@@ -10,7 +10,7 @@ import numpy as np
 from bench import __version__
 from bench.data.examples import PreparedData
 from bench.files import sha256_of
-from bench.signals import SIGNALS, TEST_RANKS, Signal
+from bench.signals import MASKED_TEST_RANKS, SIGNALS, TEST_RANKS, Signal
 from bench.teachers.builder import Product
 from bench.teachers.manifest import TeacherManifest, write_manifest
 from bench.teachers.rules import Array
@@ -32,8 +32,10 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
     arrays = product.arrays()
     for signal, array in arrays.items():
         _save(folder / signal.file, signal, array)
-    if product.test_ranks is not None:
-        np.save(folder / TEST_RANKS.file, product.test_ranks)
+    own = {TEST_RANKS: product.test_ranks, MASKED_TEST_RANKS: product.masked_test_ranks}
+    for signal, ranks in own.items():
+        if ranks is not None:
+            np.save(folder / signal.file, ranks)
     if product.generated is not None:
         lines = "".join(f"{json.dumps(text)}\n" for text in product.generated)
         (folder / GENERATED).write_text(lines, encoding="utf-8")

@@ -32,6 +32,8 @@ _BEFORE = {
     "checkpointing": False,
     "precision": "float32",
     "cuda_graphs": False,
+    "seen": "score",
+    "min_delta": 0.0,
 }
 """What held before a setting existed."""
 
@@ -65,10 +67,20 @@ class TrainingConfig(BaseModel):
         description="record a training step as a CUDA graph and replay it; the same operations, "
         "launched at once (docs/training.md, 'On a GPU')",
     )
+    seen: Literal["score", "mask"] = Field(
+        "score",
+        description="whether the items of a row's history, but its target, are part of the softmax "
+        "of training and of robust terms, or left out (docs/training.md, 'Seen items')",
+    )
     weight_decay: NonNegativeFloat = Field(0.0, description="L2 coefficient of Adam")
     max_epochs: PositiveInt = Field(100, description="upper bound of passes over the rows")
     min_epochs: PositiveInt = Field(8, description="passes before early stopping may act")
     patience: PositiveInt = Field(5, description="passes without a better validation metric")
+    min_delta: NonNegativeFloat = Field(
+        0.0,
+        description="least gain of the validation metric that counts as a better one for patience; "
+        "the best epoch is kept whatever it gains",
+    )
     select: str = Field("ndcg@20", description="validation metric that chooses the epoch")
     selection: Literal["validation", "oracle"] = Field(
         "validation",

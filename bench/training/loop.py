@@ -99,7 +99,8 @@ def fit(
             method.on_stage_start(number - 1)
             if kept is not None and number < kept["stage"]:
                 continue
-            limits, best = _Limits.of(stage, config), _Best(step.modules)
+            limits = _Limits.of(stage, config)
+            best = _Best(step.modules, limits.min_delta)
             with (
                 step.trains(stage),
                 track("", limits.max_epochs, "epochs", logged=False) as advance,
@@ -189,6 +190,7 @@ class _Limits:
     max_epochs: int
     min_epochs: int
     patience: int
+    min_delta: float
 
     @classmethod
     def of(cls, stage: Stage, config: TrainingConfig) -> _Limits:
@@ -197,6 +199,8 @@ class _Limits:
             max_epochs=longest,
             min_epochs=min(longest, _or(stage.min_epochs, config.min_epochs)),
             patience=_or(stage.patience, config.patience),
+            # What a stage monitors itself has a unit of its own.
+            min_delta=config.min_delta if stage.monitor is None else 0.0,
         )
 
 
@@ -274,6 +278,7 @@ class _Step:
                 batch.target,
                 self.config.dros_temperature,
                 factors(self.config.precision),
+                batch.history if self.config.seen == "mask" else None,
             )
             sources = [self._base] if self.stage.base else []
             # After a method's list has its robust term, the objective's needs no sweep of its own.
@@ -356,24 +361,32 @@ def _monitored(monitor: Callable[[], float]) -> float:
 
 
 class _Best:
-    """Keeps the parameters of the best epoch and says how long ago it was."""
+    """Keeps the parameters of the best epoch and says how long ago the last clear gain was.
 
-    def __init__(self, modules: nn.Module) -> None:
-        self.modules = modules
+    Args:
+        modules: whose parameters are kept.
+        min_delta: least gain that is waited for.
+    """
+
+    def __init__(self, modules: nn.Module, min_delta: float) -> None:
+        self.modules, self.min_delta = modules, min_delta
         self.epoch, self.value = 0, -math.inf
+        self._gained, self._reached = 0, -math.inf
         self._curriculum_end = 0
         self._state: dict[str, Any] = {}
 
     def offer(self, epoch: int, value: float, curriculum_finished: bool) -> None:
         if not curriculum_finished:
             self._curriculum_end = epoch
+        if value > self._reached + self.min_delta:
+            self._gained, self._reached = epoch, value
         if value > self.value:
             self.epoch, self.value = epoch, value
             self._state = {k: v.detach().clone() for k, v in self.modules.state_dict().items()}
 
     def waited(self, epoch: int) -> int:
-        """Epochs since the best one, or since the end of a curriculum."""
-        return epoch - max(self.epoch, self._curriculum_end)
+        """Epochs since the last gain, or since the end of a curriculum."""
+        return epoch - max(self._gained, self._curriculum_end)
 
     def restore(self) -> None:
         self.modules.load_state_dict(self._state)

@@ -134,13 +134,23 @@ class _Cloze:
 
     def __init__(self, config: TrainingConfig, target_counts: Tensor, student: Any) -> None:
         self.student, self.precision = student, config.precision
+        self.masks = config.seen == "mask"
         self.buffers = BlockBuffers()
 
     def __call__(self, batch: Batch, output: Output) -> Tensor:
         with encoding(self.precision, batch.target.device):
             hidden, ids, counts = self.student.cloze(batch.history, batch.length, batch.target)
+        sequence = None
+        if self.masks:  # all items of the sequence but the one that is hidden there
+            sequence = torch.cat([batch.history, batch.target.unsqueeze(1)], dim=1)
+            sequence = sequence.repeat_interleave(len(ids) // len(sequence), dim=0)
         hidden_items = StepOutput(
-            hidden.float(), self.student, self.buffers, factors=factors(self.precision)
+            hidden.float(),
+            self.student,
+            self.buffers,
+            ids,
+            factors=factors(self.precision),
+            left_out=sequence,
         )
         log_probs = hidden_items.log_probs(ids.unsqueeze(1)).squeeze(1)
         cloze = -(log_probs * counts).sum() / counts.sum()

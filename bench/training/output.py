@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.blocks import row_stride
+from bench.distillation.lists import contains
 from bench.training.log_mass import Energy, Logit, LogMass
 from bench.training.robust import RobustTerms
 
@@ -78,6 +79,7 @@ class StepOutput:
         target: Tensor | None = None,
         dros_temperature: float = 1.0,
         factors: torch.dtype | None = None,
+        left_out: Tensor | None = None,
     ) -> None:
         """Make what is known of a batch.
 
@@ -89,6 +91,8 @@ class StepOutput:
             dros_temperature: that of robust terms, unless they are asked for at another.
             factors: type of the factors of the softmax's products over the catalogue
                 (`bench.training.precision.factors`); that of `hidden` unless another is given.
+            left_out: int64 [B, L], items that masses are not over, 0 is none; an item that is asked
+                about, and the target, stay in its own. None leaves out no item.
         """
         self.hidden = hidden
         self._items = FixedTable(items) if isinstance(items, Tensor) else items
@@ -96,7 +100,10 @@ class StepOutput:
         self._factors = hidden.dtype if factors is None else factors
         self._blocks: dict[torch.dtype, Tensor] = {}
         self._masses = 0
-        self._robust = RobustTerms(target)
+        self._left_out = left_out
+        if left_out is not None and target is not None:
+            self._left_out = left_out.masked_fill(left_out == target.unsqueeze(1), 0)
+        self._robust = RobustTerms(target, self._left_out)
         self._dros_temperature = dros_temperature
 
     @cached_property
@@ -118,7 +125,11 @@ class StepOutput:
 
     def log_probs(self, ids: Tensor) -> Tensor:
         """Differentiable log-softmax over the real items, [B, K], at `ids` [B, K]."""
-        return self.scores(ids) - self._log_normaliser.unsqueeze(1)
+        scores, normaliser = self.scores(ids), self._log_normaliser.unsqueeze(1)
+        if self._left_out is not None:
+            own = scores.masked_fill(~contains(self._left_out, ids), -torch.inf)
+            normaliser = torch.logaddexp(normaliser, own)
+        return scores - normaliser
 
     def log_rest(self, ids: Tensor) -> Tensor:
         """Differentiable log-sum-exp [B] of the logits of all real items not in `ids` [B, K]."""
@@ -135,6 +146,10 @@ class StepOutput:
     def top_k(self, k: int) -> Tensor:
         """Ids [B, min(k, N)] of the student's best items now, best first; no gradient."""
         block = self._score_block(self._factors)
+        if self._left_out is not None:
+            # Behind all others, and before padding, which is left out too.
+            block = block.scatter(1, self._left_out, torch.finfo(block.dtype).min)
+            block[:, 0].fill_(-torch.inf)
         return block.topk(min(k, block.shape[1] - 1), dim=1).indices
 
     @cached_property
@@ -158,6 +173,9 @@ class StepOutput:
 
     def log_mass(self, left_out: Tensor | None, energy: Energy) -> Tensor:
         """The mass log sum_i exp(f(s_i)) [B] of the items that are not among `left_out` [B, K]."""
+        if self._left_out is not None:
+            known = [self._left_out] if left_out is None else [self._left_out, left_out]
+            left_out = torch.cat(known, dim=1)
         block = self._score_block(self._queries.dtype if energy.is_exact else self._factors)
         spare = self._buffers.spare(f"mass {self._masses}", block)
         self._masses += 1

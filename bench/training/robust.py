@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bench.distillation.lists import contains
 from bench.training.log_mass import Energy, Robust
 
 
@@ -28,7 +29,7 @@ class _Listed:
     Attributes:
         ids: int64 [B, K], the row's own target last where it is known.
         scores: logits [B, K].
-        energies: [B, K], -inf where an item was listed before.
+        energies: [B, K], -inf where an item was listed before, or is left out.
         outside: [B], log of the mass of the items that are not listed.
         exponents: float32 [N + 1], with `temperature` what energies were made with.
     """
@@ -55,9 +56,15 @@ class RobustTerms:
     where one item dominates.
     """
 
-    def __init__(self, own: Tensor | None) -> None:
-        """Args: own: int64 [B], the targets of the rows; None if no objective will ask."""
+    def __init__(self, own: Tensor | None, left_out: Tensor | None = None) -> None:
+        """Take what is known of the rows.
+
+        Args:
+            own: int64 [B], the targets of the rows; None if no objective will ask.
+            left_out: int64 [B, L], items that are in no term but their own; None is none.
+        """
         self._own = None if own is None else own.unsqueeze(1)
+        self._left_out = left_out
         self._listed: _Listed | None = None
 
     def of(self, step: Scorer, targets: Tensor, exponents: Tensor, temperature: float) -> Tensor:
@@ -93,11 +100,13 @@ class RobustTerms:
             ids = torch.cat([targets, self._own], dim=1)
         scores = step.scores(ids)
         energies = coefficients[ids] * scores**2
-        earlier = (ids.unsqueeze(2) == ids.unsqueeze(1)).tril(-1).any(dim=2)
+        apart = (ids.unsqueeze(2) == ids.unsqueeze(1)).tril(-1).any(dim=2)
+        if self._left_out is not None:
+            apart |= contains(self._left_out, ids)
         return _Listed(
             ids=ids,
             scores=scores,
-            energies=energies.masked_fill(earlier, -torch.inf),
+            energies=energies.masked_fill(apart, -torch.inf),
             outside=step.log_mass(ids, Robust(coefficients)),
             exponents=exponents,
             temperature=temperature,

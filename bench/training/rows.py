@@ -28,6 +28,11 @@ class DeviceRows:
         columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
         return cls(*(torch.from_numpy(np.array(c, dtype=np.int64)).to(device) for c in columns))
 
+    def at(self, rows: slice) -> DeviceRows:
+        """Some of the rows; nothing is copied."""
+        columns = (self.history, self.length, self.target, self.user, self.ordinal)
+        return DeviceRows(*(column[rows] for column in columns))
+
     def __len__(self) -> int:
         return len(self.target)
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench import registry
 from bench.baselines import interface
 from bench.baselines.interface import BASELINES, Baseline
-from bench.data.examples import Examples, PreparedData
+from bench.data.examples import Examples, PreparedData, Sequences
 from bench.paths import SHIPPED
 
 from .tables import TABLES, N, examples_of
@@ -56,6 +57,27 @@ def test_ranks_are_those_of_the_scores_and_ties_count_against_the_target(
         for row, target in zip(scores.tolist(), asked.target, strict=True)
     ]
     np.testing.assert_equal([vars(train), vars(asked)], before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=25, deadline=None)
+@given(train=TABLES, users=st.lists(st.lists(st.integers(1, N), min_size=2), min_size=1))
+def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
+    name: str, train: Examples, users: list[list[int]]
+) -> None:
+    """Against a ranking item by item: all earlier items of the user, beyond the history too."""
+    model, asked = BASELINES.load(name)().fit(train, N), examples_of(users)
+    user = np.repeat(np.arange(len(users)), [len(items) for items in users]).astype(np.int32)
+    item = np.concatenate(users).astype(np.int32) - 1
+    found = model.all_ranks(asked, N, Sequences.of(user, item, len(users)))
+    assert found.masked is not None and found.masked.dtype == np.int32
+    assert found.ranked.tolist() == model.ranks(asked, N).tolist()
+    scores = model.scores(asked.history, asked.length)
+    for row, target in enumerate(asked.target.tolist()):
+        before = set(users[asked.user[row]][: asked.ordinal[row]])
+        left = set(range(1, N + 1)) - before | {target}
+        wanted = sum(bool(scores[row, i - 1] >= scores[row, target - 1]) for i in left)
+        assert found.masked[row] == wanted
 
 
 @pytest.mark.parametrize("name", NAMES)

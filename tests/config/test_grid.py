@@ -7,7 +7,9 @@ import pytest
 
 from bench import plan
 from bench.config.grid import resolve
+from bench.config.search import Search
 from bench.config.selection import Selection
+from bench.data.config import DataIdentity
 from bench.errors import ConfigError
 from bench.paths import Workspace
 from bench.plan import Trial
@@ -21,7 +23,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def trials(workspace: Workspace, **axes: Any) -> list[Trial]:
     axes = {"datasets": ["movielens"], "methods": ["none"], **axes}
     grid = resolve(Selection(**axes), workspace)
-    data = dict.fromkeys(grid.data, "data")
+    data = dict.fromkeys(grid.data, DataIdentity("data", "rank"))
     found = plan.identify(grid.trials, data, dict.fromkeys(grid.teachers, "teacher"))
     return [trial for trial in found if trial is not None]
 
@@ -228,7 +230,7 @@ def test_a_search_takes_a_method_once_per_setting_on_top_of_all_that_is_configur
     )
     put(workspace, "methods/soft-label.yaml", "settings: {weight: 0.5}\n")
     axes = {"methods": ["none", "soft-label", "ranking-only:flat"], "datasets": ["movielens"]}
-    found = resolve(Selection(**axes), workspace, search=True).trials
+    found = resolve(Selection(**axes), workspace, search=Search()).trials
     assert [(t.method, t.method_settings) for t in found] == [
         ("none", {}),
         ("soft-label", {"weight": 0.5}),  # nothing to compare
@@ -240,7 +242,7 @@ def test_a_search_takes_a_method_once_per_setting_on_top_of_all_that_is_configur
 
     both = Selection(**axes, overrides=["method.weight=7"])
     with pytest.raises(ConfigError, match=r"method\.weight: is what is searched of ranking-only"):
-        resolve(both, workspace, search=True)
+        resolve(both, workspace, search=Search())
 
 
 def test_another_protocol_is_no_part_of_one(workspace: Workspace) -> None:

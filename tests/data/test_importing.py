@@ -126,7 +126,7 @@ def test_a_source_of_before_there_were_scales_stays_as_it_is(tmp_path):
     del content["time_scale"]
     (source / "source.json").write_text(json.dumps(content))
     assert interactions.load(source).time_scale == 1
-    assert store.fingerprint("shop", slug, workspace) is None, "filters would keep other rows"
+    assert store.identity("shop", slug, workspace) is None, "filters would keep other rows"
     bench_data("prepare", "shop")
     older = store.about("shop", slug, workspace)
     assert older["made_from"]["source"] == content["fingerprint"]
@@ -390,18 +390,18 @@ def test_another_import_outdates_the_rows(tmp_path):
     bench_data("import", "my-shop", folder)
     workspace = Workspace.current()
     slug = dataset_config("my-shop", workspace).protocol.slug
-    before = store.fingerprint("my-shop", slug, workspace)
+    before = store.identity("my-shop", slug, workspace)
     log = LOG + "a\tz\t9\n"
     data = read(write(folder, log))
     with pytest.raises(DataError, match=r"other interactions already.*give --force"):
         importing.store("my-shop", data, workspace)
-    assert store.fingerprint("my-shop", slug, workspace) == before
+    assert store.identity("my-shop", slug, workspace) == before
     importing.store("my-shop", data, workspace, force=True)
-    assert store.fingerprint("my-shop", slug, workspace) is None
+    assert store.identity("my-shop", slug, workspace) is None
     with pytest.raises(DataError, match="bench data prepare my-shop"):
         store.load("my-shop", slug, workspace)
     bench_data("prepare", "my-shop")
-    assert store.fingerprint("my-shop", slug, workspace) not in (None, before)
+    assert store.identity("my-shop", slug, workspace) not in (None, before)
 
 
 def test_what_cannot_be_split_replaces_nothing(tmp_path):

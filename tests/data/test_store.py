@@ -87,7 +87,8 @@ def test_prepared_data_are_made_once(workspace):
         again = prepare(workspace)
         assert len(lines) == 1
     assert again.fingerprint == first.fingerprint
-    assert store.fingerprint("movielens", first.protocol, workspace) == first.fingerprint
+    found = store.identity("movielens", first.protocol, workspace)
+    assert found is not None and found.fingerprint == first.fingerprint
 
 
 def test_other_filters_make_other_rows(workspace):
@@ -101,7 +102,7 @@ def test_other_filters_make_other_rows(workspace):
 def test_what_is_not_prepared_is_refused(workspace):
     with pytest.raises(DataError, match="bench data prepare movielens"):
         store.load("movielens", "temporal-10", workspace)
-    assert store.fingerprint("movielens", "temporal-10", workspace) is None
+    assert store.identity("movielens", "temporal-10", workspace) is None
 
 
 def test_a_damaged_file_is_named(workspace):

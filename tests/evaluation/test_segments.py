@@ -1,13 +1,21 @@
 """Segments, popularity and stored users on small tables whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.examples import Examples, PreparedData
+from bench.data.prepare.windows import examples_at, ordinals
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.evaluation.segments import TARGET_SEGMENTS, segment_masks, segment_metrics
+from bench.evaluation.segments import (
+    INTERACTION_SEGMENTS,
+    TARGET_SEGMENTS,
+    segment_masks,
+    segment_metrics,
+)
 
 
 def rows(targets, lengths=None, users=None) -> Examples:
@@ -51,6 +59,46 @@ def test_target_segments_follow_training_targets():
     assert (masks["head"] ^ masks["tail"]).all()
 
 
+@given(
+    st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=9), min_size=1, max_size=5),
+    st.integers(1, 4),
+    st.integers(0, 2**31),
+)
+def test_interactions_in_training_are_those_that_any_row_shows(users, history, seed):
+    """Against a set of (user, place), with some of the rows alone and in any order."""
+    user = np.repeat(np.arange(len(users)), [len(items) for items in users]).astype(np.int32)
+    item = np.concatenate(users).astype(np.int32) - 1
+    ordinal, _ = ordinals(user)
+    random = np.random.default_rng(seed)
+    places = random.permutation(np.flatnonzero(ordinal))
+    chosen = places[: random.integers(1, len(places) + 1)]
+    toy = data([1], test=[1], n_items=6)
+    toy = replace(toy, train=examples_at(chosen, user, item, ordinal, history))
+    shown = {
+        (user[place], o)
+        for place in chosen
+        for o in range(max(0, ordinal[place] - history), ordinal[place] + 1)
+    }
+    expected = np.zeros(7, dtype=np.int64)
+    for who, place in shown:
+        expected[users[who][place]] += 1
+    assert toy.interaction_counts().tolist() == expected.tolist()
+
+
+def test_an_item_of_a_training_history_is_not_cold():
+    toy = data([2] * 49 + [3] * 5, test=[1, 2, 3, 4], n_items=10)  # every history is [1]
+    masks = segment_masks(toy)
+    names = {n: m.tolist() for n, m in masks.items() if n in (*INTERACTION_SEGMENTS, "cold")}
+    assert names == {
+        "cold": [False, False, False, True],
+        "interactions 0": [False, False, False, True],
+        "interactions 1-4": [False] * 4,
+        "interactions 5-9": [False, False, True, False],
+        "interactions 10-49": [False, True, False, False],
+        "interactions 50+": [True, False, False, False],
+    }
+
+
 def test_popularity_groups_share_the_training_targets():
     train = [1] * 10 + [2] * 5 + [3] * 2 + [4] * 2 + [5]  # 20 of them
     toy = data(train, test=[1, 2, 3, 4, 5, 6], n_items=6)
@@ -91,7 +139,8 @@ def test_segments_partition_the_rows(draw):
     lengths = draw.draw(st.lists(st.integers(1, 40), min_size=len(test), max_size=len(test)))
     toy = data(train, test, n_items, lengths=lengths)
     masks = segment_masks(toy)
-    popularity = ["cold", *(n for n in masks if "popularity" in n)]
     histories = [n for n in masks if "history" in n]
-    for family in (TARGET_SEGMENTS, ("head", "tail"), popularity, histories):
+    for family in (TARGET_SEGMENTS, INTERACTION_SEGMENTS, ("head", "tail"), histories):
         assert (np.sum([masks[name] for name in family], axis=0) == 1).all()
+    popularity = np.sum([mask for name, mask in masks.items() if "popularity" in name], axis=0)
+    assert (popularity == np.isin(test, train)).all()

@@ -107,7 +107,7 @@ def test_counting_neighbours_has_a_row(tiny: Workspace) -> None:
         assert (ahead > 1 + 1e-5).sum() < rank <= (ahead > 1 - 1e-5).sum()
     record = store.get(row.key)
     assert record is not None and record.kind == "reference"
-    assert set(record.metrics) == {"valid", "test"}
+    assert set(record.metrics) == {"valid", "test", "valid-masked", "test-masked"}
 
 
 def test_counting_neighbours_has_no_row_where_it_would_cost_much(

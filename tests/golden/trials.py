@@ -60,6 +60,9 @@ CONFIGS = {
     },
 }
 
+PLAIN = ("cd", "de", "ftd", "hetcomp", "hint", "htd", "rrd", "unkd")
+"""Methods that are pinned at the defaults of their classes, not at what a search found since."""
+
 OBJECTIVES = ("bpr", "bce", "dros")
 """Beside `ce`, which all other trials train with."""
 
@@ -95,6 +98,10 @@ def measured() -> dict[str, Any]:
             path = home / "configs" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps({"summary": "golden", **config}), encoding="utf-8")
+        for name in PLAIN:
+            path = home / "configs" / "methods" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("settings: {}\n", encoding="utf-8")
         make_teacher(home / "tocf" / DATASET)
         for run in RUNS:
             short = [word for setting in SHORT for word in ("--set", setting)]

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import plan
-from bench.execution.references import references
+from bench.data.config import DataIdentity, Seen
+from bench.execution.references import of_trials
 from bench.plan import Reference, Trial, TrialSpec, derive_seed, digest
 from bench.students.config import StudentConfig
 from bench.training.config import TrainingConfig
@@ -176,16 +177,35 @@ def test_a_trial_is_known_by_its_data_and_its_teacher() -> None:
     taught, plain = make(), make(teacher=None, teacher_fingerprint=None)
     specs = [spec_of(taught), spec_of(plain)]
     data, teachers = ("game", "temporal-10"), ("game", "temporal-10", "text")
+    there = {data: DataIdentity("data", "mask")}
     assert plan.identify(specs, {}, {}) == [None, None]
-    assert plan.identify(specs, {data: "data"}, {}) == [None, plain]
-    assert plan.identify(specs, {data: "data"}, {teachers: "teacher"}) == [taught, plain]
+    assert plan.identify(specs, there, {}) == [None, plain]
+    assert plan.identify(specs, there, {teachers: "teacher"}) == [taught, plain]
     assert plan.identify(specs, {data: None}, {teachers: "teacher"}) == [None, None]
+
+
+@pytest.mark.parametrize("of_data", ["rank", "mask"])
+def test_the_rule_for_seen_items_is_that_of_the_data_where_nobody_says_another(
+    of_data: Seen,
+) -> None:
+    """The key of a trial is the same whether its rule was chosen or found."""
+    data, there = ("game", "temporal-10"), {("game", "temporal-10"): DataIdentity("data", of_data)}
+    plain = make(teacher=None, teacher_fingerprint=None)
+    assert plain.data_name == data
+
+    def found(seen: str) -> str:
+        (trial,) = plan.identify([spec_of(plain).model_copy(update={"seen": seen})], there, {})
+        assert trial is not None
+        return trial.key
+
+    assert found("auto") == found(of_data)
+    assert found("rank") == plain.key != found("mask")
 
 
 def test_references_are_baselines_and_the_teachers_of_each_setting() -> None:
     trials = [make(seed=seed, student=student) for seed in (0, 1) for student in ("a", "b")]
     trials += [make(dataset="other", teacher=None, teacher_fingerprint=None)]
-    found = references(trials)
+    found = of_trials(trials)
     baselines = ["ease", "item-knn", "markov", "popularity"]
     assert [(one.dataset, one.name) for one in found] == [
         *(("game", name) for name in [*baselines, "teacher:text"]),

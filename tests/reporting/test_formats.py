@@ -42,7 +42,7 @@ def test_markdown_is_aligned_and_says_which_test(filled):
     assert re.search(r"\| dllm2rec +\| text +\|.* \+\d+\.\d % \| <0\.001 \* \|", text)
     assert "text (shuffled)" in text
     assert "clustered by user" in text and "Holm" in text
-    assert "cold (" in text and "warm (" in text
+    assert "1-4 (" in text and "50+ (" in text
 
 
 def test_controls_stand_apart_beside_what_the_teacher_itself_gives(filled):

@@ -562,7 +562,7 @@ def test_entries_that_lose_their_test_are_named(bench):
 
 def test_a_cutoff_that_segments_do_not_hold_has_no_empty_table(bench):
     bench.done("none")
-    assert "how often the target was a training target" in render(bench.store)
+    assert "by interactions with the target in training" in render(bench.store)
     assert "how often the target was" not in render(bench.store, metrics=["ndcg@50"])
 
 

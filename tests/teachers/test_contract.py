@@ -511,9 +511,26 @@ def test_ranks_of_the_test_targets(dtype: type, folder: Folder, data: PreparedDa
     ranks = np.arange(len(data.test)) % N_ITEMS + 1
     np.save(path / "test_ranks.npy", ranks.astype(dtype))
     found = load_test_ranks(path, data)
-    assert found.dtype == np.int32
-    np.testing.assert_array_equal(found, ranks)
+    assert found is not None and found.masked is None
+    assert found.ranked.dtype == np.int32
+    np.testing.assert_array_equal(found.ranked, ranks)
     np.testing.assert_array_equal(check(path, data).test_ranks, ranks)
+    masked = np.maximum(ranks - 3, 1)
+    np.save(path / "masked_test_ranks.npy", masked.astype(dtype))
+    both = load_test_ranks(path, data)
+    assert both is not None
+    np.testing.assert_array_equal(both.ranked, ranks)
+    np.testing.assert_array_equal(both.masked, masked)
+
+
+def test_leaving_items_out_makes_no_rank_worse(folder: Folder, data: PreparedData) -> None:
+    path = folder.binary()
+    ranks = np.full(len(data.test), 5, dtype=np.int32)
+    np.save(path / "test_ranks.npy", ranks)
+    ranks[7] = 6
+    np.save(path / "masked_test_ranks.npy", ranks)
+    with pytest.raises(ArtifactError, match=r"masked_test_ranks\.npy holds 6 at row 7"):
+        load_test_ranks(path, data)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -72,6 +72,26 @@ def test_no_early_stopping_before_the_minimum() -> None:
     values = [0.5, 0.1, 0.1, 0.1, 0.1, 0.1, 0.6, 0.1]
     result, _, _ = train(values, min_epochs=8, patience=2, max_epochs=8)
     assert (result.best_epoch, result.epochs) == (7, 8)
+
+
+def test_a_gain_too_small_is_kept_and_not_waited_for() -> None:
+    values = [0.10, 0.30, 0.35, 0.38, 0.39, 0.9]
+    result, student, states = train(values, min_epochs=1, patience=3, min_delta=0.1)
+    assert (result.best_epoch, result.epochs) == (5, 5)  # the last gain was that of epoch 2
+    assert all(torch.equal(v, states[4][k]) for k, v in student.state_dict().items())
+    slow = [0.1, 0.16, 0.22, 0.28, 0.34, 0.4]  # what small steps add up to counts
+    assert train(slow, min_epochs=1, patience=3, min_delta=0.1, max_epochs=6)[0].epochs == 6
+
+
+def test_what_a_stage_monitors_has_no_least_gain() -> None:
+    class Own(Method):
+        def stages(self) -> Sequence[Stage]:
+            values = iter([1.0, 1.01, 1.02, 1.03, 1.03, 1.03])
+            return (Stage(monitor=lambda: next(values)),)
+
+    settings = {"min_epochs": 1, "patience": 2, "min_delta": 0.5}
+    result, _, _ = train(method=Own(MethodConfig()), **settings)
+    assert (result.best_epoch, result.epochs) == (4, 6)
 
 
 def test_the_first_of_equal_epochs_wins() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.evaluation.metrics import parse_metric
 from bench.records.leaderboard import TABLE
 from bench.records.record import now
-from bench.reporting import costs, formatting
+from bench.reporting import costs, formatting, rules
 from bench.reporting.overview import reference_gains
 from bench.reporting.tables import last_line, sections, tested, title
 
@@ -44,7 +44,7 @@ def content(board: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
         **made,
         "metrics": [{"name": name, "label": parse_metric(name).label} for name in metrics],
         "against": str(board["against"].iloc[0]),
-        "entries": list(_entries(board, runs)),
+        "entries": list(_entries(rules.settled(board), runs)),
         "settings": _settings(tested(board)),
         "references": list(_references(board)),
         "failures": list(_failures(board, runs)),

@@ -24,7 +24,8 @@ from pydantic import (
 
 from bench import layers
 from bench.data.examples import Examples, PreparedData
-from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.metrics import metrics_from_ranks, split_metrics
+from bench.evaluation.ranking import SeenItems
 from bench.paths import Workspace
 from bench.progress import task
 from bench.teachers.builder import Builder, Product
@@ -104,24 +105,25 @@ class EnsembleTeacher(Builder):
         )
         rankings, distances = combined(converged, data.train, data.n_items, device)
         in_top_ten = float((rankings[:, :10] == data.train.target[:, None]).any(1).mean())
-        valid = rank_targets(members, data.valid, device)
-        test = rank_targets(members, data.test, device)
+        seen = SeenItems.of(data.sequences, torch.device(device))
+        valid = rank_targets(members, data.valid, device, seen)
+        test = rank_targets(members, data.test, device, seen)
         stories = {
             member.name: member.story
             | {
                 "metrics": {
-                    split: {name: metrics_from_ranks(ranks[member.name])[name] for name in TOLD}
+                    split: {
+                        name: metrics_from_ranks(ranks[member.name].ranked)[name] for name in TOLD
+                    }
                     for split, ranks in (("valid", valid), ("test", test))
                 }
             }
             for member in members
         }
         return Product(
-            metrics={
-                "valid": metrics_from_ranks(valid[""]),
-                "test": metrics_from_ranks(test[""]),
-            },
-            test_ranks=test[""],
+            metrics=split_metrics(valid=valid[""], test=test[""]),
+            test_ranks=test[""].ranked,
+            masked_test_ranks=test[""].masked,
             recipe={
                 "members": stories,
                 "states": [f"first epoch at {share:.0%} of the best" for share in REACHED],

@@ -12,9 +12,7 @@ from itertools import product as grid
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -28,8 +26,8 @@ from torch import Tensor
 from bench import layers
 from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
-from bench.evaluation.metrics import metrics_from_ranks
-from bench.evaluation.ranking import target_ranks
+from bench.evaluation.metrics import TargetRanks, metrics_from_ranks, split_metrics
+from bench.evaluation.ranking import RankedBlocks, SeenItems
 from bench.paths import Workspace
 from bench.progress import task
 from bench.teachers.builder import Builder, Product, resolved_options
@@ -126,12 +124,13 @@ class MixTeacher(Builder):
         (vectors, *_) = (m for m in parts[options.embeddings] if isinstance(m, Fitted))
         groups = list(parts.values())
         tried = list(simplex(len(groups), options.steps))
-        valid = map(metrics_from_ranks, ranks_of(groups, data.valid, tried, device))
-        by_shares = dict(zip(tried, valid, strict=True))
+        seen = SeenItems.of(data.sequences, torch.device(device))
+        valid = dict(zip(tried, ranks_of(groups, data.valid, tried, device, seen), strict=True))
+        by_shares = {shares: metrics_from_ranks(found.ranked) for shares, found in valid.items()}
         best = max(tried, key=lambda shares: by_shares[shares][SELECT])
         _logger.info(f"shares of {', '.join(parts)}: {_words(best, ', ')}")
         alone = list(simplex(len(groups), 1))
-        test, *others = ranks_of(groups, data.test, [best, *alone], device)
+        test, *others = ranks_of(groups, data.test, [best, *alone], device, seen)
         lists = mixed_lists(groups, best, data.train, options.list_length, device)
         in_top_ten = lists.targets_in_top(data.train, 10)
         return Product(
@@ -139,8 +138,9 @@ class MixTeacher(Builder):
             rankings=lists.ids,
             distances=lists.distances,
             truth_distance=lists.truth,
-            test_ranks=test,
-            metrics={"valid": by_shares[best], "test": metrics_from_ranks(test)},
+            test_ranks=test.ranked,
+            masked_test_ranks=test.masked,
+            metrics=split_metrics(valid=valid[best], test=test),
             recipe={
                 TEXTS: texts_hash(data),
                 "shares": dict(zip(parts, best, strict=True)),
@@ -149,7 +149,7 @@ class MixTeacher(Builder):
                     for shares, found in by_shares.items()
                 },
                 "parts": {
-                    name: _story(members, by_shares[shares], metrics_from_ranks(ranks))
+                    name: _story(members, by_shares[shares], metrics_from_ranks(ranks.ranked))
                     for (name, members), shares, ranks in zip(
                         parts.items(), alone, others, strict=True
                     )
@@ -179,25 +179,30 @@ def simplex(parts: int, steps: int) -> Iterator[Shares]:
 
 @torch.no_grad()
 def ranks_of(
-    parts: Sequence[Sequence[Member]], rows: Examples, tried: Sequence[Shares], device: str
-) -> list[NDArray[np.int32]]:
-    """Rank of each row's target under each of several shares; ties count against the target.
+    parts: Sequence[Sequence[Member]],
+    rows: Examples,
+    tried: Sequence[Shares],
+    device: str,
+    seen: SeenItems | None = None,
+) -> list[TargetRanks]:
+    """Ranks of the rows' targets under each of several shares.
 
     Args:
         parts: the members of each part.
         rows: R rows.
         tried: shares of the parts.
         device: name of the torch device to compute on.
+        seen: what users had before, where it is known.
 
     Returns:
-        int32 [R] for each of `tried`.
+        Those for each of `tried`.
     """
-    ranks: list[list[Tensor]] = [[] for _ in tried]
+    ranked = [RankedBlocks(seen) for _ in tried]
     for _, block in blocks(rows, device):
         log_p = torch.stack([log_probabilities(members, block) for members in parts])
-        for found, shares in zip(ranks, tried, strict=True):
-            found.append(target_ranks(_weighted(log_p, shares), block.target - 1).cpu())
-    return [torch.cat(found).numpy().astype(np.int32) for found in ranks]
+        for found, shares in zip(ranked, tried, strict=True):
+            found.add(_weighted(log_p, shares), block)
+    return [found.found() for found in ranked]
 
 
 def mixed_lists(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
@@ -24,11 +25,13 @@ from bench.data.examples import Examples, PreparedData
 from bench.data.sources.synthetic import World
 from bench.data.sources.synthetic_config import GENERATOR, SyntheticConfig
 from bench.errors import ConfigError, DataError
-from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.metrics import TargetRanks, split_metrics
+from bench.evaluation.ranking import RankedBlocks, SeenItems
 from bench.paths import Workspace
 from bench.teachers.builder import Builder, Product
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import list_length
+from bench.training.rows import DeviceRows
 
 _logger = logging.getLogger(__name__)
 
@@ -91,17 +94,16 @@ class PlantedTeacher(Builder):
         _logger.info(f"ranking {len(train) + len(valid) + len(test):,} rows")
         scores = _Scores(world, options)
         rankings, distances = scores.lists(train, data.train, _TRAIN)
-        valid_ranks = scores.ranks(valid, data.valid, _VALID)
-        test_ranks = scores.ranks(test, data.test, _TEST)
+        seen = SeenItems.of(data.sequences, torch.device("cpu"))
+        valid_ranks = scores.ranks(valid, data.valid, _VALID, seen)
+        test_ranks = scores.ranks(test, data.test, _TEST, seen)
         return Product(
             embeddings=embeddings(world, options),
             rankings=rankings,
             distances=distances,
-            test_ranks=test_ranks,
-            metrics={
-                "valid": metrics_from_ranks(valid_ranks),
-                "test": metrics_from_ranks(test_ranks),
-            },
+            test_ranks=test_ranks.ranked,
+            masked_test_ranks=test_ranks.masked,
+            metrics=split_metrics(valid=valid_ranks, test=test_ranks),
             recipe={
                 "list_policy": "the row's history is left out, its target is not",
                 "distance": "what an item's score lacks to the largest score of all rows",
@@ -167,13 +169,14 @@ class _Scores:
             truth /= truth.std(axis=1, keepdims=True)
             yield part, signal * truth + (1 - signal) * random.standard_normal(truth.shape)
 
-    def ranks(self, states: Floats, rows: Examples, stream: int) -> NDArray[np.int32]:
-        """Rank of each row's target, int32 [R]; ties count against it."""
-        ranks = np.empty(len(rows), dtype=np.int32)
+    def ranks(
+        self, states: Floats, rows: Examples, stream: int, seen: SeenItems | None = None
+    ) -> TargetRanks:
+        """Ranks of the rows' targets; `seen` is what users had before, where it is known."""
+        ranked, table = RankedBlocks(seen), DeviceRows.of(rows, torch.device("cpu"))
         for part, scores in self.blocks(states, stream):
-            own = np.take_along_axis(scores, rows.target[part, None] - 1, axis=1)
-            ranks[part] = (scores >= own).sum(axis=1)
-        return ranks
+            ranked.add(torch.from_numpy(scores), table.at(part))
+        return ranked.found()
 
     def lists(
         self, states: Floats, rows: Examples, stream: int

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from bench.data.examples import Examples, PreparedData
-from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.metrics import TargetRanks, split_metrics
+from bench.evaluation.ranking import RankedBlocks, SeenItems
 from bench.teachers.builder import Builder, Product
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.registry import register_teacher
+from bench.teachers.rows import blocks
 from bench.teachers.texts import TextVectorOptions, text_vectors
-
-BLOCK = 1024
 
 
 @register_teacher(
@@ -41,14 +42,13 @@ class RawTextTeacher(Builder):
     ) -> Product:
         """Encode the texts; as a recommender it ranks by cosine to the last item's text."""
         vectors = text_vectors(data, options, cache, device)
-        test_ranks = similarity_ranks(vectors, data.test)
+        seen = SeenItems.of(data.sequences, torch.device("cpu"))
+        test = similarity_ranks(vectors, data.test, seen)
         return Product(
             embeddings=vectors,
-            test_ranks=test_ranks,
-            metrics={
-                "valid": metrics_from_ranks(similarity_ranks(vectors, data.valid)),
-                "test": metrics_from_ranks(test_ranks),
-            },
+            test_ranks=test.ranked,
+            masked_test_ranks=test.masked,
+            metrics=split_metrics(valid=similarity_ranks(vectors, data.valid, seen), test=test),
             recipe={
                 TEXTS: texts_hash(data),
                 "own_ranking": "cosine between the texts of the last item and of each item",
@@ -60,21 +60,18 @@ class RawTextTeacher(Builder):
         )
 
 
-def similarity_ranks(vectors: NDArray[np.float32], rows: Examples) -> NDArray[np.int32]:
-    """Rank of each target by similarity to the history's last item; ties count against it.
+def similarity_ranks(
+    vectors: NDArray[np.float32], rows: Examples, seen: SeenItems | None = None
+) -> TargetRanks:
+    """Ranks of the targets by similarity to the history's last item.
 
     Args:
         vectors: unit vectors [N, D].
         rows: R rows.
-
-    Returns:
-        int32 [R], 1..N.
+        seen: what users had before, on the CPU, where it is known.
     """
-    last = rows.history[np.arange(len(rows)), rows.length - 1]
-    ranks = np.empty(len(rows), dtype=np.int32)
-    for start in range(0, len(rows), BLOCK):
-        part = slice(start, start + BLOCK)
-        scores = vectors[last[part] - 1] @ vectors.T
-        own = np.take_along_axis(scores, rows.target[part, None].astype(np.int64) - 1, axis=1)
-        ranks[part] = (scores >= own).sum(1)
-    return ranks
+    ranked = RankedBlocks(seen)
+    for _, block in blocks(rows, "cpu"):
+        last = block.history.gather(1, block.length.unsqueeze(1) - 1)[:, 0].numpy()
+        ranked.add(torch.from_numpy(vectors[last - 1] @ vectors.T), block, consume=True)
+    return ranked.found()

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.data.examples import Examples, Ids
-from bench.evaluation.ranking import target_ranks
+from bench.evaluation.metrics import TargetRanks
+from bench.evaluation.ranking import RankedBlocks, SeenItems
 from bench.progress import track
 from bench.teachers.lists import Lists
 from bench.teachers.recommenders.members import REACHED, Member
@@ -100,24 +101,31 @@ def combined(
 
 
 @torch.no_grad()
-def rank_targets(members: Sequence[Member], rows: Examples, device: str) -> dict[str, Ids]:
-    """Rank of each row's target over the catalogue; ties count against the target.
+def rank_targets(
+    members: Sequence[Member], rows: Examples, device: str, seen: SeenItems | None = None
+) -> dict[str, TargetRanks]:
+    """Ranks of the rows' targets over the catalogue.
+
+    Args:
+        members: each in the state it is in.
+        rows: R rows.
+        device: name of the torch device to compute on.
+        seen: what users had before, where it is known.
 
     Returns:
-        int32 [R] by member, each in the state it is in, and by the empty name that of all
-        together: the mean of their log-softmax.
+        Those by member, and by the empty name those of all together: the mean of their
+        log-softmax.
     """
-    ranks: dict[str, list[Tensor]] = {name: [] for name in ("", *(m.name for m in members))}
+    ranked = {name: RankedBlocks(seen) for name in ("", *(m.name for m in members))}
     for _, block in blocks(rows, device):
-        target = block.target - 1
         total: Tensor | float = 0.0
         for member in members:
             scores = member.scores(block.history, block.length, block.user)
-            ranks[member.name].append(target_ranks(scores, target).cpu())
+            ranked[member.name].add(scores, block)
             total = total + functional.log_softmax(scores, dim=1)
         assert isinstance(total, Tensor)  # noqa: S101 - there is a member
-        ranks[""].append(target_ranks(total, target).cpu())
-    return {name: torch.cat(parts).numpy().astype(np.int32) for name, parts in ranks.items()}
+        ranked[""].add(total, block)
+    return {name: one.found() for name, one in ranked.items()}
 
 
 def log_probabilities(members: Sequence[Member], block: DeviceRows) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from bench.data.examples import Examples, PreparedData
-from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.metrics import split_metrics
+from bench.evaluation.ranking import SeenItems
 from bench.teachers.builder import Product
 from bench.teachers.folds import OutOfFold, folds_of, out_of_fold
 from bench.teachers.lists import Lists
@@ -51,13 +53,17 @@ def teaching(
     whole = train(data.train)
     lists, policy, note = _lists(train, whole, data.train, options, device)
     in_top_ten = lists.targets_in_top(data.train, 10)
-    valid, test = (rank_targets([whole], rows, device)[""] for rows in (data.valid, data.test))
+    seen = SeenItems.of(data.sequences, torch.device(device))
+    valid, test = (
+        rank_targets([whole], rows, device, seen)[""] for rows in (data.valid, data.test)
+    )
     product = Product(
         rankings=lists.ids,
         distances=lists.distances,
         truth_distance=lists.truth,
-        test_ranks=test,
-        metrics={"valid": metrics_from_ranks(valid), "test": metrics_from_ranks(test)},
+        test_ranks=test.ranked,
+        masked_test_ranks=test.masked,
+        metrics=split_metrics(valid=valid, test=test),
         recipe={
             "recommender": whole.story,
             "own_ranking": "its scores over the catalogue",

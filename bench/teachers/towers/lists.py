@@ -8,21 +8,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.examples import Examples
-from bench.evaluation.ranking import target_ranks
+from bench.evaluation.metrics import TargetRanks
+from bench.evaluation.ranking import RankedBlocks, SeenItems
 from bench.teachers.lists import Lists
 from bench.teachers.rows import blocks, list_length, unseen
 from bench.teachers.towers.tower import TwoTowers
 
 
 @torch.no_grad()
-def rank_targets(towers: TwoTowers, rows: Examples) -> NDArray[np.int32]:
-    """Rank of each row's target over the catalogue, int32 [R]; ties count against the target."""
-    ranks = []
+def rank_targets(towers: TwoTowers, rows: Examples, seen: SeenItems | None = None) -> TargetRanks:
+    """Ranks of the rows' targets; `seen` is what users had before, where it is known."""
     points, device = towers.points(), towers.texts.device
+    ranked = RankedBlocks(seen)
     for _, block in blocks(rows, device):
         logits = towers.logits(points, towers.queries(points, block.history, block.length))
-        ranks.append(target_ranks(logits, block.target - 1).cpu())
-    return torch.cat(ranks).numpy().astype(np.int32)
+        ranked.add(logits, block)
+    return ranked.found()
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from bench.data.examples import Examples, PreparedData
-from bench.evaluation.metrics import metrics_from_ranks
+from bench.evaluation.metrics import metrics_from_ranks, split_metrics
+from bench.evaluation.ranking import SeenItems
 from bench.teachers.builder import Builder, Product
 from bench.teachers.folds import OutOfFold, folds_of, out_of_fold
 from bench.teachers.lists import Lists
@@ -120,7 +121,7 @@ class TowerTeacher(Builder):
         texts = torch.from_numpy(text_vectors(data, options, cache, device))
 
         def validate(towers: TwoTowers) -> float:
-            return metrics_from_ranks(rank_targets(towers, data.valid))[SELECT]
+            return metrics_from_ranks(rank_targets(towers, data.valid).ranked)[SELECT]
 
         return lambda rows: cls.fit(texts, rows, options, validate, device)
 
@@ -140,18 +141,17 @@ def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[P
     towers = fitted.towers
     lists, policy, note = _lists(train, fitted, data.train, options)
     in_top_ten = lists.targets_in_top(data.train, 10)
-    test_ranks = rank_targets(towers, data.test)
+    seen = SeenItems.of(data.sequences, towers.texts.device)
+    test = rank_targets(towers, data.test, seen)
     product = Product(
         embeddings=fitted.item_vectors(),
         rankings=lists.ids,
         distances=lists.distances,
         histories=history_vectors(towers, data.train) if options.histories else None,
         truth_distance=lists.truth,
-        test_ranks=test_ranks,
-        metrics={
-            "valid": metrics_from_ranks(rank_targets(towers, data.valid)),
-            "test": metrics_from_ranks(test_ranks),
-        },
+        test_ranks=test.ranked,
+        masked_test_ranks=test.masked,
+        metrics=split_metrics(valid=rank_targets(towers, data.valid, seen), test=test),
         recipe={
             TEXTS: texts_hash(data),
             **fitted.story,

@@ -157,7 +157,7 @@ def test_lists_of_evaluation_rows_measure_and_are_not_stored(desk: Desk) -> None
     assert any("240 of train rows, 60 of valid rows, 60 of test rows" in line for line in report)
     hit = listed["test"] == data.test.target[:, None]
     expected = np.where(hit.any(1), hit.argmax(1) + 1, N_ITEMS)
-    np.testing.assert_array_equal(load_test_ranks(desk.folder, data), expected)
+    np.testing.assert_array_equal(load_test_ranks(desk.folder, data).ranked, expected)
     metrics = read_manifest(desk.folder).metrics
     assert metrics["test"]["hr@20"] == pytest.approx(hit.any(1).mean())
     hit = listed["valid"] == data.valid.target[:, None]
@@ -181,7 +181,7 @@ def test_lists_of_test_rows_alone_are_a_teacher_that_a_board_shows(desk: Desk) -
     ids[0, 5:], ids[1] = 0, 0
     hit = ids == desk.data.test.target[:, None]
     place = np.where(hit.any(1), hit.argmax(1) + 1, N_ITEMS)
-    np.testing.assert_array_equal(load_test_ranks(desk.folder, desk.data), place)
+    np.testing.assert_array_equal(load_test_ranks(desk.folder, desk.data).ranked, place)
     manifest = read_manifest(desk.folder)
     assert (manifest.signals, manifest.test_places) == ([], 10)
     assert manifest.metrics["test"]["hr@10"] == pytest.approx(hit.any(1).mean())
@@ -210,7 +210,7 @@ def test_a_list_per_user_is_that_of_its_one_test_row(make_data: Any, tmp_path: P
     report = desk.bring(desk.table("lists.csv", **frame.drop(columns="ordinal").to_dict("list")))
     hit = ids == desk.data.test.target[:, None]
     place = np.where(hit.any(1), hit.argmax(1) + 1, N_ITEMS)
-    np.testing.assert_array_equal(load_test_ranks(desk.folder, desk.data), place)
+    np.testing.assert_array_equal(load_test_ranks(desk.folder, desk.data).ranked, place)
     assert f"{len(alone)} lists by user: 0 of train rows, 0 of valid rows" in "\n".join(report)
 
 

@@ -225,10 +225,10 @@ def test_ranks_of_members_and_of_all(trained: list[Member], toy: PreparedData) -
     for member in trained:
         scores = scores_of(member, toy.test)
         expected = (scores >= np.take_along_axis(scores, own, 1)).sum(1)
-        assert (np.abs(ranks[member.name] - expected) <= 1).all()  # near ties round
+        assert (np.abs(ranks[member.name].ranked - expected) <= 1).all()  # near ties round
         total += scores - np.log(np.exp(scores).sum(1, keepdims=True))
     expected = (total >= np.take_along_axis(total, own, 1)).sum(1)
-    assert (np.abs(ranks[""] - expected) <= 1).all()
+    assert (np.abs(ranks[""].ranked - expected) <= 1).all()
 
 
 # -- the whole -------------------------------------------------------------------------------------

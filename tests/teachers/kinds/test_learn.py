@@ -38,12 +38,12 @@ def test_a_planted_rule_is_learned_in_two_phases(texts: torch.Tensor, data: Prep
     lines: list[str] = []
 
     def validate(towers: TwoTowers) -> float:
-        return metrics_from_ranks(rank_targets(towers, data.valid))["ndcg@20"]
+        return metrics_from_ranks(rank_targets(towers, data.valid).ranked)["ndcg@20"]
 
     with listening(lines.append):
         fitted = LearnTeacher.fit(texts, data.train, OPTIONS, validate)
     chance = 5 / data.n_items
-    assert metrics_from_ranks(rank_targets(fitted.towers, data.test))["hr@5"] > 4 * chance
+    assert metrics_from_ranks(rank_targets(fitted.towers, data.test).ranked)["hr@5"] > 4 * chance
     # One phase against the batch, one against the catalogue.
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in lines]
     assert len(losses) == len(fitted.values) > 6

@@ -43,7 +43,7 @@ def texts(data: PreparedData) -> torch.Tensor:
 
 def fitted(texts: torch.Tensor, data: PreparedData, options: TextOptions = OPTIONS) -> Fitted:
     def validate(towers: TwoTowers) -> float:
-        return metrics_from_ranks(rank_targets(towers, data.valid))["ndcg@20"]
+        return metrics_from_ranks(rank_targets(towers, data.valid).ranked)["ndcg@20"]
 
     return TextTeacher.fit(texts, data.train, options, validate)
 
@@ -51,7 +51,7 @@ def fitted(texts: torch.Tensor, data: PreparedData, options: TextOptions = OPTIO
 def test_a_planted_rule_is_learned(texts: torch.Tensor, data: PreparedData) -> None:
     towers = fitted(texts, data).towers
     chance = 5 / data.n_items
-    assert metrics_from_ranks(rank_targets(towers, data.test))["hr@5"] > 4 * chance
+    assert metrics_from_ranks(rank_targets(towers, data.test).ranked)["hr@5"] > 4 * chance
 
 
 def test_same_seed_same_teacher_and_the_callers_randomness_is_left_alone(

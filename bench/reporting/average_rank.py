@@ -1,0 +1,137 @@
+"""Methods over several datasets: average ranks, and how far apart they must be.
+
+Janez Demsar, "Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7, 2006: the
+k methods are ranked within each of N datasets, 1 the best and ties shared; two of them differ where
+their average ranks are further apart than Nemenyi's critical difference
+
+    CD = q sqrt(k (k + 1) / (6 N)),
+
+q the upper 5 % of the studentised range of k over sqrt(2). A dataset is one observation, whatever
+the number of its examples and seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.evaluation.metrics import parse_metric
+from bench.records.comparison import SIGNIFICANT
+from bench.reporting import formatting, rules
+from bench.reporting.overview import configured
+from bench.reporting.section import Section, Table
+
+_LINE = ["method", "teacher"]
+_OF_ALL = ["student", "objective", "seen"]
+"""What datasets must share to be put together."""
+
+
+@dataclass(frozen=True)
+class AverageRanks:
+    """Methods that ran on all of several datasets with one student.
+
+    Attributes:
+        name: of the student and objective.
+        ranks: [k, N], by method and teacher, a column for each dataset; in the order of the mean.
+        critical: the critical difference.
+        p: of Friedman's test that all methods are alike.
+    """
+
+    name: str
+    ranks: pd.DataFrame
+    critical: float
+    p: float
+
+    @property
+    def mean(self) -> pd.Series[float]:
+        """The average rank of each method, [k]."""
+        return self.ranks.mean(axis=1)
+
+
+def average_ranks(entries: pd.DataFrame) -> Iterator[AverageRanks]:
+    """Of each student, objective and rule with two datasets or more, and two methods or more.
+
+    Args:
+        entries: of one metric. Methods that lack one of the datasets are left out: ranks are of
+            complete tables alone.
+    """
+    trials = configured(entries)
+    trials = trials[(trials["kind"] == "trial") & (trials["n"] > 0) & trials["control"].isna()]
+    trials = trials.assign(teacher=trials["teacher"].fillna(""))
+    for (student, objective, seen), group in trials.groupby(_OF_ALL, sort=False):
+        # Two protocols of one dataset are two columns, though hardly two observations.
+        several = group.groupby("dataset")["setting"].transform("nunique") > 1
+        place = group["dataset"].where(~several, group["dataset"] + " " + group["protocol"])
+        table = group.assign(place=place).pivot_table(
+            index=_LINE, columns="place", values="mean", aggfunc="first"
+        )
+        table = table.dropna()
+        if len(table) < 2 or len(table.columns) < 2:
+            continue
+        ranks = table.rank(ascending=False)
+        ranks = ranks.loc[ranks.mean(axis=1).sort_values(kind="stable").index]
+        critical, p = critical_difference(*ranks.shape), friedman(ranks.to_numpy())
+        name = f"{student} ({objective}), {rules.NAME[seen]}"
+        yield AverageRanks(name, ranks, critical, p)
+
+
+def critical_difference(methods: int, datasets: int) -> float:
+    """Nemenyi's, at 5 %, of average ranks of `methods` over `datasets`."""
+    from scipy.stats import studentized_range  # a report of one dataset needs no scipy
+
+    q = studentized_range.ppf(1 - SIGNIFICANT, methods, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(methods * (methods + 1) / (6 * datasets)))
+
+
+def friedman(ranks: NDArray[np.float64]) -> float:
+    """P-value of Friedman's test, corrected for ties, of ranks [k, N].
+
+    Args:
+        ranks: of k methods within each of N datasets; 1 where all are equal in each.
+    """
+    from scipy.special import chdtrc
+
+    methods, datasets = ranks.shape
+    spread = ((ranks - (methods + 1) / 2) ** 2).sum()
+    if spread == 0:
+        return 1.0
+    sums = ((ranks.sum(axis=1) - datasets * (methods + 1) / 2) ** 2).sum()
+    return float(chdtrc(methods - 1, (methods - 1) * sums / spread))
+
+
+def section(entries: pd.DataFrame) -> Section | None:
+    """Average ranks of all students; None where no student has two datasets."""
+    found = list(average_ranks(entries))
+    if not found:
+        return None
+    metric = parse_metric(entries["metric"].iloc[0]).label
+    return Section(
+        title="Average rank over datasets",
+        intro=f"Ranks in {metric} within each dataset, 1 is the best, of the methods that ran on "
+        "all of them. A dataset is one observation here, whatever its users and seeds.",
+        tables=[_table(one) for one in found],
+    )
+
+
+def _table(found: AverageRanks) -> Table:
+    mean, best = found.mean, found.mean.iloc[0]
+    ranks = found.ranks.map("{:g}".format).reset_index()
+    frame = pd.DataFrame(
+        {
+            "Method": ranks["method"],
+            "Teacher": ranks["teacher"].replace("", formatting.MISSING),
+            "Average rank": mean.map("{:.2f}".format).to_numpy(),
+            "Told from the first": np.where(mean - best > found.critical, "*", ""),
+            **{name: ranks[name] for name in found.ranks.columns},
+        }
+    )
+    note = (
+        f"Critical difference (Nemenyi, 5 %): {found.critical:.2f}. Average ranks that are nearer "
+        f"than this cannot be told apart; *: the first can be told from it. Friedman's test of all "
+        f"methods being alike: p = {found.p:.3f}, over {len(found.ranks.columns)} datasets."
+    )
+    return Table(found.name, frame, 2, [note])
