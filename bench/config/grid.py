@@ -243,7 +243,8 @@ class _Resolver:
             allowed = [DEFAULT_VARIANT, *file.variants]
             if variant not in allowed:
                 raise UnknownNameError(f"variant of {name}", variant, allowed)
-            code, points = entry.code_digest, [{}]
+            code = entry.code_digest
+            points: list[dict[str, Any]] = [{}]
             if self.search is not None:
                 points = self.search.settings(name, file.search, file.ranges)
             # Where nothing is set it does not matter what could be.

@@ -30,7 +30,9 @@ def tables(board: pd.DataFrame) -> Iterator[pd.DataFrame]:
     Baselines and teachers, which have no rule, stand beside the trials of each.
     """
     for _, group in board.groupby(TABLE, sort=False):
-        for rule in group["seen"].dropna().unique() if group["seen"].notna().any() else ["rank"]:
+        known = set(group["seen"].dropna())
+        rules: list[Seen] = [rule for rule in OTHER if rule in known] or ["rank"]
+        for rule in rules:
             yield under(group[group["seen"].isna() | group["seen"].eq(rule)], rule)
 
 

@@ -44,7 +44,7 @@ def by_segment(runs: pd.DataFrame, metric: str, seen: Seen = "rank") -> pd.DataF
 def _masked(runs: pd.DataFrame, segments: list[str]) -> pd.DataFrame:
     """The runs with what baselines and teachers have without the items that users had before."""
     prefixes = tuple(f"{segment}{_MASKED}/" for segment in segments)
-    masked = [name for name in runs if name.startswith(prefixes)]
+    masked = [str(name) for name in runs if str(name).startswith(prefixes)]
     plain = [name.replace(f"{_MASKED}/", "/") for name in masked]
     reference = runs["kind"] != "trial"
     runs = runs.copy()
