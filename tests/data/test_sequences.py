@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -120,6 +121,21 @@ def write_rows(folder: Path, *, width: int = 4, items: int = ITEMS, train=TRAIN)
     pd.DataFrame({"seq_size": [width], "item_num": [items]}).to_pickle(folder / "data_statis.df")
     (folder / "id2name.txt").write_text("Tom &amp; Jerry\t0\nA\ttab\t10\n")
     return folder
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_titles_of_another_run_are_doubted(tmp_path, mixed):
+    """Ten series of twenty games each; people stay within a series."""
+    random = np.random.default_rng(0)
+    series = 20 * random.integers(0, 10, 600)
+    first, second = (series + random.integers(0, 20, (2, 600))).tolist()
+    rows = [([before], after) for before, after in zip(first, second, strict=True)]
+    folder = write_rows(tmp_path / "game", items=200, train=rows)
+    place = random.permutation(200) if mixed else np.arange(200)
+    titles = [f"Series{place[n] // 20} Part {place[n] % 20}\t{n}" for n in range(200)]
+    (folder / "id2name.txt").write_text("\n".join(titles) + "\n")
+    doubted = any("seem to belong to other rows" in line for line in read(folder).report)
+    assert doubted == mixed
 
 
 def test_rows_and_items_of_dllm2rec_keep_their_numbers(tmp_path):

@@ -34,6 +34,9 @@ ENDINGS = (".df", ".csv")
 
 Table = dict[str, list[Any]]
 
+PAIRS, ENOUGH_PAIRS = 20_000, 200
+"""Neighbours whose titles are compared at most, and at least."""
+
 _CELLS_OF_AN_ITEM = 8
 """What an item that no row has costs, in cells of a table."""
 
@@ -82,11 +85,43 @@ def _read_folder(folder: Path, budget: Budget) -> Events:
         sequences += [[names[item] for item in row] for row in kept.values()]
         labels += [label] * len(kept)
     lines += [*report, "rows carry no user: each counts as a user of its own"]
+    lines += _doubted_titles([texts.get(name, "") for name in names], sequences)
     if longest > 10:
         lines.append(f"histories hold up to {longest} items: see protocol.history")
     return from_sequences(
         users, sequences, last_split=np.array(labels, np.int8), item_texts=texts, report=lines
     )
+
+
+def _doubted_titles(texts: list[str], sequences: list[list[str]]) -> list[str]:
+    """A warning where titles of neighbours have no more words in common than by chance.
+
+    Neighbours are a target and the item before it. What people take one after the other is alike
+    in any shop; titles that belong to other numbers are not.
+    """
+    words = [frozenset(text.lower().split()) for text in texts]
+    pairs = np.array([[int(row[-2]), int(row[-1])] for row in sequences[:PAIRS]])
+    pairs = pairs[[bool(words[a] and words[b]) and a != b for a, b in pairs]]
+    if len(pairs) < ENOUGH_PAIRS:
+        return []
+    others = np.random.default_rng(0).permutation(pairs[:, 1])
+    near, far = (
+        np.array(
+            [
+                len(words[a] & words[b]) / len(words[a] | words[b])
+                for a, b in zip(pairs[:, 0], second, strict=True)
+            ]
+        )
+        for second in (pairs[:, 1], others)
+    )
+    error = float((near - far).std() / len(pairs) ** 0.5)
+    if float((near - far).mean()) > 3 * error:
+        return []
+    return [
+        f"WARNING: the titles of {TITLES} seem to belong to other rows: those of items that follow "
+        f"one another share {near.mean():.1%} of their words, those of any two {far.mean():.1%}. "
+        "Its numbers change with every run of the program that makes it"
+    ]
 
 
 def _locate(folder: Path, stem: str) -> Path:
