@@ -37,7 +37,7 @@ def read_sequences(path: Path, *, named: bool) -> Events:
     with limits.reading(path) as budget, text_of(path, budget=budget) as stream:
         for number, line in enumerate(stream, start=1):
             lines.append(_tokens(line, number, path))
-            budget.cells(max(1, len(lines[-1])))
+            budget.cells(4 + 2 * len(lines[-1]))  # each token is a text by itself
     report = [f"read {sum(map(bool, lines)):,} lines of {path.name}"]
     if lines and lines[0] and {token.lower().partition(":")[0] for token in lines[0]} <= HEADER:
         report.append(f"left out the first line, a header: {' '.join(lines[0])}")

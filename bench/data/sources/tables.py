@@ -60,6 +60,9 @@ _PART = 64
 _CHUNK_WEIGHT = 1 << 23
 """Fields, or bytes of objects, from which on a chunk ends with fewer rows."""
 
+LITERAL_BYTES = 2
+"""Bytes of Python literals that cost what one cell costs."""
+
 _UNUSED = 8
 """Fields that are only looked past, which cost what one cell costs."""
 
@@ -294,6 +297,8 @@ class _Objects(Table):
         start = 1
         while block := _some(self._lines, CHUNK):
             self.budget.cells(len(block) * len(columns))
+            if self._parse is PARSERS["python"]:  # Python reads its own syntax that much slower
+                self.budget.cells(sum(map(len, block)) // LITERAL_BYTES)
             numbers: Sequence[int] = range(start, start + len(block))
             start += len(block)
             try:
