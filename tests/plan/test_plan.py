@@ -206,7 +206,7 @@ def test_references_are_baselines_and_the_teachers_of_each_setting() -> None:
     trials = [make(seed=seed, student=student) for seed in (0, 1) for student in ("a", "b")]
     trials += [make(dataset="other", teacher=None, teacher_fingerprint=None)]
     found = of_trials(trials)
-    baselines = ["ease", "item-knn", "markov", "popularity"]
+    baselines = ["ease", "item-knn", "l3ae", "markov", "popularity"]
     assert [(one.dataset, one.name) for one in found] == [
         *(("game", name) for name in [*baselines, "teacher:text"]),
         *(("other", name) for name in baselines),
