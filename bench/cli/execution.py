@@ -49,6 +49,7 @@ def how_to_run(args: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: args[name] for name in RUN_OPTIONS},
         "jobs": args["workers"] or args["jobs"],
+        "trackers": args["trackers"],
         "executor_set": options | ({"gpus": args["gpus"]} if args["gpus"] else {}),
     }
 

@@ -116,6 +116,14 @@ _SHARE = click.option(
     "merge).",
 )
 
+_TRACKERS = click.option(
+    "--tracker",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    help="Show each finished trial in tensorboard, mlflow or wandb (offline) as well.",
+)
+
 _EXECUTION = (
     device,
     click.option(
@@ -148,6 +156,7 @@ _EXECUTION = (
         help="Options of the executor, such as partition=gpu.",
     ),
     _SHARE,
+    _TRACKERS,
     results,
     _RETRY_FAILED,
     click.option(
@@ -172,6 +181,7 @@ _WORKING = (
         "of the one under way.",
     ),
     _SHARE,
+    _TRACKERS,
     results,
     _RETRY_FAILED,
 )

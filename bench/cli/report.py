@@ -88,7 +88,7 @@ def command(
 
     workspace = Workspace.current()
     store = ResultStore(results or workspace.results)
-    chosen = {"datasets": datasets, "methods": methods, "against": against}
+    chosen: dict[str, Any] = {"datasets": datasets, "methods": methods, "against": against}
     if references:
         from bench.execution.references import record_teachers
 

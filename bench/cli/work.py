@@ -48,6 +48,7 @@ def command(**args: Any) -> None:
                 device=args["device"],
                 threads=args["threads"],
                 retry_failed=args["retry_failed"],
+                trackers=args["trackers"],
                 seconds=seconds_of(args["until"]) if args["until"] else None,
                 watch=lambda trial: None if trial is None else own.append(trial),
             )

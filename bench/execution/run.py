@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from bench.records.record import Record, Retry
 from bench.records.store import ResultStore
 from bench.records.underway import announce
 from bench.registry import METHODS
+from bench.trackers.interface import check as check_trackers
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def run_grid(
     executor: str = LOCAL,
     executor_set: Mapping[str, Any] | None = None,
     isolate: bool = False,
+    trackers: Sequence[str] = (),
 ) -> list[Record]:
     """Make every trial of a grid have a record; trains only what has none.
 
@@ -62,6 +64,7 @@ def run_grid(
         executor_set: its options.
         isolate: run each trial of a method that did not come with the suite in a process of its
             own, one after the other; this process does not import it.
+        trackers: names of those that are shown each trial once it has its record.
 
     Returns:
         The records of the trials, in their order, and those of the teachers' own rankings that
@@ -72,6 +75,7 @@ def run_grid(
         BenchError: something is wrong with the request, its data or its teachers, and no trial
             ran; or the results folder cannot be written to any more.
     """
+    check_trackers(trackers)
     hired = hire(executor, executor_set or {})
     if isolate and not hired.is_here:
         raise ConfigError(f"--isolate: not with --executor {executor}, whose workers are shared")
@@ -83,7 +87,7 @@ def run_grid(
         if not ready.missing:
             return ready.records()
         at_once, share = hired.divide(jobs, threads)
-        everything = ready.task(share, executor, hired.device(ready.device, device))
+        everything = ready.task(share, executor, hired.device(ready.device, device), trackers)
         apart = [one for one in ready.missing if not METHODS.may_import(one.method)]
         task = replace(everything, trials=[one for one in ready.missing if one not in apart])
         at_once = min(at_once, len(task.trials))
@@ -109,6 +113,7 @@ def work_on_grid(
     threads: int | None = None,
     retry_failed: bool = False,
     seconds: float | None = None,
+    trackers: Sequence[str] = (),
     watch: Watch = lambda trial: None,
 ) -> None:
     """Be one worker on a grid: run what nobody else runs, and return when nothing of it is left.
@@ -123,16 +128,18 @@ def work_on_grid(
         threads: for torch on the CPU; None is all cores.
         retry_failed: run trials again that failed before this worker began.
         seconds: start no trial that is not expected to end within so many.
+        trackers: as `run_grid` takes them.
         watch: called with a trial when it begins, and with None when it has a record.
 
     Raises:
         Stopped: this process was told to end, or its time is over in the middle of a trial.
         BenchError: as `run_grid`.
     """
+    check_trackers(trackers)
     until = None if seconds is None else Until(seconds, store)
     ready = _prepared(grid, store, workspace, device, threads, Retry(failed=retry_failed))
     if ready.missing:
-        task = ready.task(divide(1, threads)[1], "work", ready.device)
+        task = ready.task(divide(1, threads)[1], "work", ready.device, trackers)
         allows = (lambda trial: True) if until is None else until.within(ready.trials)
         run_trials(task, ready.inputs, wait=False, watch=watch, allows=allows)
 
@@ -150,7 +157,7 @@ class _Ready:
     device: str
     retry: Retry
 
-    def task(self, threads: int, executor: str, device: str) -> Task:
+    def task(self, threads: int, executor: str, device: str, trackers: Sequence[str]) -> Task:
         return Task(
             self.missing,
             self.grid,
@@ -160,6 +167,7 @@ class _Ready:
             threads,
             self.retry,
             executor,
+            tuple(trackers),
         )
 
     def records(self) -> list[Record]:

@@ -30,6 +30,7 @@ from bench.plan import Trial, derive_seed
 from bench.records.record import Outcome, Retry, failed, finished
 from bench.records.store import ResultStore
 from bench.registry import METHODS
+from bench.trackers.interface import track
 
 if TYPE_CHECKING:
     from bench.execution.states import TrialState
@@ -59,6 +60,7 @@ class Task:
         threads: of each trial, for torch on the CPU.
         retry: which of the trials that failed run again.
         executor: what started the process that runs them, for their records.
+        trackers: names of those that are shown each trial.
     """
 
     trials: list[Trial]
@@ -69,6 +71,7 @@ class Task:
     threads: int
     retry: Retry
     executor: str = "local"
+    trackers: tuple[str, ...] = ()
 
     def is_complete(self, trial: Trial) -> bool:
         """Whether a trial has a record, and not one that is to be replaced."""
@@ -164,10 +167,12 @@ def _run_and_record(
     with progress.task(trial.label):
         _logger.info(f"starts on {task.device}")
         state = TrialState(task.store, trial.key, environment)
+        curve: list[dict[str, Any]] = []
         try:
             outcome = _outcome(trial, task, inputs, state)
             record = finished(trial, outcome, environment)
             task.store.write(record, outcome)
+            curve = outcome.curve
             select = trial.training.select
             message = f"done, validation {select} {record.metrics_of('valid')[select]:.4f}"
         except interrupts:
@@ -179,9 +184,11 @@ def _run_and_record(
                 inputs.forget_knowledge()
             status, text = _failure(error)
             record = failed(trial, status, text, environment)
-            task.store.write(record, curve=error.curve if isinstance(error, Diverged) else [])
+            curve = error.curve if isinstance(error, Diverged) else []
+            task.store.write(record, curve=curve)
             message = f"{status}: {_said(error)}{_place(error, METHODS.get(trial.method).path)}"
         state.remove()
+        track(task.trackers, task.store.folder, record, curve)
         _logger.info(f"{message}, {time.perf_counter() - started:.0f} s")
     if not record.is_done and not still_works(task.device):
         raise DeviceLost(

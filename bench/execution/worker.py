@@ -61,6 +61,7 @@ class Job(BaseModel):
         threads: of each trial.
         retry: see `Task`.
         executor: see `Task`.
+        trackers: see `Task`.
         draws: whether loops are shown by whoever started the worker.
         brings: whether its records are taken elsewhere: `results` is a folder of its machine.
     """
@@ -75,6 +76,7 @@ class Job(BaseModel):
     threads: int
     retry: Retry
     executor: str
+    trackers: tuple[str, ...] = ()
     draws: bool
     brings: bool = False
 
@@ -92,6 +94,7 @@ class Job(BaseModel):
             threads=task.threads,
             retry=task.retry,
             executor=task.executor,
+            trackers=task.trackers,
             draws=progress.has_display(),
         )
 
@@ -124,7 +127,15 @@ class Job(BaseModel):
             )
         store = ResultStore(self.results)
         return Task(
-            trials, grid, store, workspace, self.device, self.threads, self.retry, self.executor
+            trials,
+            grid,
+            store,
+            workspace,
+            self.device,
+            self.threads,
+            self.retry,
+            self.executor,
+            self.trackers,
         )
 
     def _found(self, grid: Grid, workspace: Workspace) -> list[Trial]:

@@ -47,7 +47,7 @@ def trial(seed: int, method: str = "none") -> Trial:
 
 
 def done(store: ResultStore, which: Trial, seconds: float) -> None:
-    metrics = {"valid": {"ndcg@20": 0.1}, "test": {"ndcg@20": 0.1}}
+    metrics = {"valid": {"ndcg@20": 1.0}, "test": {"ndcg@20": 1.0}}
     import numpy as np
 
     outcome = Outcome(metrics, {}, np.ones(3, np.int32), timings={"total_seconds": seconds})

@@ -1,0 +1,1 @@
+"""What shows finished trials in the trackers that people have open, a tracker a file."""
