@@ -12,7 +12,7 @@ _TYPOGRAPHY = str.maketrans({"±": r"$\pm$", "·": r"$\cdot$", "–": "--"})  # 
 
 
 def latex(board: pd.DataFrame, runs: pd.DataFrame) -> str:
-    """One `table` environment per table; a comment without entries."""
+    """One `table*` per table, which spans the columns of a page; a comment without entries."""
     tables = [
         _environment(section, table)
         for section in sections(board, runs)
@@ -27,11 +27,12 @@ def _environment(section: Section, table: Table) -> str:
     return "\n".join(
         [
             *(failed if not table.caption else []),
-            r"\begin{table}",
-            r"\centering",
+            r"\begin{table*}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            r"\renewcommand{\arraystretch}{0.95}",
             rf"\caption{{{_escaped(' '.join([f'{head}.', *table.notes]))}}}",
             _tabular(table),
-            r"\end{table}",
+            r"\end{table*}",
         ]
     )
 

@@ -3,12 +3,16 @@
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import main
+from bench.paths import SHIPPED
+from bench.records.store import ResultStore
 from bench.reporting.formats import FORMATS
 from bench.reporting.markdown import marked
 from bench.reporting.render import render, selected
@@ -161,7 +165,19 @@ def test_latex_escapes_and_has_equal_rows(bench):
     for body in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.S):
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
-    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 3
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 3
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (texlive)")
+def test_latex_compiles_as_it_stands_within_the_page_of_two_columns(tmp_path):
+    """Of the reference records, whose tables are wider and longer than those of most papers."""
+    tables = render(ResultStore(SHIPPED / "results" / "reference"), "latex")
+    head = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "a.tex").write_text(f"{head}\n{tables}\n" + r"\end{document}", "utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout and "too large" not in done.stdout
 
 
 def test_an_empty_folder_is_no_error(bench):
