@@ -39,6 +39,7 @@ format: $(CHECKERS) ## mend style where that is mechanical
 
 docs: $(CHECKERS) ## write the pages that are generated
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/pictures.py
 
 # What torch brings depends on the machine, so it and its CUDA packages are in no lock.
 UNLOCKED := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-,cublas \
