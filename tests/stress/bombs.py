@@ -251,8 +251,8 @@ def parquets(chance: random.Random, folder: Path) -> Act:
     elif kind == 1:
         column = pyarrow.array(np.zeros(rows, np.int64))
     elif kind == 2:  # a long text that stands once, and rows that name it
-        text = "x" * chance.randrange(MB, 16 * MB)
-        column = pyarrow.DictionaryArray.from_arrays(np.zeros(rows // 1000, np.int32), [text])
+        text = "x" * chance.randrange(MB, 4 * MB)
+        column = pyarrow.DictionaryArray.from_arrays(np.zeros(rows // 10**5, np.int32), [text])
     elif kind == 3:
         column = pyarrow.array(["y" * 1000]).take(pyarrow.array(np.zeros(rows // 100, np.int32)))
     else:
