@@ -192,13 +192,12 @@ def _of_baseline(name: str, texts: Path, data: PreparedData) -> Outcome | None:
         texts: folder of the vectors of texts that teachers have encoded.
         data: what it learns from and ranks.
     """
-    import torch
-
-    from bench.execution.hygiene import clean_process
-
     try:
-        with clean_process(torch.get_num_threads(), plan.seed_of(name, data.fingerprint)):
-            return _ranked(name, texts, data)
+        baseline = BASELINES.load(name)()
+        if obstacle := baseline.obstacle(data) or _texts_obstacle(baseline, texts, data):
+            _logger.info(f"baseline {name} is left out for {data.dataset}: {obstacle}")
+            return None
+        return _ranked(name, baseline, data)
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # code of anybody's; nobody's trial stands on it
@@ -208,11 +207,17 @@ def _of_baseline(name: str, texts: Path, data: PreparedData) -> Outcome | None:
         return None
 
 
-def _ranked(name: str, texts: Path, data: PreparedData) -> Outcome | None:
-    baseline = BASELINES.load(name)()
-    if obstacle := baseline.obstacle(data) or _texts_obstacle(baseline, texts, data):
-        _logger.info(f"baseline {name} is left out for {data.dataset}: {obstacle}")
-        return None
+def _ranked(name: str, baseline: Baseline, data: PreparedData) -> Outcome:
+    # Here and not above: whoever finds every record there needs no torch.
+    import torch
+
+    from bench.execution.hygiene import clean_process
+
+    with clean_process(torch.get_num_threads(), plan.seed_of(name, data.fingerprint)):
+        return _measured(name, baseline, data)
+
+
+def _measured(name: str, baseline: Baseline, data: PreparedData) -> Outcome:
     started = time.perf_counter()
     with task(f"baseline {name}"):
         baseline.fit(data.train, data.n_items)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from bench.errors import ConfigError
@@ -122,15 +121,17 @@ def _encode(texts: Sequence[str], folder: str, name: str, device: str) -> NDArra
     return vectors
 
 
-@torch.no_grad()
 def _encode_batch(texts: list[str], tokenizer: Any, model: Any) -> NDArray[np.float32]:
+    import torch
+
     tokens = tokenizer(
         texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
     ).to(model.device)
-    states = model(**tokens).last_hidden_state
-    mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
-    mean = (states * mask).sum(1) / mask.sum(1).clamp_min(1)
-    return torch.nn.functional.normalize(mean, dim=1).float().cpu().numpy()
+    with torch.no_grad():
+        states = model(**tokens).last_hidden_state
+        mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
+        mean = (states * mask).sum(1) / mask.sum(1).clamp_min(1)
+        return torch.nn.functional.normalize(mean, dim=1).float().cpu().numpy()
 
 
 def _load(folder: str, name: str) -> tuple[Any, Any]:
