@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse
 
 from bench.baselines.interface import BaselineConfig, Floats
 from bench.data.examples import Examples, Ids
@@ -43,6 +42,8 @@ def log_mixture(scores: Floats, popularity: Floats, share: float) -> Floats:
 
 def occurrences(row: NDArray[Any], item: Ids, shape: tuple[int, int]) -> Any:
     """How often each row has each item (ids 1..N): sparse float32 [rows, N]."""
+    from scipy import sparse  # here: whoever asks a baseline for its obstacle needs none of it
+
     ones = np.ones(len(row), dtype=np.float32)
     return sparse.csr_matrix((ones, (row, item - 1)), shape=shape)
 
