@@ -206,7 +206,7 @@ def _state_of_datasets(
 ) -> tuple[dict[str, str], list[str], list[Finding]]:
     """Those prepared with the protocol that their file names, those not, and what is broken."""
     from bench.data.config import dataset_config, dataset_names
-    from bench.data.store import fingerprint
+    from bench.data.store import identity
 
     prepared: dict[str, str] = {}
     others: list[str] = []
@@ -214,7 +214,7 @@ def _state_of_datasets(
     for name in dataset_names(workspace):
         try:
             slug = dataset_config(name, workspace).protocol.slug
-            if fingerprint(name, slug, workspace) is None:
+            if identity(name, slug, workspace) is None:
                 others.append(name)
             else:
                 prepared[name] = slug

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +167,7 @@ def _run_and_record(
     with progress.task(trial.label):
         _logger.info(f"starts on {task.device}")
         state = TrialState(task.store, trial.key, environment)
-        curve: list[dict[str, Any]] = []
+        curve: Sequence[Mapping[str, Any]] = []
         try:
             outcome = _outcome(trial, task, inputs, state)
             record = finished(trial, outcome, environment)
