@@ -37,7 +37,11 @@ def p_values(store: ResultStore) -> Iterator[float]:
         users = ranks.users(entry["data_fingerprint"].iloc[0])
         if users is None:
             continue
-        known = [METRIC.per_row(r) for key in entry["key"] if (r := ranks.of(key)) is not None]
+        known = [
+            METRIC.per_row(found)
+            for key, seen in zip(entry["key"], entry["seen"], strict=True)
+            if (found := ranks.of(key, seen)) is not None
+        ]
         for one, other in itertools.combinations(known, 2):
             compared = compare_by_user(one, other, users)
             if compared is not None:

@@ -72,7 +72,7 @@ def test_settings_are_those_of_set(tiny: Workspace) -> None:
     settings = {"training.learning_rate": 1e-3, "training.select": "hr@10"}
     runs = bench.run("none", "tiny", "tiny", settings=settings, threads=1)
     (trial,) = runs[runs["kind"] == "trial"].itertuples()
-    assert trial.overrides == settings and trial.monitor == "valid/hr@10"
+    assert trial.overrides == settings and trial.monitor == "valid-masked/hr@10"
 
 
 def test_a_number_of_seeds_is_asked_to_be_said_plainly(tiny: Workspace) -> None:

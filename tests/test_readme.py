@@ -23,7 +23,7 @@ PAGES = [README, *sorted(SHIPPED.glob("docs/*.md")), *sorted(SHIPPED.glob("*/REA
 
 def commands(page: Path) -> list[str]:
     """The lines of code blocks, fenced or indented, that call `bench`."""
-    text = page.read_text(encoding="utf-8")
+    text = re.sub(r" \\\n +", " ", page.read_text(encoding="utf-8"))  # lines that go on
     fenced = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     indented = re.findall(r"^ {4}.*$", text, re.MULTILINE)
     lines = [line.strip() for block in [*fenced, *indented] for line in block.splitlines()]
@@ -38,6 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with what commands name: the method of the README, and a place of records."""
     monkeypatch.chdir(tmp_path)
     Path("results", "reference").mkdir(parents=True)
+    Path("copied", "results").mkdir(parents=True)
     monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
     Path("my_method.py").write_text(example_method(), encoding="utf-8")
 

@@ -123,7 +123,7 @@ def follow(
     followed = Followed(folder, select)
     followed.content()  # what is wrong with the request is said now
     with Server(host, port, followed) as server:
-        click.echo(server.url)
+        say(server.url)
         tell("Ctrl-C ends it")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

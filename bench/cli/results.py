@@ -36,7 +36,7 @@ def merge(folders: tuple[Path, ...], results: Path | None) -> None:
 
     store = ResultStore(results or Workspace.current().results)
     copied = merge(store, map(ResultStore, folders))
-    click.echo(f"{copied} records copied into {store.folder}")
+    say(f"{copied} records copied into {store.folder}")
 
 
 @command.command()

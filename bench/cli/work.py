@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli import options
+from bench.cli.printing import tell
 
 if TYPE_CHECKING:
     from bench.plan import Trial
@@ -53,8 +54,8 @@ def command(**args: Any) -> None:
                 watch=lambda trial: None if trial is None else own.append(trial),
             )
     except stopping.Stopped:
-        click.echo("ended before its trials were done: the next worker goes on", err=True)
+        tell("ended before its trials were done: the next worker goes on")
         raise
     made = (store.get(trial.key) for trial in own)
     finish([record for record in made if record is not None], store, started)
-    click.echo(f"{len(own)} trials run here; none is left that nobody runs", err=True)
+    tell(f"{len(own)} trials run here; none is left that nobody runs")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -99,13 +100,18 @@ def write_missing(references: Iterable[Reference], store: ResultStore, inputs: I
     """
     for reference in references:
         data = inputs.data_of(reference)
+        _write_users(data, store)
         name, _, teacher = reference.name.partition(":")
         if teacher:
             place = inputs.teacher_folder((reference.dataset, reference.protocol, teacher))
             _write_teacher(place, reference, data, store)
         else:
-            cache, knows = inputs.workspace.teacher_cache, data.sequences is not None
-            _write(reference, data, store, partial(_of_baseline, name, cache), masks=knows)
+            knows = data.sequences is not None
+            if not _is_missing(store.get(reference.key), masks=knows):
+                continue  # without a look at what it would cost
+            baseline = _affordable(name, inputs.workspace.teacher_cache, data)
+            if baseline is not None:
+                _write(reference, data, store, partial(_of_baseline, name, baseline), masks=knows)
 
 
 def record_teachers(
@@ -139,6 +145,7 @@ def record_teachers(
             data = data_store.load(dataset, protocol, workspace)
             of_data = {"dataset": dataset, "protocol": protocol, "data_fingerprint": fingerprint}
             reference = _teacher(name, read_manifest(place).fingerprint, of_data)
+            _write_users(data, store)
             _write_teacher(place, reference, data, store)
         if not found:
             raise ConfigError(
@@ -150,6 +157,12 @@ def record_teachers(
 def _fingerprint(dataset: str, protocol: str, workspace: Workspace) -> str | None:
     identity = data_store.identity(dataset, protocol, workspace)
     return None if identity is None else identity.fingerprint
+
+
+def _write_users(data: PreparedData, store: ResultStore) -> None:
+    users = store.users(data.fingerprint)
+    if users is None or not np.array_equal(users, data.test.user):
+        store.write_users(data.fingerprint, data.test.user)
 
 
 def _write_teacher(
@@ -168,9 +181,6 @@ def _write(
     masks: bool,
 ) -> None:
     """Record a reference that is not there, or lacks the masked ranks that it could have."""
-    users = store.users(data.fingerprint)
-    if users is None or not np.array_equal(users, data.test.user):
-        store.write_users(data.fingerprint, data.test.user)
     while _is_missing(store.get(reference.key), masks=masks):
         with store.claim(reference.key) as granted:
             if granted:
@@ -184,37 +194,46 @@ def _is_missing(record: Record | None, *, masks: bool) -> bool:
     return record is None or (masks and f"test-{MASKED}" not in record.metrics)
 
 
-def _of_baseline(name: str, texts: Path, data: PreparedData) -> Outcome | None:
-    """The ranking of a baseline; None where it cannot be had, which is logged.
+def _affordable(name: str, texts: Path, data: PreparedData) -> Baseline | None:
+    """A baseline before it is fitted; None where it cannot be had, which is logged.
 
     Args:
         name: of the baseline.
         texts: folder of the vectors of texts that teachers have encoded.
-        data: what it learns from and ranks.
+        data: what it is to learn from and rank.
     """
-    try:
+    with _left_out_if_broken(name, data):
         baseline = BASELINES.load(name)()
-        if obstacle := baseline.obstacle(data) or _texts_obstacle(baseline, texts, data):
-            _logger.info(f"baseline {name} is left out for {data.dataset}: {obstacle}")
-            return None
-        return _ranked(name, baseline, data)
-    except (KeyboardInterrupt, Terminated):
-        raise
-    except BaseException as error:  # code of anybody's; nobody's trial stands on it
-        _logger.warning(
-            f"baseline {name} is left out for {data.dataset}: {type(error).__name__}: {error}"
-        )
-        return None
+        obstacle = baseline.obstacle(data) or _texts_obstacle(baseline, texts, data)
+        if obstacle is None:
+            return baseline
+        _logger.info(f"baseline {name} is left out for {data.dataset}: {obstacle}")
+    return None
 
 
-def _ranked(name: str, baseline: Baseline, data: PreparedData) -> Outcome:
-    # Here and not above: whoever finds every record there needs no torch.
-    import torch
+def _of_baseline(name: str, baseline: Baseline, data: PreparedData) -> Outcome | None:
+    """The ranking of a baseline; None where it fails, which is logged."""
+    import torch  # here: whoever finds every record there needs none
 
     from bench.execution.hygiene import clean_process
 
-    with clean_process(torch.get_num_threads(), plan.seed_of(name, data.fingerprint)):
+    seed = plan.seed_of(name, data.fingerprint)
+    with _left_out_if_broken(name, data), clean_process(torch.get_num_threads(), seed):
         return _measured(name, baseline, data)
+    return None
+
+
+@contextlib.contextmanager
+def _left_out_if_broken(name: str, data: PreparedData) -> Iterator[None]:
+    """Whatever the code of a baseline raises leaves that baseline out; no trial stands on it."""
+    try:
+        yield
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # code of anybody's
+        _logger.warning(
+            f"baseline {name} is left out for {data.dataset}: {type(error).__name__}: {error}"
+        )
 
 
 def _measured(name: str, baseline: Baseline, data: PreparedData) -> Outcome:

@@ -66,7 +66,7 @@ def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
     name: str, train: Examples, users: list[list[int]]
 ) -> None:
     """Against a ranking item by item: all earlier items of the user, beyond the history too."""
-    model, asked = BASELINES.load(name)().fit(train, N), examples_of(users)
+    model, asked = made(name).fit(train, N), examples_of(users)
     user = np.repeat(np.arange(len(users)), [len(items) for items in users]).astype(np.int32)
     item = np.concatenate(users).astype(np.int32) - 1
     found = model.all_ranks(asked, N, Sequences.of(user, item, len(users)))

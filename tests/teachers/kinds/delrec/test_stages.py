@@ -76,8 +76,8 @@ class Made:
 @torch.no_grad()
 def hits(stage: RankingStage) -> float:
     """Share of the held out questions whose answer is the model's first candidate."""
-    scores = stage.prompted.eval().scores(stage.judges)
-    answers = torch.tensor([question.answer for question in stage.judges])
+    scores = stage.prompted.eval().scores(stage.held_out_questions)
+    answers = torch.tensor([question.answer for question in stage.held_out_questions])
     return float((scores.argmax(dim=1) == answers).float().mean())
 
 
