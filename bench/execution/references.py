@@ -218,9 +218,10 @@ def _of_baseline(name: str, baseline: Baseline, data: PreparedData) -> Outcome |
     from bench.execution.hygiene import clean_process
 
     seed = plan.seed_of(name, data.fingerprint)
+    outcome = None
     with _left_out_if_broken(name, data), clean_process(torch.get_num_threads(), seed):
-        return _measured(name, baseline, data)
-    return None
+        outcome = _measured(name, baseline, data)
+    return outcome
 
 
 @contextlib.contextmanager
