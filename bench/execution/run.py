@@ -197,7 +197,7 @@ def _prepared(
         retry: which failures run again.
         elsewhere: other machines train, which may have other devices.
     """
-    store.sweep_states()
+    store.sweep()
     # What a trial would fail of is raised before data and teachers are made, which may take hours.
     grid = runnable(grid, store, workspace, device=device, retry=retry, elsewhere=elsewhere)
     device = "auto" if elsewhere else device

@@ -255,8 +255,12 @@ class ResultStore:
                 path.unlink(missing_ok=True)
             folder.rmdir()  # which fails as long as there are others
 
-    def sweep_states(self) -> None:
-        """Remove the states of trials that are done: one that is killed right after leaves its."""
+    def sweep(self) -> None:
+        """Remove what writers that were killed left: states of trials that are done, scratch."""
+        for leftover in self.folder.glob(".*"):
+            if found := _KEY.search(leftover.name):
+                with self.claim(found[0]):
+                    pass  # which removes it, unless somebody writes it now
         with contextlib.suppress(OSError):  # mostly there is no such folder
             names = [path.name for path in (self.folder / STATES).iterdir()]
             for key in {found[0] for name in names if (found := _KEY.search(name))}:

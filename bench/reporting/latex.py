@@ -10,6 +10,9 @@ from bench.reporting.tables import sections
 
 _TYPOGRAPHY = str.maketrans({"±": r"$\pm$", "·": r"$\cdot$", "–": "--"})  # noqa: RUF001
 
+LONG = 40
+"""Lines of a table that fit a page beside its caption, as large as others are set."""
+
 
 def latex(board: pd.DataFrame, runs: pd.DataFrame) -> str:
     """One `table*` per table, which spans the columns of a page; a comment without entries."""
@@ -28,13 +31,18 @@ def _environment(section: Section, table: Table) -> str:
         [
             *(failed if not table.caption else []),
             r"\begin{table*}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\centering{_size(len(table.frame))}\setlength{{\tabcolsep}}{{3pt}}",
             r"\renewcommand{\arraystretch}{0.95}",
             rf"\caption{{{_escaped(' '.join([f'{head}.', *table.notes]))}}}",
             _tabular(table),
             r"\end{table*}",
         ]
     )
+
+
+def _size(lines: int) -> str:
+    """A table stands on one page: a long one is set smaller."""
+    return r"\footnotesize" if lines <= LONG else r"\scriptsize"
 
 
 def _tabular(table: Table) -> str:

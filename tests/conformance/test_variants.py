@@ -25,8 +25,9 @@ def test_a_variant_is_another_method_and_trains(
     method: str, variant: str, data: PreparedData, knowledge: Knowledge
 ) -> None:
     entry = METHODS.get(method)
-    config, settings = METHODS.load(entry.name).Config, read_method(entry, HERE).variants[variant]
-    assert config.model_validate(settings) != config()
+    config, file = METHODS.load(entry.name).Config, read_method(entry, HERE)
+    settings = file.variants[variant]
+    assert config.model_validate(settings) != config.model_validate(file.settings)
     if variant == "single-teacher":
         settings = {"teachers": knowledge.trajectory_names[:1]}
     training = {"objective": "dros", "max_epochs": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from bench.errors import ConfigError
 from bench.execution.share import Share
 from bench.execution.until import seconds_of
 from bench.paths import SHIPPED, Workspace
-from bench.records.record import Record
+from bench.records.record import Outcome, Record, finished
 from bench.records.store import ResultStore
 
 GRID = ["-d", "tiny", "-s", "tiny", "-m", "none", "--device", "cpu", "--threads", "1"]
@@ -95,7 +96,7 @@ def test_at_its_time_it_keeps_the_state_and_the_next_goes_on(
     tiny: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_STATE_SECONDS", "0")
-    long = ["--set", "training.max_epochs=60", "--set", "training.min_epochs=60"]
+    long = ["--set", "training.max_epochs=300", "--set", "training.min_epochs=300"]
     elsewhere = tiny.home / "uninterrupted"
     assert bench("run", *long, "--results", str(elsewhere)).exit_code == 0
     ends = 0
@@ -113,7 +114,7 @@ def test_at_its_time_it_keeps_the_state_and_the_next_goes_on(
             tiny.results / one.key / name
         ).read_bytes()
     assert files(tiny.results / ".states") == []
-    assert len((tiny.results / one.key / "curve.csv").read_text().splitlines()) == 61
+    assert len((tiny.results / one.key / "curve.csv").read_text().splitlines()) == 301
 
 
 def test_no_trial_starts_that_is_not_expected_to_end(
@@ -172,7 +173,7 @@ def machine(tmp_path: Path, name: str, tiny: Workspace) -> Path:
 def test_two_homes_with_a_share_each_make_what_one_makes(
     tiny: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeds = ["--seeds", "0-5"]
+    seeds = ["--seeds", "0-11"]
     homes = [machine(tmp_path, name, tiny) for name in ("a", "b")]
     assert bench("run", *seeds).exit_code == 0
     made: list[Sequence[Record]] = []
@@ -181,7 +182,7 @@ def test_two_homes_with_a_share_each_make_what_one_makes(
         done = bench("run", *seeds, "--share", f"{number}/2")
         assert done.exit_code == 0, done.output
         made.append(trials(home / "results"))
-    assert len(made[0]) + len(made[1]) == 6 and all(made)
+    assert len(made[0]) + len(made[1]) == 12 and all(made)
     whole = tmp_path / "whole"
     merge = ["results", "merge", *(str(home / "results") for home in homes)]
     merged = CliRunner().invoke(main, [*merge, "--results", str(whole)])
@@ -197,9 +198,13 @@ def test_two_homes_with_a_share_each_make_what_one_makes(
     assert "0 records copied" in again.output
 
     key = made[0][0].key
-    other = np.load(homes[0] / "results" / key / "ranks.npy")
-    other[0] += 1
-    np.save(homes[0] / "results" / key / "ranks.npy", other)
+    other = ResultStore(homes[0] / "results")
+    ranks = [other.ranks(key, seen)[::-1] for seen in ("rank", "mask")]  # of the same metrics
+    outcome = Outcome(
+        metrics=made[0][0].metrics, segments={}, ranks=ranks[0], masked_ranks=ranks[1]
+    )
+    shutil.rmtree(other.folder / key)
+    other.write(finished(made[0][0].subject, outcome), outcome)
     refused = CliRunner().invoke(main, [*merge, "--results", str(whole)])
     assert refused.exit_code == 2
     assert key[:12] in refused.stderr and "nothing was merged" in refused.stderr

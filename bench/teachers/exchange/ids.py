@@ -34,8 +34,10 @@ def from_ids(files: ImportedFiles, role: str, covered: Array | None) -> Lists:
         )
     kept = slice(None) if covered is None else covered
     used = listed[kept]
+    if (used[np.isfinite(used)] % 1).any():
+        raise DataError(f"{name} holds values that are no item ids")
     _reject_padding(used, len(files.order), name)
-    if not np.isfinite(used).all() or (used != np.floor(used)).any():
+    if not np.isfinite(used).all():
         raise DataError(f"{name} holds values that are no item ids")
     _reject_catalogue_order(files, values, name)
     base, why = find_base(used, len(files.order), files.base(), f"lists of {name}")

@@ -66,7 +66,10 @@ def test_the_suites_own_layout_is_not_imported(desk: Desk, folder: Folder) -> No
             "covered.npy has shape (60,), expected [240]; as many as valid has",
         ),
         (
-            {"rankings.npy": np.ones((N_ROWS, 2)), "truth_distance.npy": np.ones((N_ROWS, 2))},
+            {
+                "rankings.npy": np.tile([0, 1], (N_ROWS, 1)),
+                "truth_distance.npy": np.ones((N_ROWS, 2)),
+            },
             {"id_base": 0},
             "truth_distance.npy has shape (240, 2), expected [240]",
         ),

@@ -187,7 +187,7 @@ def test_the_combined_list_is_the_sum_of_importances(data: PreparedData) -> None
     random = np.random.default_rng(4)
     lists = (random.random((3, len(rows), 30)).argsort(axis=2)[:, :, :14] + 1).astype(np.int32)
     ids, distances = combined(lists, rows, 30, "cpu")
-    assert ids.shape == distances.shape == (len(rows), 14 - 4)
+    assert ids.shape == distances.shape == (len(rows), 30 - 4)
     for row in range(len(rows)):
         total = dict.fromkeys(range(1, 31), 0.0)
         for one in lists[:, row]:
@@ -195,10 +195,10 @@ def test_the_combined_list_is_the_sum_of_importances(data: PreparedData) -> None
                 total[item] += math.exp(-rank / 10)
         for item in set(rows.history[row].tolist()) - {0, int(rows.target[row])}:
             del total[item]
-        expected = sorted(3 - value for value in total.values())[:10]
+        expected = sorted(3 - value for value in total.values())[:26]
         np.testing.assert_allclose(distances[row], expected, atol=1e-5)
         np.testing.assert_allclose([3 - total[item] for item in ids[row]], expected, atol=1e-5)
-        assert len(set(ids[row].tolist())) == 10
+        assert len(set(ids[row].tolist())) == 26
     assert (np.diff(distances, axis=1) >= 0).all() and (distances >= 0).all()
 
 
