@@ -26,10 +26,10 @@ def test_a_variant_is_another_method_and_trains(
 ) -> None:
     entry = METHODS.get(method)
     config, file = METHODS.load(entry.name).Config, read_method(entry, HERE)
-    settings = file.variants[variant]
+    settings = layers.merge(file.settings, file.variants[variant])  # as a run lays them over it
     assert config.model_validate(settings) != config.model_validate(file.settings)
     if variant == "single-teacher":
-        settings = {"teachers": knowledge.trajectory_names[:1]}
+        settings = settings | {"teachers": knowledge.trajectory_names[:1]}
     training = {"objective": "dros", "max_epochs": 1}
     outcome = run(make_trial(method, settings=settings, training=training), data, knowledge)
     assert all(np.isfinite(list(epoch.values())).all() for epoch in outcome.curve)

@@ -158,7 +158,8 @@ def test_the_page_follows_a_grid_of_twelve_trials(tiny, tiny_teacher):
             window.wait(f"{text}.startsWith('12 of 12 trials done')", 60)
             window.wait("document.querySelector('#about').textContent.includes('12 finished')", 60)
             buttons = "[...document.querySelectorAll('#entries tbody button')]"
-            window.run(f"{buttons}.find((each) => each.textContent === 'none').click()")
+            name = "none [training.max_epochs=60, training.patience=60]"
+            window.run(f"{buttons}.find((each) => each.textContent === '{name}').click()")
             window.wait("document.querySelector('dialog[open] .command')")
             assert window.run("return window.stays"), "it was never loaded anew"
             asked = {address.partition("entry/")[0] for address in window.requests()}
