@@ -84,6 +84,11 @@ def scratch(path: Path, known_as: str = "") -> Iterator[Path]:
             _remove(temporary)
 
 
+def left_behind(place: Path) -> set[str]:
+    """Names of what scratch folders in `place` are of: under way, or left by who was killed."""
+    return {_made_in(leftover).name for leftover in place.glob(f".*{_SCRATCH}*")}
+
+
 def sweep(place: Path, made: str | None) -> None:
     """Remove the scratch folders in `place` that are of something called `made`; None: all.
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from bench.errors import ConfigError
+from bench.variables import seconds_in
 
 SECONDS = "BENCH_LEASE_SECONDS"
 """Environment variable: after how many seconds without renewal a lease is stale."""
@@ -37,14 +37,7 @@ def stale_seconds() -> float:
     Raises:
         ConfigError: the environment variable is no number above 0.
     """
-    text = os.environ.get(SECONDS, str(STALE_SECONDS))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not seconds > 0:
-        raise ConfigError(f"{SECONDS}={text}: expected seconds, a number above 0")
-    return seconds
+    return seconds_in(SECONDS, STALE_SECONDS, zero=False)
 
 
 @contextlib.contextmanager

@@ -64,7 +64,9 @@ class EASE(Baseline):
         return seen @ self.weights
 
     def obstacle(self, data: PreparedData) -> str | None:
-        return size_obstacle(data.n_items) or super().obstacle(data)
+        if data.n_items > LARGEST:
+            return f"it would invert a matrix of {data.n_items:,} x {data.n_items:,}"
+        return _memory_obstacle(data.n_items) or super().obstacle(data)
 
 
 def inverse_gram(name: str, examples: Examples, n_items: int, l2: float) -> Floats:
@@ -96,13 +98,6 @@ def inverse_gram(name: str, examples: Examples, n_items: int, l2: float) -> Floa
     inverse = torch.cholesky_solve(torch.eye(n_items), factor)
     # Torch's solutions have contiguous columns, which in a symmetric matrix are the rows.
     return inverse.numpy().T
-
-
-def size_obstacle(n_items: int) -> str | None:
-    """Why such a matrix is too large to be inverted for an entry of a board, if it is."""
-    if n_items > LARGEST:
-        return f"it would invert a matrix of {n_items:,} x {n_items:,}"
-    return _memory_obstacle(n_items)
 
 
 def _memory_obstacle(n_items: int) -> str | None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from bench.baselines import counts
-from bench.baselines.ease import BLOCK, inverse_gram, size_obstacle
-from bench.baselines.interface import Baseline, BaselineConfig, Floats, register_baseline
-from bench.data.examples import Examples, Ids, PreparedData
+from bench.baselines.ease import BLOCK, EASE, inverse_gram
+from bench.baselines.interface import BaselineConfig, Floats, register_baseline
+from bench.data.examples import Examples
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @register_baseline("l3ae")
-class L3AE(Baseline):
+class L3AE(EASE):
     """EASE whose weights stay near those by which texts explain each other (L3AE, CIKM 2025).
 
     "Language-model-based linear autoencoder", arXiv 2508.13500. With unit text vectors as the
@@ -79,11 +78,3 @@ class L3AE(Baseline):
         weights[np.diag_indices(n_items)] = 0
         self.weights = weights
         return self
-
-    def scores(self, history: Ids, length: Ids) -> Floats:
-        seen = counts.in_histories(history, len(self.weights))
-        seen.data[:] = 1
-        return seen @ self.weights
-
-    def obstacle(self, data: PreparedData) -> str | None:
-        return size_obstacle(data.n_items) or super().obstacle(data)

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bench.records.store import ResultStore
 
 FAILED = 1
-LOCAL = "local"
 RUN_OPTIONS = ("device", "threads", "retry_failed", "executor", "isolate")
 
 
@@ -32,6 +31,7 @@ def how_to_run(args: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: options that exclude each other.
     """
+    from bench.execution.devices import LOCAL
     from bench.layers import parse_override
 
     here = args["executor"] == LOCAL

@@ -333,7 +333,7 @@ class _Resolver:
         if not needs:
             return [(None, None)]
         named = self.chosen or [choice.file.teacher]
-        chosen = [of_student(name, student, self.workspace) for name in named]
+        chosen = [of_student(name, student, self.configured) for name in named]
         for teacher in chosen:
             self.teacher(teacher, source)
         return [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import __version__
-from bench.execution.devices import available_cores
+from bench.execution.devices import LOCAL, available_cores
 from bench.paths import SHIPPED
 
 PACKAGES = ("torch", "recbole", "numpy", "pandas", "scipy", "pydantic", "safetensors")
@@ -22,7 +22,7 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-def capture(device: str, threads: int, executor: str = "local") -> dict[str, Any]:
+def capture(device: str, threads: int, executor: str = LOCAL) -> dict[str, Any]:
     """The environment of a run, as its records keep it (imports torch).
 
     Args:

@@ -43,18 +43,10 @@ _logger = logging.getLogger(__name__)
 
 def of_trials(trials: Iterable[Trial]) -> list[Reference]:
     """What the leaderboard of identified trials is read against: baselines and their teachers."""
-    found: dict[str, Reference] = {}
-    for trial in trials:
-        data = {
-            "dataset": trial.dataset,
-            "protocol": trial.protocol,
-            "data_fingerprint": trial.data_fingerprint,
-        }
-        entries = _baselines(data)
-        if trial.teacher is not None and trial.teacher_fingerprint is not None:
-            entries.append(_teacher(trial.teacher, trial.teacher_fingerprint, data))
-        found |= {entry.key: entry for entry in entries}
-    return list(found.values())
+    return _beside(
+        (t.dataset, t.protocol, t.data_fingerprint, t.teacher, t.teacher_fingerprint)
+        for t in trials
+    )
 
 
 def of_teachers(names: Iterable[TeacherName], inputs: Inputs) -> list[Reference]:
@@ -63,15 +55,20 @@ def of_teachers(names: Iterable[TeacherName], inputs: Inputs) -> list[Reference]
     Raises:
         ArtifactError: a teacher's manifest cannot be understood.
     """
+    return _beside(
+        (*name[:2], inputs.data(name[:2]).fingerprint, name[2], inputs.manifest(name).fingerprint)
+        for name in names
+    )
+
+
+def _beside(places: Iterable[tuple[str, str, str, str | None, str | None]]) -> list[Reference]:
+    """The baselines and the teacher of each dataset, protocol, fingerprint, teacher and its own."""
     found: dict[str, Reference] = {}
-    for name in names:
-        dataset, protocol, teacher = name
-        data = {
-            "dataset": dataset,
-            "protocol": protocol,
-            "data_fingerprint": inputs.data((dataset, protocol)).fingerprint,
-        }
-        entries = [*_baselines(data), _teacher(teacher, inputs.manifest(name).fingerprint, data)]
+    for dataset, protocol, fingerprint, teacher, own in dict.fromkeys(places):
+        data = {"dataset": dataset, "protocol": protocol, "data_fingerprint": fingerprint}
+        entries = _baselines(data)
+        if teacher is not None and own is not None:
+            entries.append(_teacher(teacher, own, data))
         found |= {entry.key: entry for entry in entries}
     return list(found.values())
 
@@ -98,9 +95,12 @@ def write_missing(references: Iterable[Reference], store: ResultStore, inputs: I
     Raises:
         InputsChanged: data or a teacher are others by now.
     """
+    with_users: set[str] = set()
     for reference in references:
         data = inputs.data_of(reference)
-        _write_users(data, store)
+        if data.fingerprint not in with_users:
+            _write_users(data, store)
+            with_users.add(data.fingerprint)
         name, _, teacher = reference.name.partition(":")
         if teacher:
             place = inputs.teacher_folder((reference.dataset, reference.protocol, teacher))

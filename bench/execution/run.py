@@ -155,7 +155,7 @@ class _Ready:
     references: list[Reference]
     missing: list[Trial]
     device: str
-    retry: Retry
+    recorded: _Recorded
 
     def task(self, threads: int, executor: str, device: str, trackers: Sequence[str]) -> Task:
         return Task(
@@ -165,14 +165,14 @@ class _Ready:
             self.inputs.workspace,
             device,
             threads,
-            self.retry,
+            self.recorded.retry,
             executor,
             tuple(trackers),
         )
 
     def records(self) -> list[Record]:
         subjects: list[Trial | Reference] = [*self.trials, *self.references]
-        found = (self.store.get(subject.key) for subject in subjects)
+        found = (self.recorded.get(subject.key) for subject in subjects)
         return [record for record in found if record is not None]
 
 
@@ -199,16 +199,17 @@ def _prepared(
     """
     store.sweep()
     # What a trial would fail of is raised before data and teachers are made, which may take hours.
-    grid = runnable(grid, store, workspace, device=device, retry=retry, elsewhere=elsewhere)
+    recorded = _Recorded(store, retry)
+    grid = _runnable(grid, recorded, workspace, device=device, elsewhere=elsewhere)
     device = "auto" if elsewhere else device
     inputs = Inputs(grid, workspace)
-    if grid.references or missing_trials(grid, store, workspace, retry):
+    if grid.references or recorded.missing(grid, workspace):
         store.check_writable()
 
     inputs.prepare_data()
 
     # Data of another source or configuration than before make other trials.
-    missing = missing_trials(grid, store, workspace, retry)
+    missing = recorded.missing(grid, workspace)
     # A teacher that exists but was built with other options is rejected even if all trials are
     # done: their records do not answer the question.
     overridden = [spec for spec in grid.trials if grid.is_overridden(spec.teacher_name)]
@@ -218,13 +219,40 @@ def _prepared(
         inputs.build_teachers([*wanted, *grid.references], device)
 
     trials = [trial for trial in identify(grid, workspace) if trial is not None]
-    missing_now = [trial for trial in trials if _is_missing(trial, store, retry)]
+    missing_now = [trial for trial in trials if recorded.is_missing(trial)]
     check_teachers(missing_now, inputs)
     asked = references.of_teachers(grid.references, inputs)
     references.write_missing([*references.of_trials(trials), *asked], store, inputs)
     if missing_now:
         announce(store, trials)
-    return _Ready(grid, store, inputs, trials, asked, missing_now, device, retry)
+    return _Ready(grid, store, inputs, trials, asked, missing_now, device, recorded)
+
+
+class _Recorded:
+    """The records of a grid. A success is read once: nothing takes it away again."""
+
+    def __init__(self, store: ResultStore, retry: Retry) -> None:
+        self._store, self.retry = store, retry
+        self._done: dict[str, Record] = {}
+
+    def get(self, key: str) -> Record | None:
+        """The record called `key`, or None."""
+        record = self._done.get(key) or self._store.get(key)
+        if record is not None and record.is_done:
+            self._done[key] = record
+        return record
+
+    def is_missing(self, trial: Trial | None) -> bool:
+        """Whether it has to run: no record is there, or a failure that runs again."""
+        if trial is None:
+            return True
+        record = self.get(trial.key)
+        return record is None or record.is_to_be_retried(self.retry)
+
+    def missing(self, grid: Grid, workspace: Workspace) -> list[TrialSpec]:
+        """What of a grid has to run."""
+        trials = zip(grid.trials, identify(grid, workspace), strict=True)
+        return [spec for spec, trial in trials if self.is_missing(trial)]
 
 
 @contextlib.contextmanager
@@ -252,15 +280,7 @@ def _wait_for_others(task: Task, losses: list[str]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def runnable(
-    grid: Grid,
-    store: ResultStore,
-    workspace: Workspace,
-    *,
-    device: str = "auto",
-    retry: Retry | None = None,
-    elsewhere: bool = False,
-) -> Grid:
+def runnable(grid: Grid, store: ResultStore, workspace: Workspace, *, device: str = "auto") -> Grid:
     """The grid without what cannot be; a finished grid as it is (which needs no torch).
 
     What is left out, and what the selection does not do, is logged.
@@ -268,9 +288,20 @@ def runnable(
     Raises:
         ConfigError: nothing of it can be, a setting is wrong, or there is no such device here.
     """
+    return _runnable(grid, _Recorded(store, Retry()), workspace, device=device)
+
+
+def _runnable(
+    grid: Grid,
+    recorded: _Recorded,
+    workspace: Workspace,
+    *,
+    device: str,
+    elsewhere: bool = False,
+) -> Grid:
     for note in grid.notes:
         _logger.info(note)
-    missing = missing_trials(grid, store, workspace, retry or Retry())
+    missing = recorded.missing(grid, workspace)
     if not missing:
         return grid
     if not elsewhere:
@@ -278,18 +309,3 @@ def runnable(
     elif device == "auto":
         device = "cuda"  # what machines elsewhere have is not known here
     return drop_incompatible(grid, missing, device, workspace)
-
-
-def missing_trials(
-    grid: Grid, store: ResultStore, workspace: Workspace, retry: Retry
-) -> list[TrialSpec]:
-    """What has to run: no record is there, or a failure that runs again."""
-    trials = zip(grid.trials, identify(grid, workspace), strict=True)
-    return [spec for spec, trial in trials if _is_missing(trial, store, retry)]
-
-
-def _is_missing(trial: Trial | None, store: ResultStore, retry: Retry) -> bool:
-    if trial is None:
-        return True
-    record = store.get(trial.key)
-    return record is None or record.is_to_be_retried(retry)

@@ -21,7 +21,7 @@ from bench.errors import (
     TrialFailure,
 )
 from bench.execution import stopping
-from bench.execution.devices import free_memory, set_up, still_works
+from bench.execution.devices import LOCAL, free_memory, set_up, still_works
 from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
 from bench.execution.interruptions import Interrupts, interruptions
@@ -70,7 +70,7 @@ class Task:
     device: str
     threads: int
     retry: Retry
-    executor: str = "local"
+    executor: str = LOCAL
     trackers: tuple[str, ...] = ()
 
     def is_complete(self, trial: Trial) -> bool:

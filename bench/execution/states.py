@@ -6,16 +6,15 @@ It is written whole, and goes when the trial has its record. A trial of seconds 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.errors import ConfigError
 from bench.execution import stopping
 from bench.files import write_whole
 from bench.records.store import ResultStore
 from bench.training.state import State, read, written
+from bench.variables import seconds_in
 
 _logger = logging.getLogger(__name__)
 
@@ -27,22 +26,6 @@ LAST_SHARE = 0.1
 
 _MADE_BY = ("bench", "packages", "machine", "threads", "device", "device_name", "instructions")
 """What of the environment decides the bits of a training."""
-
-
-def interval() -> float:
-    """Seconds between two states.
-
-    Raises:
-        ConfigError: the environment variable is no number from 0.
-    """
-    text = os.environ.get(INTERVAL, str(SECONDS))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise ConfigError(f"{INTERVAL}={text}: expected seconds, a number from 0")
-    return seconds
 
 
 class TrialState:
@@ -61,7 +44,7 @@ class TrialState:
         self._store, self._key = store, key
         self.path = store.state_file(key)
         self.facts = {name: environment.get(name) for name in _MADE_BY}
-        self._interval = interval()
+        self._interval = seconds_in(INTERVAL, SECONDS, zero=True)
         self._written = time.monotonic()
         self._works = True
 

@@ -39,6 +39,7 @@ class Until:
         """The moment in `seconds`, for a worker whose records go to `store`."""
         self._seconds, self._end = seconds, time.monotonic() + seconds
         self._store = store
+        self._known: dict[str, float] = {}
         stopping.request_at(self._end)
 
     def within(self, trials: Sequence[Trial]) -> Callable[[Trial], bool]:
@@ -65,8 +66,11 @@ class Until:
         return max(self._durations(setting), default=None)
 
     def _durations(self, trials: Iterable[Trial]) -> list[float]:
-        records = (self._store.get(trial.key) for trial in trials)
-        found = (r.timings.get("total_seconds") for r in records if r is not None)
+        found = []
+        for trial in trials:
+            if trial.key not in self._known and (record := self._store.get(trial.key)):
+                self._known[trial.key] = record.timings.get("total_seconds") or 0.0
+            found.append(self._known.get(trial.key, 0.0))
         return [seconds for seconds in found if seconds]
 
 

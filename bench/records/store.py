@@ -28,7 +28,7 @@ from bench.data.config import Seen
 from bench.data.examples import Ids
 from bench.errors import ConfigError, DataError, NotWritten
 from bench.files import write_whole, writing_to
-from bench.folders import replaced, sweep
+from bench.folders import left_behind, replaced, sweep
 from bench.printable import for_spreadsheet
 from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive, read_whole
 from bench.records.arrays import MASKED_RANKS, RANKS, STUDENT, read_ranks, read_users
@@ -257,10 +257,9 @@ class ResultStore:
 
     def sweep(self) -> None:
         """Remove what writers that were killed left: states of trials that are done, scratch."""
-        for leftover in self.folder.glob(".*"):
-            if found := _KEY.search(leftover.name):
-                with self.claim(found[0]):
-                    pass  # which removes it, unless somebody writes it now
+        for key in filter(_KEY.fullmatch, left_behind(self.folder)):
+            with contextlib.suppress(ConfigError), self.claim(key):  # who may not write leaves it
+                pass  # the claim removes it, unless somebody writes it now
         with contextlib.suppress(OSError):  # mostly there is no such folder
             names = [path.name for path in (self.folder / STATES).iterdir()]
             for key in {found[0] for name in names if (found := _KEY.search(name))}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,10 +62,16 @@ def configured(workspace: Workspace) -> dict[str, tuple[str, dict[str, Any]]]:
     return found | {name: (name, {}) for name in layers.names("teachers", workspace)}
 
 
-def of_student(name: str, student: str, workspace: Workspace) -> str:
-    """The teacher called `name` in the trials of a student: some kinds have one for each."""
+def of_student(name: str, student: str, known: Mapping[str, tuple[str, dict[str, Any]]]) -> str:
+    """The teacher called `name` in the trials of a student: some kinds have one for each.
+
+    Args:
+        name: of a teacher.
+        student: name of the student.
+        known: what is `configured`.
+    """
     own = f"{name}-{student}"
-    return own if configured(workspace).get(own) == (name, {"student": student}) else name
+    return own if known.get(own) == (name, {"student": student}) else name
 
 
 def read_teacher(name: str, workspace: Workspace) -> TeacherConfig:
