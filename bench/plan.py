@@ -109,8 +109,15 @@ class Trial(TrialSpec):
         return digest({"results_version": RESULTS_VERSION, **content})
 
 
+OF_SUMS = ("student", "objective", "seed", "setting", "made_of")
+"""Fields of references that are made of trials; others have none of them."""
+
+
 class Reference(BaseModel):
-    """An entry of a leaderboard that needs no training: a baseline, or a teacher's own ranking."""
+    """An entry of a leaderboard that needs no training of its own.
+
+    A baseline, a teacher's own ranking, or the sum of what two finished trials score.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -120,11 +127,18 @@ class Reference(BaseModel):
     data_fingerprint: str
     teacher_fingerprint: str | None = None
     code: str | None = Field(None, description="digest of a baseline that is not the suite's own")
+    student: str | None = Field(None, description="of the trials whose scores are added up")
+    objective: str | None = Field(None, description="of these trials")
+    seed: int | None = Field(None, description="of these trials")
+    setting: str | None = Field(None, description="of these trials, as in frames of runs")
+    made_of: str | None = Field(None, description="digest of what they are, but for the seed")
 
     @property
     def key(self) -> str:
         """SHA-256 of its identity, 64 hex digits."""
-        content = self.model_dump(mode="json", exclude=None if self.code else {"code"})
+        optional = {"code", *OF_SUMS}
+        unsaid = {name for name in optional if getattr(self, name) is None}
+        content = self.model_dump(mode="json", exclude=unsaid)
         return digest({"results_version": RESULTS_VERSION, "kind": "reference", **content})
 
 

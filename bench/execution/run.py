@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.config.grid import Grid
 from bench.errors import ConfigError, Unfinished
-from bench.execution import references
+from bench.execution import references, sums
 from bench.execution.compatibility import check_teachers, drop_incompatible
 from bench.execution.devices import LOCAL, Jobs, divide, resolve_device, set_up
 from bench.execution.inputs import Inputs, identify
@@ -85,6 +85,7 @@ def run_grid(
             grid, store, workspace, device, threads, retry, elsewhere=not hired.is_here
         )
         if not ready.missing:
+            sums.write_missing(ready.trials, store, ready.inputs)
             return ready.records()
         at_once, share = hired.divide(jobs, threads)
         everything = ready.task(share, executor, hired.device(ready.device, device), trackers)
@@ -101,6 +102,7 @@ def run_grid(
                 run_trials(task, ready.inputs, watch=watch)
             else:
                 _wait_for_others(task, losses)
+        sums.write_missing(ready.trials, store, ready.inputs)
         return ready.records()
 
 

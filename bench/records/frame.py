@@ -186,8 +186,6 @@ def _line(record: Record) -> dict[str, Any]:
 
 def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
     content = _content(trial)
-    config, training = content["student_config"], content["training"]
-    data = [trial.dataset, trial.protocol, trial.data_fingerprint]
     entry = _entry(content, version)
     return {
         "kind": "trial",
@@ -203,7 +201,7 @@ def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
         "selection": trial.training.selection,
         "seen": trial.seen,
         "monitor": f"{'valid-masked' if trial.seen == 'mask' else 'valid'}/{trial.training.select}",
-        "setting": canonical_digest([version, data, trial.seen, trial.student, config, training]),
+        "setting": _setting(content, version),
         "entry": entry,
         "counterpart": entry if trial.control is None else _entry(content, version, control=None),
     }
@@ -215,17 +213,33 @@ def _of_reference(reference: Reference, version: int | None) -> dict[str, Any]:
         "kind": "teacher" if teacher else "baseline",
         "method": method,
         "teacher": teacher or None,
+        "student": reference.student,
+        "objective": reference.objective,
+        "seed": reference.seed,
+        "setting": reference.setting,
         "overrides": {},
         "selection": "validation",
         "entry": _entry(_content(reference), version),
     }
 
 
+def setting_of(trial: Trial) -> str:
+    """What all trials have in common that are compared: data, rule, student and training."""
+    return _setting(_content(trial), plan.RESULTS_VERSION)
+
+
+def _setting(content: dict[str, Any], version: int | None) -> str:
+    data = [content[name] for name in ("dataset", "protocol", "data_fingerprint")]
+    parts = [content[name] for name in ("seen", "student", "student_config", "training")]
+    return canonical_digest([version, data, *parts])
+
+
 def _content(subject: Trial | Reference) -> dict[str, Any]:
     """What runs of one entry have in common, as plain values in their canonical form."""
-    content: dict[str, Any] = canonical(
-        subject.model_dump(mode="json", exclude={"seed", "overrides"})
-    )
+    unsaid = {"seed", "overrides"}
+    if isinstance(subject, Reference) and subject.made_of is None:
+        unsaid |= {*plan.OF_SUMS}
+    content: dict[str, Any] = canonical(subject.model_dump(mode="json", exclude=unsaid))
     return content
 
 

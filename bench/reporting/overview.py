@@ -70,8 +70,10 @@ def reference_gains(entries: pd.DataFrame) -> pd.DataFrame:
     """
     none = entries[(entries["method"] == NONE) & (entries["against"] == NONE)]
     none = none.drop_duplicates("setting")[[*TABLE, "setting", "seen", "mean", "other_mean"]]
-    references = entries[entries["kind"] != "trial"].drop(columns=["setting", "gain"])
+    references = entries[entries["kind"] != "trial"].drop(columns="gain")
+    references = references.rename(columns={"setting": "own"})  # of what is made of trials
     beside = references.merge(none, on=TABLE, suffixes=("", "_none"))
+    beside = beside[beside["own"].isna() | beside["own"].eq(beside["setting"])]
     # One without a rule ranks all items first.
     turned = beside["seen"].fillna("rank") != beside["seen_none"]
     own, other = beside["mean"], beside["other_mean"]
