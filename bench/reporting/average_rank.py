@@ -128,10 +128,11 @@ def _table(found: AverageRanks) -> Table:
             "Told from the first": np.where(mean - best > found.critical, "*", ""),
             **{name: ranks[name] for name in found.ranks.columns},
         }
-    )
+    ).set_axis([0] * len(mean))
+    p = "< 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
     note = (
         f"Critical difference (Nemenyi, 5 %): {found.critical:.2f}. Average ranks that are nearer "
         f"than this cannot be told apart; *: the first can be told from it. Friedman's test of all "
-        f"methods being alike: p = {found.p:.3f}, over {len(found.ranks.columns)} datasets."
+        f"methods being alike: p {p}, over {len(found.ranks.columns)} datasets."
     )
     return Table(found.name, frame, 2, [note])

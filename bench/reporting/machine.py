@@ -20,12 +20,14 @@ def as_csv(board: pd.DataFrame, runs: pd.DataFrame) -> str:
 
     Its columns are those of a leaderboard, and of each segment its number of `examples` and the
     metric's `mean` and `std` there, such as `cold/mean`; `keys` of the records and `errors`. Texts
-    are as `bench.printable.for_spreadsheet` has them.
+    are as `bench.printable.for_spreadsheet` has them. Where it has other characters than ASCII it
+    begins with a byte order mark, without which Excel reads them in the encoding of the country.
     """
     whole = _whole(board, runs)
     texts = whole.select_dtypes(["object", "string"]).columns
     whole[texts] = whole[texts].map(for_spreadsheet)
-    return whole.to_csv(index=False, lineterminator="\n").rstrip("\n")
+    text = whole.to_csv(index=False, lineterminator="\n").rstrip("\n")
+    return text if text.isascii() else f"\ufeff{text}"
 
 
 def _whole(board: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

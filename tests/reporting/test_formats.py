@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -13,10 +14,15 @@ from click.testing import CliRunner
 from bench.cli.main import main
 from bench.paths import SHIPPED
 from bench.records.store import ResultStore
+from bench.reporting.floats import floats
 from bench.reporting.formats import FORMATS
+from bench.reporting.latex import latex
 from bench.reporting.markdown import marked
 from bench.reporting.render import render, selected
+from bench.reporting.section import Section, Table
 from bench.reporting.tables import sections
+
+_TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 
 
 @pytest.fixture
@@ -165,19 +171,84 @@ def test_latex_escapes_and_has_equal_rows(bench):
     for body in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.S):
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
-    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 3
+    assert text.count(r"\begin{table*}") == text.count(r"\end{table*}") == 4
+
+
+def large_table() -> Table:
+    """Longer and wider than a page, of names longer than a line, with many notes."""
+    names = pd.DataFrame({"Method": [f"method-{n} [training.max_epochs={n}]" for n in range(150)]})
+    names["Teacher"] = "text"
+    names.loc[70] = [r"<&%$#_{}~^\ \x1b[1m" + "X" * 150, "of many words " * 20]
+    numbers = {f"data set {n} sasrec": [f"-{n}.5 % *"] * 150 for n in range(25)}
+    frame = pd.concat([names, pd.DataFrame(numbers)], axis=1).set_axis([*"ab" * 75])
+    return Table(
+        "", frame, 2, [f"A note of some length on how to read number {n}." for n in range(300)]
+    )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (texlive)")
-def test_latex_compiles_as_it_stands_within_the_page_of_two_columns(tmp_path):
-    """Of the reference records, whose tables are wider and longer than those of most papers."""
+def test_latex_compiles_as_it_stands_within_the_page_of_two_columns(tmp_path, monkeypatch):
+    """Of the reference records, and of a table that is larger than any page."""
     tables = render(ResultStore(SHIPPED / "results" / "reference"), "latex")
+    section = Section("All_of it", "As it came.", [large_table()], ["\x00 }{ \\undefined"])
+    monkeypatch.setattr("bench.reporting.latex.sections", lambda board, runs: [section])
+    tables += "\n" + latex(pd.DataFrame(), pd.DataFrame())
     head = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}"
     (tmp_path / "a.tex").write_text(f"{head}\n{tables}\n" + r"\end{document}", "utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "a.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout and "too large" not in done.stdout
+
+
+def test_floats_of_a_large_table_hold_it_all_once():
+    table = large_table()
+    parts = floats(table)
+    assert [note for part in parts for note in part.notes] == table.notes
+    heads = [" ".join(head.split()) for part in parts for head in part.frame]
+    assert sorted({*heads}) == sorted(table.frame.columns)
+    shown = pd.concat(
+        [
+            part.frame
+            for part in parts
+            if "data set 0 sasrec" in " ".join(" ".join(part.frame).split())
+        ]
+    )
+    assert len(shown[shown.iloc[:, 2] != ""]) == len(table.frame)
+    assert re.sub(r"\W", "", "".join(shown.iloc[:, 0])) == re.sub(
+        r"\W", "", "".join(table.frame["Method"])
+    ), "long names go on in the next lines"
+
+
+@pytest.mark.skipif(shutil.which("soffice") is None, reason="needs LibreOffice (libreoffice-calc)")
+def test_a_spreadsheet_opens_csv_as_what_it_is(bench, tmp_path):
+    """Through LibreOffice and back: no formula ran, and no name lost a letter or a line."""
+    names = ["none", "=1+1", "-2+3", "größe 数", 'two\nlines, "quoted"; and more']
+    for name in names:
+        bench.done(name, 1)
+    told = report(bench, "--format", "csv", "--output", str(tmp_path / "a.csv"))
+    assert told.exit_code == 0, told.output
+    command = ["soffice", f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}", "--headless"]
+    # Comma, quotes, UTF-8: what the window shows as found; without a window it does not look.
+    command += [
+        "--infilter=CSV:44,34,UTF8",
+        "--convert-to",
+        "fods",
+        "--outdir",
+        str(tmp_path),
+        str(tmp_path / "a.csv"),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)  # noqa: S603
+    (sheet,) = ElementTree.parse(tmp_path / "a.fods").iter(f"{_TABLE}table")  # noqa: S314
+    assert not [cell for cell in sheet.iter() if cell.get(f"{_TABLE}formula")]
+    lines = [
+        ["\n".join("".join(p.itertext()) for p in cell) for cell in row.iter(f"{_TABLE}table-cell")]
+        for row in sheet.iter(f"{_TABLE}table-row")
+    ]
+    assert lines[0][0] == "dataset", "the byte order mark is no part of the first name"
+    place = lines[0].index("method")
+    shown = {line[place].removeprefix("'") for line in lines[1:] if len(line) > place}
+    assert shown == {*names}
 
 
 def test_an_empty_folder_is_no_error(bench):
