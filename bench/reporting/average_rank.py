@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.data.config import Seen
 from bench.evaluation.metrics import parse_metric
 from bench.records.comparison import SIGNIFICANT
 from bench.reporting import formatting, rules
@@ -35,21 +36,45 @@ class AverageRanks:
     """Methods that ran on all of several datasets with one student.
 
     Attributes:
-        name: of the student and objective.
+        student: whose methods they are.
+        objective: of the student.
+        seen: the rule for items seen before by which they are ranked.
         ranks: [k, N], by method and teacher, a column for each dataset; in the order of the mean.
         critical: the critical difference.
         p: of Friedman's test that all methods are alike.
     """
 
-    name: str
+    student: str
+    objective: str
+    seen: Seen
     ranks: pd.DataFrame
     critical: float
     p: float
 
     @property
+    def name(self) -> str:
+        """What the datasets have in common, in words."""
+        return f"{self.student} ({self.objective}), {rules.NAME[self.seen]}"
+
+    @property
     def mean(self) -> pd.Series[float]:
         """The average rank of each method, [k]."""
         return self.ranks.mean(axis=1)
+
+    @property
+    def told_apart(self) -> pd.Series[bool]:
+        """Whether the first method can be told from each, [k]."""
+        return self.mean - self.mean.iloc[0] > self.critical
+
+    @property
+    def note(self) -> str:
+        """How to read the ranks."""
+        p = "< 0.001" if self.p < 0.001 else f"= {self.p:.3f}"
+        return (
+            f"Critical difference (Nemenyi, 5 %): {self.critical:.2f}. Average ranks that are "
+            "nearer than this cannot be told apart; *: the first can be told from it. Friedman's "
+            f"test of all methods being alike: p {p}, over {len(self.ranks.columns)} datasets."
+        )
 
 
 def average_ranks(entries: pd.DataFrame) -> Iterator[AverageRanks]:
@@ -75,8 +100,7 @@ def average_ranks(entries: pd.DataFrame) -> Iterator[AverageRanks]:
         ranks = table.rank(ascending=False)
         ranks = ranks.loc[ranks.mean(axis=1).sort_values(kind="stable").index]
         critical, p = critical_difference(*ranks.shape), friedman(ranks.to_numpy())
-        name = f"{student} ({objective}), {rules.NAME[seen]}"
-        yield AverageRanks(name, ranks, critical, p)
+        yield AverageRanks(student, objective, seen, ranks, critical, p)
 
 
 def critical_difference(methods: int, datasets: int) -> float:
@@ -118,21 +142,14 @@ def section(entries: pd.DataFrame) -> Section | None:
 
 
 def _table(found: AverageRanks) -> Table:
-    mean, best = found.mean, found.mean.iloc[0]
     ranks = found.ranks.map("{:g}".format).reset_index()
     frame = pd.DataFrame(
         {
             "Method": ranks["method"],
             "Teacher": ranks["teacher"].replace("", formatting.MISSING),
-            "Average rank": mean.map("{:.2f}".format).to_numpy(),
-            "Told from the first": np.where(mean - best > found.critical, "*", ""),
+            "Average rank": found.mean.map("{:.2f}".format).to_numpy(),
+            "Told from the first": np.where(found.told_apart, "*", ""),
             **{name: ranks[name] for name in found.ranks.columns},
         }
-    ).set_axis([0] * len(mean))
-    p = "< 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
-    note = (
-        f"Critical difference (Nemenyi, 5 %): {found.critical:.2f}. Average ranks that are nearer "
-        f"than this cannot be told apart; *: the first can be told from it. Friedman's test of all "
-        f"methods being alike: p {p}, over {len(found.ranks.columns)} datasets."
-    )
-    return Table(found.name, frame, 2, [note])
+    ).set_axis([0] * len(ranks))
+    return Table(found.name, frame, 2, [found.note])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bench.paths import SHIPPED
@@ -16,7 +18,7 @@ from ..browsing import Browser, browser
 
 pytestmark = pytest.mark.browser
 
-ENTER, ESCAPE = "\ue007", "\ue00c"
+ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
 """Keys as WebDriver names them."""
 
 HEADING = "[...document.querySelectorAll('#entries th')].find((th) => th.textContent === 'vs none')"
@@ -287,6 +289,140 @@ def test_readers_of_screens_are_told_what_each_part_is(window, reference):
     assert any("dllm2rec (text)" in name and "+28.0 %" in name for _, name in named), (
         "a point of a plot"
     )
+
+
+def test_average_ranks_are_a_picture_and_a_table(window, reference):
+    window.open(f"{reference}#metric=hr@20")
+    window.see("#ranks")
+    window.wait("document.querySelector('#ranks svg')")
+    rows = "[...document.querySelectorAll('#ranks tr')]"
+    lines = window.run(f"return {rows}.map((line) => line.innerText.split('\\t'))")
+    assert [name.strip() for name in lines[0]] == [
+        *("Method", "Teacher", "Average rank", "game", "movielens")
+    ]
+    means = [float(line[2]) for line in lines[1:]]
+    assert means == sorted(means) and len(means) == 19
+    assert means[0] == (float(lines[1][3]) + float(lines[1][4])) / 2
+    points = "[...document.querySelectorAll('#ranks [aria-roledescription=point]')]"
+    told = window.run(f"return {points}.map((each) => each.ariaLabel)")
+    assert told[0].startswith(
+        f"{lines[1][0].strip()} ({lines[1][1].strip()}): average rank {means[0]:.2f}"
+    )
+    assert "Critical difference" in window.run("return document.querySelector('#ranks').innerText")
+    window.choose("student", "gru4rec")  # which ran on one dataset
+    assert not window.run("return document.querySelector('#ranks').checkVisibility()")
+    assert not window.run(
+        "return document.querySelector('nav a[href=\"#ranks\"]').checkVisibility()"
+    )
+    check_quiet(window, reference)
+
+
+def test_the_page_is_used_without_a_mouse(window, reference):
+    window.open(reference)
+    window.press(TAB, ENTER)  # the first stop leads past links and filters
+    assert window.run("return document.activeElement.id") == "board"
+    window.run("document.querySelector('#entries tbody button').focus()")
+    name = window.run("return document.activeElement.textContent")
+    window.press(ENTER)
+    window.wait("document.querySelector('dialog[open] table')")
+    assert window.run("return document.activeElement.textContent") == "Close"
+    for _ in range(12):
+        window.press(TAB)
+        behind = window.run("return document.activeElement.closest('main, form, body > header')")
+        assert behind is None, "what lies behind the dialog takes no key"
+    window.press(ESCAPE)
+    window.wait("!document.querySelector('dialog').open")
+    assert window.run("return document.activeElement.textContent") == name
+
+
+def only_failures(bench):
+    bench.fail("none", 0, error="Traceback\n" + "no memory " * 400)
+    bench.fail("hint", 0, "lost-worker", "killed")
+
+
+def no_none(bench):
+    bench.done("hint", 2, skill=0.4)
+
+
+def only_references(bench):
+    bench.references()
+
+
+def nothing_right(bench):
+    for method in ("none", "hint"):
+        bench.done(method, 2, skill=-50.0)
+
+
+def other_devices(bench):
+    bench.done("none", [0])
+    gpu = {"machine": "x86_64", "device": "cuda", "device_name": "a GPU"}
+    bench.done("none", [1], environment=gpu)
+    bench.done("hint", [0, 1], skill=0.4, environment=gpu)
+
+
+@pytest.mark.parametrize(
+    "filled", [only_failures, no_none, only_references, nothing_right, other_devices]
+)
+def test_odd_records_have_a_page_whose_entries_open(window, page, bench, filled):
+    filled(bench)
+    url = page()
+    window.open(url, width=400)
+    window.wait("document.querySelector('#entries tbody button')")
+    window.run("for (const each of document.querySelectorAll('section')) each.scrollIntoView()")
+    links = "[...document.querySelectorAll('nav a')].filter((each) => each.checkVisibility())"
+    parts = window.run(
+        f"return {links}.map((each) => document.querySelector(each.hash).checkVisibility())"
+    )
+    assert parts and all(parts), "no link leads to what is not shown"
+    if filled is only_failures:
+        assert not window.run("return document.querySelector('#costs').checkVisibility()")
+    count = window.run("return document.querySelectorAll('#entries tbody button').length")
+    for number in range(count):
+        window.run(
+            "document.querySelectorAll('#entries tbody button')[arguments[0]].click()", number
+        )
+        window.wait("document.querySelector('dialog[open] table')")
+        text = window.run("return document.querySelector('dialog').innerText")
+        assert not {"NaN", "undefined", "null", "Infinity"} & {*re.findall(r"\w+", text)}
+        window.run("document.querySelector('dialog').close()")
+    assert window.run("return document.documentElement.scrollWidth") <= 400
+    check_quiet(window, url)
+
+
+AXE = SHIPPED / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm install --no-save axe-core")
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True)])
+def test_axe_finds_no_barrier(window, reference, width, dark):
+    """Deque's rules for WCAG and best practice, of the whole page and of an entry."""
+    window.open(reference, width=width, dark=dark)
+    for part in ("gains", "ranks", "costs", "notes"):
+        window.see(f"#{part}")
+        window.wait(
+            f"!document.querySelector('#{part} .plot:not(:has(svg))')"
+            if part != "notes"
+            else "true"
+        )
+    window.run("document.querySelectorAll('details').forEach((each) => { each.open = true })")
+    assert barriers(window) == []
+    window.run("document.querySelectorAll('details').forEach((each) => { each.open = false })")
+    window.run("[...document.querySelectorAll('#entries button')].at(-1).click()")
+    window.wait("document.querySelector('dialog[open] svg')")
+    window.run(
+        "document.querySelectorAll('dialog details').forEach((each) => { each.open = true })"
+    )
+    assert barriers(window) == []
+
+
+def barriers(window: Browser) -> list[str]:
+    script = AXE.read_text("utf-8") + (
+        "; const done = arguments[arguments.length - 1];"
+        "axe.run(document, { resultTypes: ['violations'] }).then((found) => done("
+        "  found.violations.map((each) => `${each.id}: ${each.nodes[0].html.slice(0, 200)}`)))"
+    )
+    window.driver.set_script_timeout(120)
+    return window.driver.execute_async_script(script)
 
 
 def test_an_empty_folder_has_a_page(window, page, bench):

@@ -10,12 +10,15 @@ import shlex
 from html.parser import HTMLParser
 
 import pytest
+from click.testing import CliRunner
 
 from bench import layers
 from bench.cli import options, run
+from bench.cli.main import main
 from bench.config.grid import resolve
 from bench.config.selection import Selection
-from bench.paths import PACKAGE
+from bench.paths import PACKAGE, SHIPPED, Workspace
+from bench.records.store import ResultStore
 from bench.reporting.page.again import command
 from bench.reporting.page.details import Details
 from bench.reporting.render import render, selected
@@ -148,6 +151,42 @@ def test_the_command_chooses_the_same_trials(tiny, tiny_teacher, chosen):
     assert said[:2] == ["bench", "run"]
     args = run.command.make_context("run", said[2:]).params
     assert resolve(options.selected(args), tiny).trials == trials and len(trials) == 3
+
+
+def test_the_commands_of_the_page_make_the_same_records_again(tiny, tiny_teacher):
+    """As they stand there, in a folder without records."""
+    chosen = "-d tiny -s tiny -m none -m soft-label:standardised -t published --control shuffled"
+    short = "--seeds 1,2 --set training.max_epochs=1 --set training.min_epochs=1"
+    done = CliRunner().invoke(main, ["run", *f"{chosen} {short}".split()])
+    assert done.exit_code == 0, done.output
+    page = Elements(render(ResultStore(tiny.results), "html")).blocks()
+    made = {path.parent.name: path for path in tiny.results.glob("*/record.json")}
+    commands = [block["command"] for block in page.values() if block.get("command")]
+    assert len(commands) == 3
+    tiny.results.rename(tiny.results.with_name("before"))
+    for line in commands:
+        assert line.startswith("bench ")
+        done = CliRunner().invoke(main, shlex.split(line)[1:])
+        assert done.exit_code == 0, done.output
+    assert {path.parent.name for path in tiny.results.glob("*/record.json")} == {*made}
+
+
+def test_the_commands_of_the_reference_records_choose_their_trials():
+    board, runs = selected(ResultStore(SHIPPED / "results" / "reference"), ["ndcg@20"])
+    store, details = ResultStore(SHIPPED / "results" / "reference"), Details(runs, ["ndcg@20"])
+    for method in ("none", "htd"):
+        ours = board[(board["method"] == method) & board["control"].isna()]
+        for entry in ours["entry"]:
+            said = shlex.split(details.of(entry)["command"])
+            args = run.command.make_context("run", said[2:]).params
+            chosen = {
+                t.seed: t for t in resolve(options.selected(args), Workspace.current()).trials
+            }
+            for key in runs["key"][runs["entry"] == entry]:
+                trial = store.get(key).trial
+                spec = chosen[trial.seed]
+                for name in ("protocol", "seen", "student_config", "training", "method_settings"):
+                    assert getattr(spec, name) == getattr(trial, name), (said, name)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from bench.errors import ConfigError
 from bench.paths import Workspace
 from bench.plan import TrialSpec
 
+_SEEN = "protocol.seen"
+
 
 def command(trials: Sequence[TrialSpec]) -> str:
     """`bench run` with the options that choose these trials, quoted for a POSIX shell.
@@ -31,10 +33,17 @@ def command(trials: Sequence[TrialSpec]) -> str:
         ("--teacher", trial.teacher),
         ("--control", trial.control),
         ("--seeds", _ranges(sorted({each.seed for each in trials}))),
-        *(("--set", f"{key}={_written(value)}") for key, value in trial.overrides.items()),
+        *(("--set", f"{key}={_written(value)}") for key, value in _changed(trial).items()),
     ]
     given = [part for name, value in options if value is not None for part in (name, value)]
     return shlex.join(["bench", "run", *given])
+
+
+def _changed(trial: TrialSpec) -> dict[str, Any]:
+    """What `--set` changed, and the rule for items seen before: the data alone know the default."""
+    if trial.seen == "auto" or _SEEN in trial.overrides:
+        return trial.overrides
+    return {**trial.overrides, _SEEN: trial.seen}
 
 
 def _protocol(trial: TrialSpec) -> str | None:

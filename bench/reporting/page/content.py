@@ -11,6 +11,7 @@ from bench.evaluation.metrics import parse_metric
 from bench.records.leaderboard import TABLE
 from bench.records.record import now
 from bench.reporting import costs, formatting, rules
+from bench.reporting.average_rank import average_ranks
 from bench.reporting.overview import reference_gains
 from bench.reporting.tables import last_line, sections, tested, title
 
@@ -38,7 +39,7 @@ def content(board: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
     """
     made = {"made": now()[:16].replace("T", " "), "entries": [], "settings": {}, "notes": []}
     if board.empty:
-        return {**made, "metrics": [], "against": "", "references": [], "failures": []}
+        return {**made, "metrics": [], "against": "", "references": [], "ranks": [], "failures": []}
     metrics = [str(name) for name in board["metric"].unique()]
     return {
         **made,
@@ -47,6 +48,7 @@ def content(board: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
         "entries": list(_entries(rules.settled(board), runs)),
         "settings": _settings(tested(board)),
         "references": list(_references(board)),
+        "ranks": list(_ranks(board)),
         "failures": list(_failures(board, runs)),
         "notes": _notes(board, runs),
     }
@@ -92,6 +94,24 @@ def _references(board: pd.DataFrame) -> Iterator[dict[str, Any]]:
         names = ("teacher " + found["teacher"]).fillna(found["method"])
         lines = found[["setting", "entry", "gain"]].assign(metric=metric, name=names)
         yield from lines.to_dict("records")
+
+
+def _ranks(board: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Average ranks over datasets, by metric, student, objective and rule."""
+    for metric, part in board.groupby("metric", sort=False):
+        for found in average_ranks(part):
+            values = found.ranks.to_numpy().tolist()
+            lines = zip(found.mean.items(), found.told_apart, values, strict=True)
+            yield {
+                **{"metric": metric, "student": found.student, "objective": found.objective},
+                **{"seen": found.seen, "title": found.name, "note": found.note},
+                "critical": found.critical,
+                "datasets": [*found.ranks.columns],
+                "lines": [
+                    {"method": method, "teacher": teacher, "mean": mean, "told": told, "of": of}
+                    for ((method, teacher), mean), told, of in lines
+                ],
+            }
 
 
 def _failures(board: pd.DataFrame, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -36,7 +36,7 @@ _STYLES = (
     "vendor/responsive.dataTables.min.css",
     "assets/page.css",
 )
-_CHARTS = ("gains", "cost", "curve")
+_CHARTS = ("gains", "ranks", "cost", "curve")
 
 
 def html(board: pd.DataFrame, runs: pd.DataFrame) -> str:

@@ -180,7 +180,7 @@
     return vegaEmbed(place, spec, {
       ast: true, renderer: "svg", config: THEME, mode: "vega-lite", tooltip: { theme: "custom" },
       actions: { export: true, source: false, compiled: false, editor: false }, downloadFileName: name, logLevel: vega.Error,
-    });
+    }).then(() => place.querySelector("summary").setAttribute("aria-label", "Save this plot"));
   }
 
   // A plot is drawn when it comes near the screen: a folder may hold many settings.
@@ -193,9 +193,9 @@
     }
   }, { rootMargin: "300px" });
 
-  function card(title, draw) {
+  function card(title, draw, ...below) {
     const place = element("div", { className: "plot" });
-    const figure = element("figure", {}, element("h3", {}, title), place);
+    const figure = element("figure", {}, element("h3", {}, title), place, ...below);
     waiting.set(figure, () => draw(place));
     watcher.observe(figure);
     return figure;
@@ -249,6 +249,24 @@
     return rows;
   }
 
+  function drawRanks() {
+    const shown = page.ranks.filter((each) => each.metric === metric().name && (!chosen.student || each.student === chosen.student));
+    cards("ranks", shown.map((each) => card(`${each.title} \u00b7 ${each.datasets.length} datasets`, (place) => {
+      const names = each.lines.map((line) => `${line.method}${line.teacher ? ` (${line.teacher})` : ""}`);
+      return plot(place, "ranks", each.lines.map((line, index) => ({
+        name: names[index], mean: line.mean, low: line.mean - each.critical / 2, high: line.mean + each.critical / 2, first: index === 0,
+        told: `${names[index]}: average rank ${line.mean.toFixed(2)}${line.told ? ", the first can be told from it" : ""}`,
+      })), (spec) => {
+        spec.encoding.y.sort = names;
+        spec.encoding.x.scale.domain = [0.5, names.length + 0.5];
+        spec.encoding.x.title = `average rank in ${metric().label}`;
+        spec.description = `Average ranks over ${each.datasets.join(", ")}; the table below has the same numbers.`;
+      });
+    }, grid(["Method", "Teacher", "Average rank", ...each.datasets], each.lines.map((line) => [
+      line.method, line.teacher || MISSING, line.mean.toFixed(2) + (line.told ? " *" : ""), ...line.of.map(String),
+    ]), "named"), element("figcaption", {}, each.note))));
+  }
+
   const ACROSS = {
     train_vs_none: ["training as a multiple of none's", (e) => e.method === "none" ? 1 : e.train_vs_none, "~g"],
     train_seconds: ["training, seconds", (e) => e.train_seconds, "~g"],
@@ -260,7 +278,7 @@
     const [label, cost, format] = ACROSS[chosen.cost] || ACROSS.train_vs_none;
     const scores = chosen.worth === "score";
     const up = scores ? metric().label : `${metric().label} vs ${page.against}, %`;
-    const worth = (entry) => scores ? of(entry).mean : entry.method === page.against ? 0 : of(entry).gain;
+    const worth = (entry) => scores ? of(entry).mean : entry.method === page.against && known(of(entry).mean) ? 0 : of(entry).gain;
     const usable = shown.filter((entry) => entry.kind === "trial" && !entry.control && known(cost(entry)) && known(worth(entry)));
     const tables = groupedBy(usable, (entry) => page.settings[entry.setting].table + entry.seen);
     cards("costs", [...tables.values()].map((group) => {
@@ -275,7 +293,8 @@
         spec.description = `${up} against ${label} in ${title}.`;
       }));
     }));
-    byId("costs").hidden = false;
+    byId("costs").hidden = !shown.some((entry) => entry.kind === "trial" && known(of(entry).mean));
+    if (!usable.length) byId("costs").querySelector(".cards").replaceChildren("No entry has both: choose another cost, or the score itself.");
     byId("costs").querySelector(".choices").replaceChildren(
       selection("Cost", "cost", Object.entries(ACROSS).map(([name, [words]]) => [name, words])),
       selection("Worth", "worth", [["gain", `gain over ${page.against}`], ["score", "score itself"]]),
@@ -334,7 +353,7 @@
     for (const run of details.runs.filter((each) => each.error)) {
       parts.push(element("h3", {}, `Seed ${run.seed} failed: ${run.status}`), element("pre", { tabIndex: 0 }, run.error));
     }
-    const cost = [["Parameters", `${grouped(entry.parameters)}${entry.train_parameters > entry.parameters ? ` (+ ${count(entry.train_parameters - entry.parameters)} while training)` : ""}`], ["Latency of a request", written(entry.latency_ms, (ms) => `${ms.toFixed(2)} ms`)], ["Training", `${duration(entry.train_seconds)} (${times(entry.train_vs_none)} of none's)`], ["Measured on", entry.timed_on]];
+    const cost = [["Parameters", `${grouped(entry.parameters)}${entry.train_parameters > entry.parameters ? ` (+ ${count(entry.train_parameters - entry.parameters)} while training)` : ""}`], ["Latency of a request", written(entry.latency_ms, (ms) => `${ms.toFixed(2)} ms`)], ["Training", `${duration(entry.train_seconds)}${known(entry.train_vs_none) ? ` (${times(entry.train_vs_none)} of none's)` : ""}`], ["Measured on", entry.timed_on]];
     parts.push(grid(["Metric", "Mean", "\u00b1", `vs ${page.against}`, "95 %", "p"], page.metrics.map(({ name, label }) => {
       const by = entry.by[name] || {};
       return [label, fixed(4)(by.mean), fixed(4)(by.std), percent(by.gain), known(by.low) ? `${percent(by.low)} to ${percent(by.high)}` : MISSING, probability(by.p_holm)];
@@ -417,8 +436,10 @@
     settingsShown = new Set(shown.map((entry) => entry.setting).filter(known));
     drawTable();
     drawGains(shown);
+    drawRanks();
     drawCosts(shown);
     drawFailures(shown);
+    for (const link of document.querySelectorAll("nav a")) link.hidden = document.querySelector(link.hash).hidden;
   }
 
   function drawPage() {
@@ -431,8 +452,8 @@
       return;
     }
     drawFilters();
-    show();
     drawNotes();
+    show();
   }
 
   // ---- a folder that is being filled
