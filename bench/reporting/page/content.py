@@ -100,17 +100,14 @@ def _ranks(board: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Average ranks over datasets, by metric, student, objective and rule."""
     for metric, part in board.groupby("metric", sort=False):
         for found in average_ranks(part):
-            values = found.ranks.to_numpy().tolist()
-            lines = zip(found.mean.items(), found.told_apart, values, strict=True)
+            lines = found.ranks.index.to_frame(index=False)
+            lines = lines.assign(mean=[*found.mean], told=[*found.told_apart])
             yield {
                 **{"metric": metric, "student": found.student, "objective": found.objective},
                 **{"seen": found.seen, "title": found.name, "note": found.note},
                 "critical": found.critical,
                 "datasets": [*found.ranks.columns],
-                "lines": [
-                    {"method": method, "teacher": teacher, "mean": mean, "told": told, "of": of}
-                    for ((method, teacher), mean), told, of in lines
-                ],
+                "lines": lines.assign(of=found.ranks.to_numpy().tolist()).to_dict("records"),
             }
 
 
