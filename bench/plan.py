@@ -198,7 +198,9 @@ def canonical_digest(content: Any) -> str:
 
 def canonical(value: Any) -> Any:
     """A value with lists and dictionaries alone, and whole numbers where they are whole."""
-    if isinstance(value, dict | Mapping):
+    if value is None or isinstance(value, str | int):  # most are, and `Mapping` is slow to ask
+        return value
+    if isinstance(value, Mapping):
         return {key: canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]

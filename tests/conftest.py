@@ -24,6 +24,12 @@ def _ctrl_c_reaches_what_tests_start() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _processes_keep_bytecode() -> None:
+    """What tests start is compiled once, whatever the machine says: half a second of each."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the data, teachers and records of the checkout."""

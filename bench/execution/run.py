@@ -234,8 +234,14 @@ class _Recorded:
     """The records of a grid. A success is read once: nothing takes it away again."""
 
     def __init__(self, store: ResultStore, retry: Retry) -> None:
-        self._store, self.retry = store, retry
+        self._store, self._retry = store, retry
         self._done: dict[str, Record] = {}
+        self._first: dict[str, Record | None] = {}
+
+    @property
+    def retry(self) -> Retry:
+        """What runs again of the failures that were there at the first look."""
+        return self._retry.knowing(self._first.values())
 
     def get(self, key: str) -> Record | None:
         """The record called `key`, or None."""
@@ -248,8 +254,12 @@ class _Recorded:
         """Whether it has to run: no record is there, or a failure that runs again."""
         if trial is None:
             return True
-        record = self.get(trial.key)
-        return record is None or record.is_to_be_retried(self.retry)
+        key = trial.key
+        record = self.get(key)
+        first = self._first.setdefault(key, record)
+        if record is None:
+            return True
+        return first is not None and record.created == first.created and self._retry.wants(record)
 
     def missing(self, grid: Grid, workspace: Workspace) -> list[TrialSpec]:
         """What of a grid has to run."""

@@ -96,7 +96,7 @@ def run_trials(
         task: what to run; torch is given its threads.
         inputs: the data and teachers of the task.
         wait: return when every trial has its record, those that other processes run included;
-            else when there is none left that nobody runs.
+            else when a look at all of them has found none that nobody runs.
         watch: called with a trial when it begins, and with None when it has a record.
         allows: says whether a trial may start, now.
 
@@ -113,6 +113,7 @@ def run_trials(
     waiting, refused = False, dict[str, InputsChanged]()
     with interruptions() as interrupts:
         while left := [trial for trial in task.incomplete() if trial.key not in refused]:
+            idle = True
             for trial in left:
                 stopping.check()
                 if not allows(trial):
@@ -120,6 +121,7 @@ def run_trials(
                 with task.store.claim(trial.key) as granted:
                     if not granted or task.is_complete(trial):
                         continue
+                    idle = False
                     watch(trial)
                     try:
                         _run_and_record(trial, task, inputs, environment, interrupts)
@@ -127,7 +129,9 @@ def run_trials(
                         refused[trial.key] = error
                     watch(None)
             if not wait:
-                break
+                if idle:
+                    break
+                continue  # meanwhile others may have died
             # A pass takes long: meanwhile others have completed what they had claimed.
             if left := [trial for trial in task.incomplete() if trial.key not in refused]:
                 if not waiting:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import queue
+import socket
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,11 @@ from bench.executors.interface import (
 from bench.executors.process import WorkerProcess, ended, python_path
 from bench.records.store import ResultStore
 
+_logger = logging.getLogger(__name__)
+
 SECONDS = 0.5
 """How long a worker's lines are collected before they travel together."""
+CONNECT_SECONDS = 10.0
 
 
 @register_executor("ray")
@@ -64,32 +70,51 @@ class Ray(Executor):
                 ray.shutdown()  # which ends the tasks that nobody needs any more
 
     def _tasks(self, ray: Any, job: Job, workers: int) -> Iterator[Event]:
-        memory = self.config.memory_gb
+        memory = int((self.config.memory_gb or 0) * 2**30)
+        self._tell_if_no_node_has(ray, CPU=job.threads, GPU=self.config.gpus, memory=memory)
         remote = ray.remote(
             num_cpus=job.threads,
             num_gpus=self.config.gpus,
-            memory=None if memory is None else int(memory * 2**30),
+            memory=memory or None,
             max_retries=0,  # a trial that ends its worker would end the next one
             scheduling_strategy="SPREAD",
         )(worker)
+        # The nodes' own processes were started in another environment.
+        own = {name: value for name, value in os.environ.items() if name.startswith("BENCH_")}
         streams = {
-            remote.remote(text): f"worker {number}"
+            remote.remote(text, own): f"worker {number}"
             for number, text in enumerate(self._jobs(job, workers))
         }
-        while streams:
-            (stream,), _ = ray.wait(list(streams), num_returns=1)
-            name = streams[stream]
-            try:
-                status, lines, records = ray.get(next(stream))
-            except ray.exceptions.RayError as error:  # its node, or the task, is gone
-                del streams[stream]
-                yield Ended(name, f"its task is gone ({type(error).__name__})")
-                continue
-            yield from (Brought(name, key, files) for key, files in records.items())
-            yield from (Said(name, line) for line in lines)
-            if status is not None:
-                del streams[stream]
-                yield ended(name, status)
+        try:
+            while streams:
+                (stream,), _ = ray.wait(list(streams), num_returns=1)
+                name = streams[stream]
+                try:
+                    status, lines, records = ray.get(next(stream))
+                except ray.exceptions.RayError as error:  # its node, or the task, is gone
+                    del streams[stream]
+                    blames = isinstance(error, ray.exceptions.OutOfMemoryError)
+                    yield Ended(name, f"its task is gone ({type(error).__name__})", blames)
+                    continue
+                yield from (Brought(name, key, files) for key, files in records.items())
+                yield from (Said(name, line) for line in lines)
+                if status is not None:
+                    del streams[stream]
+                    yield ended(name, status)
+        finally:
+            for stream in streams:  # a Ray that was there before goes on, and so would they
+                ray.cancel(stream)
+
+    def _tell_if_no_node_has(self, ray: Any, **wanted: float) -> None:
+        """Ray lets tasks wait for what no node has, in silence: a node that has it may join."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if any(all(node.get(name, 0) >= much for name, much in wanted.items()) for node in nodes):
+            return
+        memory = "" if self.config.memory_gb is None else f", {self.config.memory_gb:g} GB"
+        _logger.warning(
+            f"no node of the Ray cluster has what a worker asks for ({wanted['CPU']} CPUs, "
+            f"{self.config.gpus:g} GPUs{memory}): they wait until one joins"
+        )
 
     def _jobs(self, job: Job, workers: int) -> Iterator[str]:
         """The job of every worker, as JSON: the whole, or without a shared disk a part each."""
@@ -105,11 +130,14 @@ class Ray(Executor):
 def _connect(address: str | None) -> None:
     import ray
 
+    host, _, port = (address or "").rpartition(":")
     try:
+        if port.isdecimal() and "/" not in host:  # Ray would try for minutes
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(
             address=address,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": {"PYTHONPATH": python_path()}},
         )
     except Exception as error:  # of many kinds
@@ -122,15 +150,22 @@ Report = tuple[int | None, list[str], dict[str, dict[str, bytes]]]
 """Exit status of a worker that has ended, lines that it printed, files of records by key."""
 
 
-def worker(text: str) -> Iterator[Report]:
+def worker(text: str, environment: Mapping[str, str]) -> Iterator[Report]:
     """What a task does: run one worker on its node, and say what it says.
 
     A process of its own, since a task's process serves other tasks afterwards. When Ray ends the
     task the worker notices that nobody waits, and ends as well.
+
+    Args:
+        text: a `Job` as JSON.
+        environment: variables that the worker has beside those of its node.
     """
     job = Job.model_validate_json(text)
+    if job.brings:  # failures that are here alone
+        store = ResultStore(job.results)
+        job = job.model_copy(update={"retry": job.retry.knowing(map(store.get, job.keys))})
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    process = WorkerProcess(text)
+    process = WorkerProcess(job.model_dump_json(), environment)
     threading.Thread(target=_listen, args=(process, lines), daemon=True).start()
     brought: set[str] = set()
     try:

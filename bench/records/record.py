@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -74,15 +75,27 @@ def now() -> str:
 class Retry(BaseModel):
     """Which failures run again: a lost worker's, which may not have been the trial's, or all.
 
+    They are those that were there when the run began. No clock tells them from those that came
+    later, since that of another machine may be wrong.
+
     Attributes:
-        before: the moment (see `now`) from which on failures stay: the run's own.
-        failed: whether all failures from before run again.
+        failed: whether all failures run again.
+        known: those that do, by key: what their records say of when they were made.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    before: str = Field(default_factory=now)
     failed: bool = False
+    known: dict[str, str] = Field(default_factory=dict)
+
+    def wants(self, record: Record) -> bool:
+        """Whether a record is of a failure that runs again, if it was there at the beginning."""
+        return not record.is_done and (self.failed or record.status == "lost-worker")
+
+    def knowing(self, records: Iterable[Record | None]) -> Retry:
+        """The same, for a run that begins with these records."""
+        wanted = {one.key: one.created for one in records if one is not None and self.wants(one)}
+        return self.model_copy(update={"known": {**self.known, **wanted}})
 
 
 class Record(BaseModel):
@@ -150,8 +163,7 @@ class Record(BaseModel):
 
     def is_to_be_retried(self, retry: Retry) -> bool:
         """Whether the trial runs again although it has this record."""
-        wanted = retry.failed or self.status == "lost-worker"
-        return not self.is_done and wanted and self.created < retry.before
+        return retry.known.get(self.key) == self.created
 
 
 def finished(

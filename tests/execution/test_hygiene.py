@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from bench.cli.main import main
 from bench.config.grid import resolve
 from bench.config.selection import Selection
 from bench.execution.run import run_grid
-from bench.paths import SHIPPED, Workspace
+from bench.paths import Workspace
 from bench.records.record import Record
 from bench.records.store import ResultStore
 from bench.registry import METHODS
@@ -230,14 +230,8 @@ def test_a_grid_goes_on_after_a_method_that_ends_the_process(
     path.write_text(PLUGIN.format(attach="pass", epoch="pass", loss="sys.exit(0)"))
     axes = ["-d", "tiny", "-s", "tiny", "-t", "published", "-m", "mine", "-m", "none"]
     command = ["run", *axes, "--seeds", "0-1", "--plugin", str(path), "--device", "cpu"]
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "bench", *command, "--threads", "1", "--jobs", "2"],
-        cwd=SHIPPED,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
+    done = CliRunner().invoke(main, [*command, "--threads", "1", "--jobs", "2"])
+    assert done.exit_code == 1, done.output
     assert "2 of 4 trials failed" in done.stderr
     trials = [r for r in ResultStore(tiny.results).records() if r.kind == "trial"]
     assert sorted(record.status for record in trials) == ["done", "done", "error", "error"]

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from click.testing import CliRunner, Result
+
+from bench.cli.main import main
 from bench.paths import SHIPPED, Workspace
 from bench.records.record import Record
 from bench.records.store import ResultStore
@@ -29,13 +32,26 @@ class Mine(Method):
         return {{}}
 '''
 
+COMMANDS = """
+import sys
+from pathlib import Path
+from bench.cli.main import main
 
-def run(tiny: Workspace, results: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def bench(*arguments):
+    main(list(arguments), standalone_mode=False)
+
+RUN = ["run", "-d", "tiny", "-s", "tiny", "--device", "cpu", "--threads", "1"]
+bench("list", "methods")
+bench(*RUN, "-m", "none", "--dry-run")
+assert not Path(sys.argv[1]).exists()
+bench(*RUN, "-m", "theirs")
+assert Path(sys.argv[1]).exists()
+"""
+
+
+def run(tiny: Workspace, results: str, *arguments: str) -> Result:
     fixed = ["run", "-d", "tiny", "-s", "tiny", "--device", "cpu", "--threads", "1"]
-    command = [sys.executable, "-m", "bench", *fixed, "--results", str(tiny.home / results)]
-    return subprocess.run(  # noqa: S603
-        [*command, *arguments], cwd=SHIPPED, env=os.environ, capture_output=True, text=True
-    )
+    return CliRunner().invoke(main, [*fixed, "--results", str(tiny.home / results), *arguments])
 
 
 def trials(tiny: Workspace, results: str) -> dict[str, Record]:
@@ -51,11 +67,11 @@ def test_a_plug_in_harms_itself_alone(tiny: Workspace, tmp_path: Path) -> None:
         path.write_text(PLUGIN.format(name=name, body=body))
         plugins += ["--plugin", str(path), "-m", name]
     done = run(tiny, "results", *plugins, "-m", "none", "--isolate")
-    assert done.returncode == 1, done.stderr
+    assert done.exit_code == 1, done.stderr
     assert "2 of 3 trials failed" in done.stderr or "1 of 3 trials failed" in done.stderr
     found = trials(tiny, "results")
     assert found["leaves"].status == "lost-worker"
-    assert run(tiny, "clean", "-m", "none").returncode == 0
+    assert run(tiny, "clean", "-m", "none").exit_code == 0
     assert found["none"].metrics == trials(tiny, "clean")["none"].metrics
 
 
@@ -75,18 +91,13 @@ def test_an_installed_package_is_imported_when_it_is_asked_for(
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[bench.methods]\ntheirs = strangers.inner.module\n")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(SHIPPED), str(site)])
-    try:
-        listed = subprocess.run(
-            [sys.executable, "-m", "bench", "list", "methods"],
-            cwd=SHIPPED,
-            capture_output=True,
-            text=True,
-        )
-        assert "theirs" in listed.stdout, listed.stderr
-        assert run(tiny, "results", "-m", "none").returncode == 0
-        assert not flag.exists()
-        assert run(tiny, "results", "-m", "theirs").returncode == 0
-        assert flag.exists()
-    finally:
-        del os.environ["PYTHONPATH"]
+    (site / "commands.py").write_text(COMMANDS)
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "commands", str(flag)],
+        cwd=SHIPPED,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SHIPPED), str(site)])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "theirs" in done.stdout

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import time
@@ -17,26 +16,15 @@ from bench.paths import Workspace
 from bench.records.record import Record
 from bench.records.store import ResultStore
 
-LONG = ["--set", "training.max_epochs=200", "--set", "training.min_epochs=200"]
+from ..forked import Forked
+
 RUN = ["run", "-d", "tiny", "-s", "tiny", "-m", "embedding-only", "-t", "published", "--seeds", "0"]
-RUN += ["--device", "cpu", "--threads", "1", *LONG]
+RUN += ["--device", "cpu", "--threads", "1"]
 
 
 def record(folder: Path) -> Record | None:
     done = [one for one in ResultStore(folder).records() if one.kind == "trial"]
     return done[0] if done else None
-
-
-def attempt(folder: Path) -> int:
-    """A process of its own that runs the command; forked, which saves the imports."""
-    child = os.fork()
-    if child == 0:
-        os.environ["BENCH_STATE_SECONDS"] = "0"
-        with contextlib.suppress(BaseException):
-            os.setsid()
-            main([*RUN, "--results", str(folder)], standalone_mode=False)
-        os._exit(0)
-    return child
 
 
 def epochs_kept(folder: Path) -> int:
@@ -52,26 +40,31 @@ def test_killed_at_random_epochs_it_ends_with_the_same_bits(
     tiny: Workspace, tmp_path: Path, kills: int
 ) -> None:
     whole, folder = tmp_path / "whole", tmp_path / "killed"
-    done = CliRunner().invoke(main, [*RUN, "--results", str(whole)])
+    epochs = 100 + 3 * kills
+    long = [f"training.max_epochs={epochs}", f"training.min_epochs={epochs}"]
+    run = [*RUN, "--set", long[0], "--set", long[1]]
+    done = CliRunner().invoke(main, [*run, "--results", str(whole)])
     assert done.exit_code == 0, done.output
+    said = tmp_path / "said"
     draw = random.Random(kills)  # noqa: S311
     killed = 0
     while killed < kills:
-        child = attempt(folder)
+        child = Forked(*run, "--results", str(folder), stderr=said, BENCH_STATE_SECONDS="0")
         # A state or a few later than the last one, at whatever the process is at then.
-        seen, states, wanted = epochs_kept(folder), 0, draw.randint(1, max(1, 100 // kills))
-        while states < wanted and os.waitpid(child, os.WNOHANG) == (0, 0):
+        seen, states, wanted = epochs_kept(folder), 0, draw.randint(1, max(1, epochs // 2 // kills))
+        while states < wanted and child.poll() is None:
             if epochs_kept(folder) != seen:
                 seen, states = epochs_kept(folder), states + 1
             time.sleep(0.001)
-        assert states == wanted, "it ended before it was killed"
+        assert states == wanted, said.read_text()
         time.sleep(draw.uniform(0, 0.05))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.send(signal.SIGKILL)
+        child.wait()
         killed += 1
         if record(folder) is not None:
             break
-    os.waitpid(attempt(folder), 0)
+    done = CliRunner().invoke(main, [*run, "--results", str(folder)])
+    assert done.exit_code == 0, done.output
     one, other = record(whole), record(folder)
     assert killed == kills
     assert one is not None and other is not None and one.key == other.key

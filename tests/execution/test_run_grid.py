@@ -1,5 +1,7 @@
 """Running a grid: references, builds on demand, what is refused, what is waited for."""
 
+import contextlib
+import itertools
 import re
 import resource
 import shutil
@@ -19,16 +21,17 @@ from bench.config.selection import Selection
 from bench.data import store as data_store
 from bench.data.examples import PreparedData
 from bench.data.sources import importing
-from bench.errors import ArtifactError, ConfigError
+from bench.errors import ArtifactError, ConfigError, OutOfMemory
 from bench.evaluation.metrics import metrics_from_ranks
 from bench.execution import run as execution
 from bench.execution import runner
-from bench.execution.inputs import identify
+from bench.execution.inputs import Inputs, identify
 from bench.execution.references import of_trials
 from bench.execution.run import run_grid
+from bench.execution.runner import Task, run_trials
 from bench.paths import Workspace
-from bench.plan import Reference
-from bench.records.record import Outcome, Record, failed, finished
+from bench.plan import Reference, Trial
+from bench.records.record import Outcome, Record, Retry, failed, finished
 from bench.records.store import ResultStore
 from bench.signals import TEST_RANKS
 
@@ -279,6 +282,53 @@ def test_failures_stay_unless_they_are_to_be_tried_again(tiny: Workspace) -> Non
     assert kept.status == "out-of-memory"
     (again,) = run(grid, tiny, retry_failed=True)
     assert again.metrics == done.metrics
+
+
+@pytest.mark.parametrize("year", [1999, 2999])
+def test_a_clock_that_is_wrong_neither_keeps_failures_nor_repeats_them(
+    tiny: Workspace, monkeypatch: pytest.MonkeyPatch, year: int
+) -> None:
+    """Records are dated by whatever machine makes them."""
+    grid, store = grid_of(tiny, "none"), ResultStore(tiny.results)
+    Inputs(grid, tiny).prepare_data()
+    (trial,) = identify(grid, tiny)
+    assert trial is not None
+    moments = (f"{year}-01-01T00:00:{second:02}" for second in itertools.count())
+    dated = {"created": next(moments)}
+    store.write(failed(trial, "lost-worker", "gone").model_copy(update=dated))
+
+    def fails(*_: object) -> None:
+        raise OutOfMemory("too big")
+
+    monkeypatch.setattr("bench.execution.trial.run_trial", fails)
+    write, lines = ResultStore.write, list[str]()
+
+    def dated_write(self: ResultStore, record: Record, *rest: Any, **more: Any) -> None:
+        write(self, record.model_copy(update={"created": next(moments)}), *rest, **more)
+
+    monkeypatch.setattr(ResultStore, "write", dated_write)
+    for again in (True, False):
+        with listening(lines.append):
+            (found,) = run_grid(grid, store, tiny, device="cpu", threads=1, retry_failed=again)
+        assert found.status == "out-of-memory"
+    assert sum("starts on" in line for line in lines) == 1
+
+
+def test_a_worker_looks_again_for_what_others_have_let_go_of(tiny: Workspace) -> None:
+    grid, store = grid_of(tiny, "none", seeds="0-1"), ResultStore(tiny.results)
+    Inputs(grid, tiny).prepare_data()
+    first, second = (trial for trial in identify(grid, tiny) if trial is not None)
+    ran: list[Trial | None] = []
+    with contextlib.ExitStack() as other:
+        assert other.enter_context(store.claim(first.key))
+
+        def watch(trial: Trial | None) -> None:
+            ran.append(trial)
+            other.close()
+
+        task = Task([first, second], grid, store, tiny, "cpu", 1, Retry())
+        run_trials(task, Inputs(grid, tiny), wait=False, watch=watch)
+    assert ran == [second, None, first, None]
 
 
 def test_a_disk_that_fills_up_stops_the_run_with_a_clear_message(tiny: Workspace) -> None:

@@ -49,9 +49,10 @@ def trials(store: ResultStore) -> list[str]:
 
 
 @pytest.mark.usefixtures("tiny_teacher")
-@pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize(
-    ("swap", "left"), [(swap_teacher, ["none", "none"]), (swap_data, [])], ids=["teacher", "data"]
+    ("swap", "left", "jobs"),
+    [(swap_teacher, ["none", "none"], 1), (swap_teacher, ["none", "none"], 2), (swap_data, [], 1)],
+    ids=["teacher", "teacher, in workers", "data"],
 )
 def test_what_is_swapped_between_planning_and_training_keeps_no_record(
     tiny: Workspace,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +19,11 @@ from bench.config.selection import Selection
 from bench.errors import ConfigError
 from bench.execution.share import Share
 from bench.execution.until import seconds_of
-from bench.paths import SHIPPED, Workspace
+from bench.paths import Workspace
 from bench.records.record import Outcome, Record, finished
 from bench.records.store import ResultStore
+
+from ..forked import Forked
 
 GRID = ["-d", "tiny", "-s", "tiny", "-m", "none", "--device", "cpu", "--threads", "1"]
 ENDLESS = ["--set", "training.max_epochs=100000", "--set", "training.patience=100000"]
@@ -31,16 +31,6 @@ ENDLESS = ["--set", "training.max_epochs=100000", "--set", "training.patience=10
 
 def bench(command: str, *arguments: str) -> Result:
     return CliRunner().invoke(main, [command, *GRID, *arguments])
-
-
-def started(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "bench", "work", *GRID, *arguments],
-        cwd=SHIPPED,
-        env={**os.environ, "BENCH_STATE_SECONDS": "0"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def trials(folder: Path) -> list[Record]:
@@ -74,17 +64,18 @@ def test_a_worker_runs_what_nobody_runs_and_leaves_the_rest(tiny: Workspace) -> 
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-def test_told_to_end_it_keeps_the_state_and_lets_go(tiny: Workspace, name: str) -> None:
-    work = started(*ENDLESS)
-    assert work.stderr is not None
+def test_told_to_end_it_keeps_the_state_and_lets_go(
+    tiny: Workspace, tmp_path: Path, name: str
+) -> None:
+    said = tmp_path / "said"
+    work = Forked("work", *GRID, *ENDLESS, stderr=said, BENCH_STATE_SECONDS="0")
     states = tiny.results / ".states"
     while not files(states):
-        assert work.poll() is None
-        time.sleep(0.05)
-    work.send_signal(getattr(signal, name))
-    _, stderr = work.communicate(timeout=60)
-    assert work.returncode == 0, stderr
-    assert "the next worker goes on" in stderr
+        assert work.poll() is None, work.stderr
+        time.sleep(0.02)
+    work.send(getattr(signal, name))
+    assert work.wait() == 0, work.stderr
+    assert "the next worker goes on" in work.stderr
     assert trials(tiny.results) == []
     assert files(tiny.results / ".claims") == []
     (key,) = files(states)
@@ -96,15 +87,18 @@ def test_at_its_time_it_keeps_the_state_and_the_next_goes_on(
     tiny: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_STATE_SECONDS", "0")
-    long = ["--set", "training.max_epochs=300", "--set", "training.min_epochs=300"]
+    long = ["--set", "training.max_epochs=40", "--set", "training.min_epochs=40"]
     elsewhere = tiny.home / "uninterrupted"
     assert bench("run", *long, "--results", str(elsewhere)).exit_code == 0
     ends = 0
-    while not trials(tiny.results):
-        done = bench("work", *long, "--until", "2s")
-        assert done.exit_code == 0, done.output
-        ends += "the next worker goes on" in done.stderr
-        assert ends < 60
+    with monkeypatch.context() as clock:
+        # Each look at the clock takes a second: no machine is too slow or too fast for it.
+        clock.setattr("bench.execution.until.time.monotonic", itertools.count().__next__)
+        while not trials(tiny.results):
+            done = bench("work", *long, "--until", "1m")
+            assert done.exit_code == 0, done.output
+            ends += "the next worker goes on" in done.stderr
+            assert ends < 40
     assert ends > 0
     assert "goes on after epoch" in done.stderr
     (one,), (other,) = trials(elsewhere), trials(tiny.results)
@@ -114,7 +108,7 @@ def test_at_its_time_it_keeps_the_state_and_the_next_goes_on(
             tiny.results / one.key / name
         ).read_bytes()
     assert files(tiny.results / ".states") == []
-    assert len((tiny.results / one.key / "curve.csv").read_text().splitlines()) == 301
+    assert len((tiny.results / one.key / "curve.csv").read_text().splitlines()) == 41
 
 
 def test_no_trial_starts_that_is_not_expected_to_end(
@@ -162,8 +156,6 @@ def test_shares_are_a_partition(tiny: Workspace) -> None:
 
 def machine(tmp_path: Path, name: str, tiny: Workspace) -> Path:
     """Another home with the same configuration and the same imported interactions."""
-    import shutil
-
     home = tmp_path / "machines" / name
     shutil.copytree(tiny.home / "configs", home / "configs")
     shutil.copytree(tiny.datasets, home / "datasets")

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,11 +17,12 @@ from bench.config.selection import Selection
 from bench.errors import BenchError
 from bench.execution import runner
 from bench.execution.run import run_grid
-from bench.paths import SHIPPED, Workspace
+from bench.paths import Workspace
 from bench.records.record import Outcome, Record, finished
 from bench.records.store import ResultStore
 from bench.registry import METHODS
 
+from ..forked import Forked
 from ..listening import listening
 
 PLUGIN = '''
@@ -222,26 +222,18 @@ def test_no_worker_outlives_its_run(tiny: Workspace, tmp_path: Path, how: str) -
     path = plugin(tmp_path, "writes-pids", body)
     endless = ["--set", "training.max_epochs=100000", "--set", "training.patience=100000"]
     arguments = bench(tiny, "--plugin", str(path), "-m", "writes-pids", "--seeds", "0-3", *endless)
-    run = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=SHIPPED,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a group of its own, as a terminal gives each command
-    )
-    assert run.stderr is not None
+    run = Forked(*arguments, stderr=tmp_path / "said")
     while len(list(pids.iterdir())) < 2:
-        assert run.stderr.readline(), "it ended by itself"
+        assert run.poll() is None, run.stderr
+        time.sleep(0.02)
     if how == "Ctrl-C":
         os.killpg(run.pid, signal.SIGINT)
     else:
-        run.send_signal(signal.SIGTERM if how == "terminated" else signal.SIGKILL)
-    _, stderr = run.communicate(timeout=120)
+        run.send(signal.SIGTERM if how == "terminated" else signal.SIGKILL)
     code = {"Ctrl-C": 130, "terminated": -signal.SIGTERM, "killed": -signal.SIGKILL}
-    assert run.returncode == code[how], stderr
-    assert ("Interrupted" in stderr) == (how == "Ctrl-C")
-    assert "Traceback" not in stderr
+    assert run.wait() == code[how], run.stderr
+    assert ("Interrupted" in run.stderr) == (how == "Ctrl-C")
+    assert "Traceback" not in run.stderr
 
     deadline = time.monotonic() + 60
     while any(is_alive(path.name) for path in pids.iterdir()):
