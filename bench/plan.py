@@ -103,10 +103,14 @@ class Trial(TrialSpec):
     @property
     def key(self) -> str:
         """SHA-256 of all that can change the result, 64 hex digits."""
+        return self.key_of(content_of(self))
+
+    def key_of(self, content: Mapping[str, Any]) -> str:
+        """The key, given what `content_of` says of it."""
         # Trials of before there was a choice ranked all items: their keys say nothing of it.
         unsaid = {"overrides", "seen"} if self.seen == "rank" else {"overrides"}
-        content = self.model_dump(mode="json", exclude=unsaid)
-        return digest({"results_version": RESULTS_VERSION, **content})
+        said = {name: value for name, value in content.items() if name not in unsaid}
+        return canonical_digest({"results_version": RESULTS_VERSION, **said})
 
 
 OF_SUMS = ("student", "objective", "seed", "setting", "made_of")
@@ -136,10 +140,20 @@ class Reference(BaseModel):
     @property
     def key(self) -> str:
         """SHA-256 of its identity, 64 hex digits."""
+        return self.key_of(content_of(self))
+
+    def key_of(self, content: Mapping[str, Any]) -> str:
+        """The key, given what `content_of` says of it."""
         optional = {"code", *OF_SUMS}
-        unsaid = {name for name in optional if getattr(self, name) is None}
-        content = self.model_dump(mode="json", exclude=unsaid)
-        return digest({"results_version": RESULTS_VERSION, "kind": "reference", **content})
+        said = {n: value for n, value in content.items() if n not in optional or value is not None}
+        return canonical_digest({"results_version": RESULTS_VERSION, "kind": "reference", **said})
+
+
+def content_of(subject: Trial | Reference) -> dict[str, Any]:
+    """All that a trial or reference is, as plain values in their canonical form."""
+    unsaid = {*OF_SUMS} if isinstance(subject, Reference) and subject.made_of is None else None
+    content: dict[str, Any] = canonical(subject.model_dump(mode="json", exclude=unsaid))
+    return content
 
 
 def identify(
@@ -192,18 +206,20 @@ def digest(content: Any) -> str:
 
 def canonical_digest(content: Any) -> str:
     """`digest` of content that is in its canonical form already."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def canonical(value: Any) -> Any:
     """A value with lists and dictionaries alone, and whole numbers where they are whole."""
-    if value is None or isinstance(value, str | int):  # most are, and `Mapping` is slow to ask
+    if value is None or isinstance(value, str | int):  # most are: a report asks this of millions
         return value
-    if isinstance(value, Mapping):
-        return {key: canonical(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
     if isinstance(value, list | tuple):
         return [canonical(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+    if isinstance(value, Mapping):
+        return {key: canonical(item) for key, item in value.items()}
     return value

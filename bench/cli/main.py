@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import sys
 import traceback
@@ -73,6 +74,9 @@ class Commands(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command; see `click.Group.main`."""
         streams.widen()
+        # Importing makes hundreds of thousands of objects that stay: to look for garbage among them
+        # again and again takes a tenth of a short command.
+        gc.set_threshold(100_000, *gc.get_threshold()[1:])
         try:
             return super().main(*args, **extra)
         except OSError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -91,6 +92,22 @@ class Metric:
         """
         rank = checked_ranks(ranks)
         return np.where(rank <= self.cutoff, _GAIN[self.family](rank), 0.0)
+
+    def looked_up(self, ranks: NDArray[np.int32]) -> NDArray[np.float64]:
+        """`per_row` of ranks [R] that are known to be 1 at least: several times as fast."""
+        if self.cutoff > LARGEST_TABLE:
+            return self.per_row(ranks)
+        return by_rank(self)[np.minimum(ranks, self.cutoff + 1)]
+
+
+LARGEST_TABLE = 10_000
+"""The largest cutoff whose metrics are tabulated: a name such as ndcg@1000000000 costs nothing."""
+
+
+@lru_cache
+def by_rank(metric: Metric) -> NDArray[np.float64]:
+    """What a target adds by its rank, float64 [K + 2]: of the ranks 0 (none has it) to K + 1."""
+    return np.concatenate([[0.0], metric.per_row(np.arange(1, metric.cutoff + 2))])
 
 
 RANKED_PLACES = "ranked_places"

@@ -24,16 +24,21 @@ _PLAIN = re.compile(
 """How NumPy begins a file of int32 [R]; its own reader takes ten times as long."""
 
 
+class MissingRanks(DataError):
+    """There is no file of ranks."""
+
+
 def read_ranks(path: Place) -> Ids:
     """Ranks of the targets of test examples, int32 [R_test], each at least 1.
 
     Raises:
-        DataError: they are missing, cut off, or something else.
+        MissingRanks: there are none.
+        DataError: they are cut off, or something else.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path.name} is missing: this record has no ranks") from error
+        raise MissingRanks(f"{path.name} is missing: this record has no ranks") from error
     except UNREADABLE as error:
         raise DataError(f"{path.name}: cannot be read: {error}") from error
     ranks = _vector(content, path.name)

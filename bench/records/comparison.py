@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,7 @@ class Ranks:
             if isinstance(settings, dict) and RANKED_PLACES in settings
         }
         self.of = lru_cache(KEPT)(self._of)
+        self.of_opponent = lru_cache(KEPT // 4)(self.values)
         self.users = cache(self._users)
 
     def _of(self, key: str, seen: Seen) -> Ids | None:
@@ -95,12 +96,12 @@ class Ranks:
     def mean(self, key: str, metric: Metric, seen: Seen) -> float | None:
         """A metric of the test split, or None where there are no ranks, or too few places."""
         ranks = self._telling(key, metric, seen)
-        return None if ranks is None else float(metric.per_row(ranks).mean())
+        return None if ranks is None else float(metric.looked_up(ranks).mean())
 
     def values(self, keys: Sequence[str], metric: Metric, seen: Seen) -> Values | None:
         """A metric by example, [S, R] for S runs; None where ranks are missing or differ in R."""
         found = [self._telling(key, metric, seen) for key in keys]
-        known = [metric.per_row(ranks) for ranks in found if ranks is not None]
+        known = [metric.looked_up(ranks) for ranks in found if ranks is not None]
         complete = len(known) == len(found) and len({len(part) for part in known}) == 1
         return np.stack(known) if complete else None
 
@@ -161,39 +162,54 @@ def gains(beside: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame({"base": base, "gain": 100 * (means[metric] / base - 1)})
 
 
-def tests(beside: pd.DataFrame, metric: Metric, ranks: Ranks) -> pd.DataFrame:
-    """The paired test of each entry against its opponent, by entry.
+def tests(
+    beside: pd.DataFrame, metrics: Sequence[Metric], ranks: Ranks
+) -> dict[Metric, pd.DataFrame]:
+    """The paired test of each entry against its opponent, by metric and entry.
 
     The spread between seeds is that of all entries of the setting that are compared.
     """
-    differences: dict[str, list[list[float]]] = defaultdict(list)
-    pairs: dict[str, _Pair] = {}
-    for pair, ours, theirs, users in _by_example(beside, metric, ranks):
-        differences[pair.setting].append((ours - theirs).mean(axis=1).tolist())
+    differences: dict[tuple[Metric, str], list[list[float]]] = defaultdict(list)
+    pairs: dict[Metric, dict[str, _Pair]] = {metric: {} for metric in metrics}
+    for pair, metric, ours, theirs, users in _by_example(beside, metrics, ranks):
+        by_seed = ours.mean(axis=1), theirs.mean(axis=1)
+        differences[metric, pair.setting].append((by_seed[0] - by_seed[1]).tolist())
         if users is not None and users.shape == ours.shape[1:]:
-            of_seeds = compare_by_seed(ours.mean(axis=1), theirs.mean(axis=1))
-            pairs[pair.Index] = _Pair(
+            of_seeds = compare_by_seed(*by_seed)
+            pairs[metric][pair.Index] = _Pair(
                 pair.setting,
                 difference_by_user(ours, theirs, users),
                 of_seeds.p if of_seeds else None,
-                len(np.unique(users)),
             )
-    spreads = {setting: seed_spread(values) for setting, values in differences.items()}
-    found = {entry: pair.tested(spreads[pair.setting]) for entry, pair in pairs.items()}
-    return pd.DataFrame.from_dict(found, orient="index", columns=[*_TESTS]).astype(_TESTS)
+    spreads = {key: seed_spread(values) for key, values in differences.items()}
+    found = {
+        metric: {
+            entry: pair.tested(spreads[metric, pair.setting])
+            for entry, pair in pairs[metric].items()
+        }
+        for metric in metrics
+    }
+    return {
+        metric: pd.DataFrame.from_dict(of, orient="index", columns=[*_TESTS]).astype(_TESTS)
+        for metric, of in found.items()
+    }
 
 
 def _by_example(
-    beside: pd.DataFrame, metric: Metric, ranks: Ranks
-) -> Iterator[tuple[Any, Values, Values, Ids | None]]:
-    """Entries with the keys of their runs, the metric of both by example [S, R], and users [R]."""
+    beside: pd.DataFrame, metrics: Sequence[Metric], ranks: Ranks
+) -> Iterator[tuple[Any, Metric, Values, Values, Ids | None]]:
+    """Entries with the keys of their runs, a metric of both by example [S, R], and users [R].
+
+    The metrics of an entry follow each other: its ranks are read once.
+    """
     by_entry = beside.groupby("entry")
     pairs = by_entry[["setting", "data_fingerprint", "rule"]].first()
     for pair in pairs.join(by_entry[["key", "key_other"]].agg(list)).itertuples():
-        both = pair.key, pair.key_other
-        ours, theirs = (ranks.values(keys, metric, pair.rule) for keys in both)
-        if ours is not None and theirs is not None and ours.shape == theirs.shape:
-            yield pair, ours, theirs, ranks.users(pair.data_fingerprint)
+        for metric in metrics:
+            ours = ranks.values(pair.key, metric, pair.rule)
+            theirs = ranks.of_opponent(tuple(pair.key_other), metric, pair.rule)
+            if ours is not None and theirs is not None and ours.shape == theirs.shape:
+                yield pair, metric, ours, theirs, ranks.users(pair.data_fingerprint)
 
 
 @dataclass(frozen=True)
@@ -203,7 +219,6 @@ class _Pair:
     setting: str
     of_users: UserDifference | None
     p_seeds: float | None
-    n_users: int
 
     def tested(self, spread: SeedSpread | None) -> tuple[float | None, ...]:
         """The values of `_TESTS`."""
@@ -211,7 +226,7 @@ class _Pair:
             return (None,) * len(_TESTS)
         test, p_users = self.of_users.compared(spread), self.of_users.compared().p
         found = (test.difference, test.low, test.high, test.p, p_users)
-        return (*found, self.p_seeds, self.n_users, spread is not None)
+        return (*found, self.p_seeds, self.of_users.degrees + 1, spread is not None)
 
 
 def corrected(board: pd.DataFrame) -> pd.Series[float]:
@@ -225,14 +240,14 @@ def corrected(board: pd.DataFrame) -> pd.Series[float]:
 
 
 def gap_closed(
-    beside: pd.DataFrame, done: pd.DataFrame, metric: Metric, ranks: Ranks
-) -> pd.Series[float]:
-    """Share of the teacher's lead over `none` that entries gain, in percent, by entry.
+    beside: pd.DataFrame, done: pd.DataFrame, metrics: Sequence[Metric], ranks: Ranks
+) -> dict[Metric, pd.Series[float]]:
+    """Share of the teacher's lead over `none` that entries gain, in percent, by metric and entry.
 
     Args:
         beside: runs beside those of `none`.
         done: finished runs, those of the teachers' own rankings among them.
-        metric: what the lead is in.
+        metrics: what the lead is in.
         ranks: of all of them.
 
     Returns:
@@ -243,15 +258,30 @@ def gap_closed(
     taught = beside[beside["control"].isna() & beside["teacher"].notna()]
     taught = taught.merge(teachers[[*known, "key"]], on=known, suffixes=("", "_teacher"))
     key_of = taught.drop_duplicates("entry").set_index("entry")["key_teacher"]
-    closed = {}
-    for pair, ours, theirs, users in _by_example(taught, metric, ranks):
-        own = ranks.values([key_of[pair.Index]] * len(theirs), metric, pair.rule)
-        if users is not None and own is not None and own.shape == theirs.shape:
-            lead = compare_by_user(own, theirs, users)
-            if lead and lead.difference > 0 and lead.p < CLEAR_LEAD:
-                gain = float(ours.mean()) - float(theirs.mean())
-                closed[pair.Index] = 100 * gain / lead.difference
-    return pd.Series(closed, dtype="float64", name="gap_closed")
+    # All methods that learn from one teacher are held against the same lead.
+    lead_of = cache(partial(_lead, ranks=ranks))
+    closed: dict[Metric, dict[str, float]] = {metric: {} for metric in metrics}
+    for pair, metric, ours, theirs, _ in _by_example(taught, metrics, ranks):
+        of_teacher = key_of[pair.Index], tuple(pair.key_other)
+        lead = lead_of(*of_teacher, metric, pair.rule, pair.data_fingerprint)
+        if lead is not None:
+            gain = float(ours.mean()) - float(theirs.mean())
+            closed[metric][pair.Index] = 100 * gain / lead
+    return {
+        metric: pd.Series(of, dtype="float64", name="gap_closed") for metric, of in closed.items()
+    }
+
+
+def _lead(
+    teacher: str, none: tuple[str, ...], metric: Metric, seen: Seen, data: str, ranks: Ranks
+) -> float | None:
+    """How far a teacher's own ranking is ahead of runs of `none`; None where it is not, clearly."""
+    own = ranks.values([teacher] * len(none), metric, seen)
+    theirs, users = ranks.of_opponent(none, metric, seen), ranks.users(data)
+    if own is None or theirs is None or users is None or own.shape != theirs.shape:
+        return None
+    lead = compare_by_user(own, theirs, users)
+    return lead.difference if lead and lead.difference > 0 and lead.p < CLEAR_LEAD else None
 
 
 def times(beside: pd.DataFrame) -> pd.DataFrame:

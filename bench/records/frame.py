@@ -7,26 +7,28 @@ alone knows where a record keeps what; leaderboards and reports read columns.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import math
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench import plan
 from bench.errors import ConfigError
 from bench.evaluation.metrics import metric_names
 from bench.evaluation.segments import TARGET_SEGMENTS
-from bench.plan import Reference, Trial, canonical, canonical_digest
+from bench.plan import Reference, Trial, canonical_digest
 from bench.records.record import Record
 from bench.registry import METHODS
 
 _logger = logging.getLogger(__name__)
-
-PART = 500
-"""Records that are held at once while a frame is made of them."""
 
 TEXT = "object"
 """Python's own strings, in every version of pandas. One that is missing is unequal to every text,
@@ -95,6 +97,9 @@ segment of test, which has `cold/examples` examples.
 _TEXTS = ("device", "device_name", "node", "executor", "python", "commit")
 """What is kept of a record's environment as it is."""
 
+_OF_ONE_RUN = ("seed", "overrides")
+"""What of a trial its entry does not depend on."""
+
 _MACHINE = ("machine", "device", "device_name", "cores", "threads")
 """What of a record's environment decides how long an epoch takes."""
 
@@ -109,63 +114,87 @@ def runs(records: Iterable[Record], folder: Path) -> pd.DataFrame:
     Returns:
         `COLUMNS` and the metrics that any record has.
     """
-    place = str(folder.resolve())
-    parts = [_part([])]
-    lines: list[dict[str, Any]] = []
+    place, texts = str(folder.resolve()), dict[str, str]()
+    lines: list[list[Any]] = []
+    blocks: dict[tuple[str, ...], _Block] = {}
     for record in records:
         try:
-            lines.append(_checked({**_line(record), "folder": place}))
+            line = {**_line(record), "folder": place}
+            _check(line)
+            names, numbers = _metrics(record)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             _logger.warning(
                 f"ignored the record {record.key[:12]} in {folder}, which holds what none should: "
                 f"{type(error).__name__}: {error}. Remove its folder"
             )
-        if len(lines) == PART:
-            parts.append(_part(lines))
-            lines = []
-    frame = pd.concat([*parts, _part(lines)], ignore_index=True)
-    measured = dict.fromkeys([*metric_names(), *frame.columns.difference(COLUMNS, sort=False)])
-    return frame.reindex(columns=[*COLUMNS, *measured]).copy()  # in one piece: faster
+            continue
+        block = blocks.setdefault(names, _Block())
+        block.lines.append(len(lines))
+        block.numbers.extend(numbers)
+        # Thousands of records repeat the same texts: equal ones are kept once.
+        values = (line.get(name) for name in COLUMNS)
+        lines.append([texts.setdefault(v, v) if isinstance(v, str) else v for v in values])
+    columns = zip(*lines, strict=True) if lines else [[]] * len(COLUMNS)
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype=kind)
+            for (name, kind), values in zip(COLUMNS.items(), columns, strict=True)
+        }
+    ).join(_measured(blocks, len(lines)))
 
 
-def _part(lines: list[dict[str, Any]]) -> pd.DataFrame:
-    """Some lines with their dtypes: as a frame they take a tenth of the memory."""
-    frame = pd.DataFrame(lines)
-    measured = dict.fromkeys([*metric_names(), *frame.columns.difference(COLUMNS, sort=False)])
-    dtypes = COLUMNS | dict.fromkeys(measured, "float64")
-    return frame.reindex(columns=list(dtypes)).astype(dtypes)
+@dataclass(frozen=True)
+class _Block:
+    """The metrics of records that have the same ones: their lines, and their numbers one by one."""
+
+    lines: list[int] = field(default_factory=list)
+    numbers: array[float] = field(default_factory=lambda: array("d"))
 
 
-def _checked(line: dict[str, Any]) -> dict[str, Any]:
-    """A line, if every value has the type of its column.
+def _measured(blocks: Mapping[tuple[str, ...], _Block], count: int) -> pd.DataFrame:
+    """The metrics of all lines; those that a record does not have are NaN."""
+    names = [*dict.fromkeys([*metric_names(), *itertools.chain(*blocks)])]
+    values = np.full((len(names), count), np.nan)
+    row = {name: number for number, name in enumerate(names)}
+    for measured, block in blocks.items():
+        numbers = np.frombuffer(block.numbers).reshape(len(block.lines), len(measured))
+        values[np.ix_([row[name] for name in measured], block.lines)] = numbers.T
+    frame = pd.DataFrame(values.T, columns=names, copy=False)
+    return frame.drop(columns=[name for name in names if name in COLUMNS])  # of an odd record
+
+
+def _check(line: Mapping[str, Any]) -> None:
+    """Reject a line with a value that is not of its column's type.
 
     Raises:
-        TypeError: one has not.
+        TypeError: one is not.
     """
     for name, kind in COLUMNS.items():  # metrics are numbers, as the record was validated
         value = line.get(name)
-        if value is not None and not _FITS[kind](value):
+        if value is None:
+            continue
+        largest = _LARGEST.get(kind)
+        if not isinstance(value, _TYPES[kind]) or (largest and not -largest <= value < largest):
             raise TypeError(f"{name} is {value!r:.80}")
-    return line
 
 
-_FITS: dict[str, Callable[[Any], bool]] = {
-    TEXT: lambda value: isinstance(value, str | dict),
-    "Int64": lambda value: isinstance(value, int) and -(2**63) <= value < 2**63,
-    "float64": lambda value: isinstance(value, int | float) and abs(value) < 1e300,
-    "bool": lambda value: isinstance(value, bool),
+_TYPES: dict[str, tuple[type, ...]] = {
+    TEXT: (str, dict),
+    "Int64": (int,),
+    "float64": (int, float),
+    "bool": (bool,),
 }
+_LARGEST = {"Int64": 2**63, "float64": 1e300}
 
 
 def _line(record: Record) -> dict[str, Any]:
     subject, version = record.subject, _version(record)
     of_subject = (
-        _of_trial(subject, version)
+        _of_trial(subject, record.content, version)
         if isinstance(subject, Trial)
-        else _of_reference(subject, version)
+        else _of_reference(subject, record.content, version)
     )
     return {
-        **_metrics(record),
         **of_subject,
         "key": record.key,
         "dataset": subject.dataset,
@@ -184,8 +213,7 @@ def _line(record: Record) -> dict[str, Any]:
     }
 
 
-def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
-    content = _content(trial)
+def _of_trial(trial: Trial, content: Mapping[str, Any], version: int | None) -> dict[str, Any]:
     entry = _entry(content, version)
     return {
         "kind": "trial",
@@ -207,7 +235,9 @@ def _of_trial(trial: Trial, version: int | None) -> dict[str, Any]:
     }
 
 
-def _of_reference(reference: Reference, version: int | None) -> dict[str, Any]:
+def _of_reference(
+    reference: Reference, content: Mapping[str, Any], version: int | None
+) -> dict[str, Any]:
     method, _, teacher = reference.name.partition(":")
     return {
         "kind": "teacher" if teacher else "baseline",
@@ -219,33 +249,25 @@ def _of_reference(reference: Reference, version: int | None) -> dict[str, Any]:
         "setting": reference.setting,
         "overrides": {},
         "selection": "validation",
-        "entry": _entry(_content(reference), version),
+        "entry": _entry(content, version),
     }
 
 
 def setting_of(trial: Trial) -> str:
     """What all trials have in common that are compared: data, rule, student and training."""
-    return _setting(_content(trial), plan.RESULTS_VERSION)
+    return _setting(plan.content_of(trial), plan.RESULTS_VERSION)
 
 
-def _setting(content: dict[str, Any], version: int | None) -> str:
+def _setting(content: Mapping[str, Any], version: int | None) -> str:
     data = [content[name] for name in ("dataset", "protocol", "data_fingerprint")]
     parts = [content[name] for name in ("seen", "student", "student_config", "training")]
     return canonical_digest([version, data, *parts])
 
 
-def _content(subject: Trial | Reference) -> dict[str, Any]:
-    """What runs of one entry have in common, as plain values in their canonical form."""
-    unsaid = {"seed", "overrides"}
-    if isinstance(subject, Reference) and subject.made_of is None:
-        unsaid |= {*plan.OF_SUMS}
-    content: dict[str, Any] = canonical(subject.model_dump(mode="json", exclude=unsaid))
-    return content
-
-
-def _entry(content: dict[str, Any], version: int | None, **changes: Any) -> str:
+def _entry(content: Mapping[str, Any], version: int | None, **changes: Any) -> str:
     """What has to be equal in runs that differ in nothing but the seed."""
-    return canonical_digest({"results_version": version, **content, **changes})
+    shared = {name: value for name, value in content.items() if name not in _OF_ONE_RUN}
+    return canonical_digest({"results_version": version, **shared, **changes})
 
 
 def _version(record: Record) -> int | None:
@@ -254,7 +276,7 @@ def _version(record: Record) -> int | None:
     The key of a record tells as well: an older suite gave the same content another key.
     """
     # Of records of today's version the store has seen to it.
-    today = record.results_version == plan.RESULTS_VERSION or record.subject.key == record.key
+    today = record.results_version == plan.RESULTS_VERSION or record.subject_key == record.key
     return plan.RESULTS_VERSION if today else record.results_version
 
 
@@ -312,14 +334,22 @@ def _environment(record: Record) -> dict[str, Any]:
     }
 
 
-def _metrics(record: Record) -> dict[str, float | None]:
-    named: dict[str, float | None] = {**record.metrics.get("test", {})}
+def _metrics(record: Record) -> tuple[tuple[str, ...], list[float]]:
+    """Names and numbers of what was measured; what is not known is NaN."""
     parts: dict[str, Mapping[str, float | None]] = {**record.metrics, **record.segments}
-    for part, values in parts.items():
-        if part != "test":
-            for name, value in values.items():
-                named[f"{part}/{'examples' if name == 'rows' else name}"] = value
-    return named
+    names = _columns(tuple((part, tuple(values)) for part, values in parts.items()))
+    values = itertools.chain.from_iterable(part.values() for part in parts.values())
+    return names, [math.nan if value is None else value for value in values]
+
+
+@lru_cache
+def _columns(parts: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[str, ...]:
+    """Columns of the metrics of splits and segments. Those of test stand alone."""
+    return tuple(
+        name if part == "test" else f"{part}/{'examples' if name == 'rows' else name}"
+        for part, names in parts
+        for name in names
+    )
 
 
 def _examples(record: Record) -> int | None:

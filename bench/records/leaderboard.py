@@ -131,6 +131,7 @@ def leaderboard(
     tested = beside
     if not on_test:
         beside_none, tested = beside_none[:0], beside[:0]
+    p_values, closed = tests(tested, metrics, ranks), gap_closed(beside_none, done, metrics, ranks)
     parts = []
     for each in metrics:
         part = board.assign(
@@ -140,8 +141,7 @@ def leaderboard(
         if on_test:
             under_other = _spread(done, _other(each)).join(gains(beside, _other(each)))
             part.update(under_other[["mean", "std", "gain"]].add_prefix("other_"))
-        part = part.join(tests(tested, each, ranks))
-        parts.append(_concluded(part.join(gap_closed(beside_none, done, each, ranks))))
+        parts.append(_concluded(part.join(p_values[each]).join(closed[each])))
     order = _order(parts[0])
     return pd.concat([part.loc[order] for part in parts]).reset_index()[COLUMNS]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -147,6 +148,16 @@ class Record(BaseModel):
         """What the record is of."""
         assert self._held is not None  # noqa: S101 - as validated
         return self._held
+
+    @functools.cached_property
+    def content(self) -> dict[str, Any]:
+        """What its subject is, as plain values: keys and entries are made of it."""
+        return plan.content_of(self.subject)
+
+    @property
+    def subject_key(self) -> str:
+        """The key that its subject has today."""
+        return self.subject.key_of(self.content)
 
     @property
     def _held(self) -> Trial | Reference | None:

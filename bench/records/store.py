@@ -95,11 +95,14 @@ class ResultStore:
             DataError: an archive cannot be read.
         """
         place = self.place(key)
-        if place is None or not place.is_dir():
-            return None
+        return None if place is None else self._read(key, place)
+
+    def _read(self, key: str, place: Place) -> Record | None:
         try:
             record = Record.model_validate_json(read_whole(place / RECORD, limits.RECORD))
             check(record, key, place)
+        except NotADirectoryError:
+            return None
         except FileNotFoundError:
             self._report(place, f"{RECORD} is missing")
         except DataError as error:
@@ -124,9 +127,15 @@ class ResultStore:
         Raises:
             DataError: an archive cannot be read.
         """
-        names = {place.name for root in self._roots if root.is_dir() for place in root.iterdir()}
-        keys = sorted(filter(_KEY.fullmatch, names))
-        yield from (record for record in map(self.get, keys) if record is not None)
+        places = {
+            place.name: place
+            for root in reversed(self._roots)
+            if root.is_dir()
+            for place in root.iterdir()
+            if _KEY.fullmatch(place.name)
+        }
+        found = (self._read(key, places[key]) for key in sorted(places))
+        yield from (record for record in found if record is not None)
 
     def ranks(self, key: str, seen: Seen = "rank") -> Ids:
         """The target's rank for every test example, int32 [R_test].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,21 @@ def test_an_environment_that_says_something_odd_is_no_error(tmp_path: Path) -> N
     odd = MACHINE | {"cores": "many", "threads": None, "packages": {}}
     record = finished(bench.trial(), bench.outcome(0.3, 0), odd)
     assert runs([record], NOWHERE)["cores"].isna().all()
+
+
+def test_metrics_with_odd_names_and_absurd_cutoffs_end_no_report(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    plain, outcome = bench.outcome(0.3, 3), bench.outcome(0.3, 4)
+    test = outcome.metrics["test"] | {"key": 0.5, "hr@2000000000": 1.0, "own": 0.25}
+    odd = replace(outcome, metrics=outcome.metrics | {"test": test})
+    for seed, one in ((3, plain), (4, odd)):
+        trial = bench.trial("hint", seed)
+        bench.store.write(finished(trial, one, MACHINE), one)
+    frame = runs(bench.store.records(), tmp_path).sort_values("seed")
+    assert frame.columns.is_unique
+    assert frame["key"].map(len).eq(64).all()
+    assert frame["own"].fillna(-1).tolist() == [-1, 0.25]
+    assert frame["ndcg@20"].tolist() == [one.metrics["test"]["ndcg@20"] for one in (plain, odd)]
 
 
 def test_a_control_is_not_lost_by_being_excluded() -> None:

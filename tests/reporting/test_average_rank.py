@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import friedmanchisquare
+from scipy.stats import friedmanchisquare, studentized_range
 
 from bench.reporting.average_rank import average_ranks, critical_difference, friedman, section
 from bench.reporting.formats import FORMATS
@@ -24,6 +24,12 @@ def test_critical_difference_is_that_of_the_paper(
     methods: int, datasets: int, expected: float
 ) -> None:
     assert critical_difference(methods, datasets) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize("methods", [2, 7, 60])
+def test_critical_difference_is_scipys(methods: int) -> None:
+    expected = studentized_range.ppf(0.95, methods, np.inf) * (methods * (methods + 1) / 60) ** 0.5
+    assert critical_difference(methods, 5) == pytest.approx(expected, rel=1e-9)
 
 
 @given(st.integers(3, 6), st.integers(2, 8), st.integers(0, 2**31))
