@@ -63,7 +63,7 @@ def run_grid(
         executor: what starts the processes, by the name that it is registered under.
         executor_set: its options.
         isolate: run each trial of a method that did not come with the suite in a process of its
-            own, one after the other; this process does not import it.
+            own, as many at a time as `jobs` says; this process does not import it.
         trackers: names of those that are shown each trial once it has its record.
 
     Returns:
@@ -91,14 +91,15 @@ def run_grid(
         everything = ready.task(share, executor, hired.device(ready.device, device), trackers)
         apart = [one for one in ready.missing if not METHODS.may_import(one.method)]
         task = replace(everything, trials=[one for one in ready.missing if one not in apart])
-        at_once = min(at_once, len(task.trials))
+        together = min(at_once, len(task.trials))
         with _watched(ready.missing) as watch:
             losses: list[str] = []
-            if at_once > 1 or (hired.needs_workers and task.trials):
+            if together > 1 or (hired.needs_workers and task.trials):
                 ready.inputs.release()
-                losses = run_in_workers(task, hired, at_once, watch)
+                losses = run_in_workers(task, hired, together, watch)
             if hired.is_here:
-                run_apart(replace(everything, trials=apart), ready.inputs, hired, watch)
+                alone = replace(everything, trials=apart)
+                run_apart(alone, ready.inputs, hired, at_once, watch)
                 run_trials(task, ready.inputs, watch=watch)
             else:
                 _wait_for_others(task, losses)

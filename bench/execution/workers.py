@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from bench.execution.environment import capture
 from bench.execution.inputs import Inputs
 from bench.execution.runner import Task, Watch
 from bench.execution.worker import MARK, Job
-from bench.executors.interface import Brought, Ended, Executor, Said
+from bench.executors.interface import Brought, Ended, Event, Executor, Said
 from bench.plan import Trial
 from bench.progress import Advance
 from bench.records.merge import adopt
@@ -47,9 +48,15 @@ def run_in_workers(task: Task, executor: Executor, workers: int, watch: Watch) -
         BenchError: no trial can be run any more; the results folder cannot be written to; the
             executor cannot start workers.
     """
+    return _followed(executor.work(Job.of(task), workers), task, executor, watch)
+
+
+def _followed(
+    work: Generator[Event, None, None], task: Task, executor: Executor, watch: Watch
+) -> list[str]:
     known: dict[str, _Worker] = {}
     losses: list[str] = []
-    with contextlib.closing(executor.work(Job.of(task), workers)) as events:
+    with contextlib.closing(work) as events:
         try:
             for event in events:
                 worker = known.setdefault(
@@ -72,8 +79,8 @@ def run_in_workers(task: Task, executor: Executor, workers: int, watch: Watch) -
     return losses
 
 
-def run_apart(task: Task, inputs: Inputs, executor: Executor, watch: Watch) -> None:
-    """Run each trial in a worker of its own, which ends with it, one after the other.
+def run_apart(task: Task, inputs: Inputs, executor: Executor, at_once: int, watch: Watch) -> None:
+    """Run each trial in a worker of its own, which ends with it.
 
     What a method does to its process, to the evaluation in it for one, reaches no other trial.
 
@@ -81,6 +88,7 @@ def run_apart(task: Task, inputs: Inputs, executor: Executor, watch: Watch) -> N
         task: what to run.
         inputs: of the task.
         executor: starts the workers, on this machine.
+        at_once: how many there may be at a time.
         watch: see `bench.execution.runner.Watch`.
 
     Raises:
@@ -88,11 +96,15 @@ def run_apart(task: Task, inputs: Inputs, executor: Executor, watch: Watch) -> N
             have run, and these have no record.
         BenchError: as `run_in_workers`.
     """
+    trials = task.incomplete()
+    if not trials:
+        return
+    jobs = [Job.of(replace(task, trials=[trial])) for trial in trials]
+    losses = _followed(executor.apart(jobs, at_once), task, executor, watch)
+    why_of = dict(loss.split(": ", 1) for loss in losses)
     refused: list[InputsChanged] = []
-    for trial in task.incomplete():
-        alone = replace(task, trials=[trial])
-        losses = run_in_workers(alone, executor, 1, watch)
-        if alone.is_complete(trial):
+    for number, trial in enumerate(trials):
+        if task.is_complete(trial):
             continue
         try:
             inputs.of(trial)
@@ -101,7 +113,7 @@ def run_apart(task: Task, inputs: Inputs, executor: Executor, watch: Watch) -> N
             continue
         with task.store.claim(trial.key) as granted:  # else another process is at it
             if granted and not task.is_complete(trial):
-                why = "; ".join(losses) or "its process ended without a word"
+                why = why_of.get(f"worker {number}", "its process ended without a word")
                 _logger.info(f"{trial.label}: lost-worker: {why}")
                 environment = capture(task.device, task.threads, task.executor)
                 task.store.write(failed(trial, "lost-worker", why, environment))

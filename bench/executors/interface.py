@@ -8,7 +8,7 @@ where they are, and how to run them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -142,6 +142,14 @@ class Executor(ABC):
         Raises:
             ConfigError: the engine is not there, or refuses the workers.
         """
+
+    def apart(self, jobs: Sequence[Job], at_once: int) -> Generator[Event, None, None]:
+        """Start a worker for each of several jobs, so many at a time; else as `work`.
+
+        Raises:
+            ConfigError: its workers are shared by many trials.
+        """
+        raise ConfigError("--isolate: not with this executor, whose workers are shared")
 
 
 def hire(name: str, options: Mapping[str, Any]) -> Executor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Sequence
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
@@ -60,26 +61,40 @@ class Local(Executor):
 
     def work(self, job: Job, workers: int) -> Generator[Event, None, None]:
         """See `Executor.work`."""
+        return self.apart([job] * workers, workers)
+
+    def apart(self, jobs: Sequence[Job], at_once: int) -> Generator[Event, None, None]:
+        """Start a worker for each job, so many at a time, and yield as `work` does."""
         gpus = visible(self.config.gpus, os.environ.get(VISIBLE))
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        processes: list[WorkerProcess] = []
+        waiting = deque(enumerate(jobs))
+        working: dict[str, tuple[WorkerProcess, str | None]] = {}
+
+        def start(gpu: str | None) -> None:
+            number, job = waiting.popleft()
+            # Chosen before torch is imported: afterwards every process would hold memory on the
+            # first GPU.
+            environment = {} if gpu is None else {VISIBLE: gpu}
+            name, process = f"worker {number}", WorkerProcess(job.model_dump_json(), environment)
+            working[name] = process, gpu
+            threading.Thread(target=_listen, args=(name, process, events), daemon=True).start()
+
         try:
-            for number, gpu in enumerate(islice(cycle(gpus or [None]), workers)):
-                # Chosen before torch is imported: afterwards every process would hold memory on
-                # the first GPU.
-                environment = {} if gpu is None else {VISIBLE: gpu}
-                processes.append(WorkerProcess(job.model_dump_json(), environment))
-                arguments = (f"worker {number}", processes[-1], events)
-                threading.Thread(target=_listen, args=arguments, daemon=True).start()
-            working = workers
+            for gpu in islice(cycle(gpus or [None]), min(at_once, len(jobs))):
+                start(gpu)
             while working:
                 event = events.get()
-                working -= not isinstance(event, Said)
+                if not isinstance(event, Said):
+                    process, gpu = working.pop(event.worker)
+                    process.close()
+                    if waiting:
+                        start(gpu)
                 yield event
         finally:
-            for process in processes:
+            left = [process for process, _ in working.values()]
+            for process in left:
                 process.tell_to_end()
-            for process in processes:
+            for process in left:
                 process.close()
 
 

@@ -173,8 +173,9 @@ def _check(line: Mapping[str, Any]) -> None:
         value = line.get(name)
         if value is None:
             continue
-        largest = _LARGEST.get(kind)
-        if not isinstance(value, _TYPES[kind]) or (largest and not -largest <= value < largest):
+        largest = _LARGEST.get(kind, math.inf)
+        fits = isinstance(value, _TYPES[kind])
+        if not fits or (isinstance(value, int | float) and not -largest <= value < largest):
             raise TypeError(f"{name} is {value!r:.80}")
 
 
@@ -184,7 +185,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "float64": (int, float),
     "bool": (bool,),
 }
-_LARGEST = {"Int64": 2**63, "float64": 1e300}
+_LARGEST: dict[str, float] = {"Int64": 2**63, "float64": 1e300}
 
 
 def _line(record: Record) -> dict[str, Any]:

@@ -59,18 +59,34 @@ def trials(tiny: Workspace, results: str) -> dict[str, Record]:
     return {record.trial.method: record for record in found if record.trial is not None}
 
 
-def test_a_plug_in_harms_itself_alone(tiny: Workspace, tmp_path: Path) -> None:
-    """One changes the evaluation when it is imported, one ends its process with success."""
+MEETS = """
+        import pathlib, time
+        here, there = (pathlib.Path({folder!r}, name) for name in ({name!r}, {other!r}))
+        here.touch()
+        until = time.monotonic() + 60
+        while not there.exists():
+            assert time.monotonic() < until, "alone"
+            time.sleep(0.05)
+        {then}
+"""
+
+
+def test_plug_ins_harm_themselves_alone_and_run_at_once(tiny: Workspace, tmp_path: Path) -> None:
+    """One changes the evaluation when it is imported, one ends its process with success.
+
+    Each waits for the other: they would fail if one ran after the other.
+    """
     plugins = []
-    for name, body in (("lies", "pass"), ("leaves", "os._exit(0)")):
+    for name, other, then in (("lies", "leaves", "pass"), ("leaves", "lies", "os._exit(0)")):
+        body = MEETS.format(folder=str(tmp_path), name=name, other=other, then=then)
         path = tmp_path / f"{name}.py"
         path.write_text(PLUGIN.format(name=name, body=body))
         plugins += ["--plugin", str(path), "-m", name]
-    done = run(tiny, "results", *plugins, "-m", "none", "--isolate")
+    done = run(tiny, "results", *plugins, "-m", "none", "--isolate", "--jobs", "2")
     assert done.exit_code == 1, done.stderr
-    assert "2 of 3 trials failed" in done.stderr or "1 of 3 trials failed" in done.stderr
     found = trials(tiny, "results")
-    assert found["leaves"].status == "lost-worker"
+    assert found["leaves"].status == "lost-worker", found["leaves"].error
+    assert "alone" not in (found["lies"].error or "")
     assert run(tiny, "clean", "-m", "none").exit_code == 0
     assert found["none"].metrics == trials(tiny, "clean")["none"].metrics
 

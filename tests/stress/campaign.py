@@ -1,11 +1,15 @@
 """Kills, swaps, full disks and many processes: nothing is lost, and no number is under another key.
 
-    python tests/stress/campaign.py [--kills 100] [--seed 0] [--minutes 15]
+    python tests/stress/campaign.py [--kills 100] [--bombs 500] [--seed 0]
 
 Runs the command line on a small dataset, again and again, in processes that are killed: at random
 moments, and before each operation that puts a file or folder in its place. After every kill the
-same command goes on; in the end every record is held against that of an undisturbed run. Prints a
-table; exits 1 where one record differs, a command breaks, or something is left behind.
+same command goes on; in the end every record is held against that of an undisturbed run. Beside
+that, `bombs.py` reads files that are made to exhaust a machine. Prints tables; exits 1 where one
+record differs, a command breaks, something is left behind, or a bomb is not met.
+
+Processes are forked from this one, which has imported what they need: a kill falls into the work of
+a command rather than into its imports.
 """
 
 from __future__ import annotations
@@ -21,27 +25,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 SUITE = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SUITE))
+os.environ["PYTHONPATH"] = str(SUITE)  # of what is not forked
 
-HOOK = '''
-"""Kills this process before the n-th operation that puts something in its place."""
-import os, signal
-left = int(os.environ.get("KILL_BEFORE", "0"))
-def counted(operation):
-    def run(*arguments, **options):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return operation(*arguments, **options)
-    return run
-if left:
-    for name in ("rename", "replace", "mkdir", "unlink", "rmdir", "fsync"):
-        setattr(os, name, counted(getattr(os, name)))
-'''
+import bench.cli.data  # noqa: E402
+import bench.cli.report  # noqa: E402
+import bench.cli.results  # noqa: E402
+import bench.cli.run  # noqa: E402
+import bench.cli.teacher  # noqa: E402
+import bench.execution.trial  # noqa: E402
+import bench.folders  # noqa: E402
+import bench.reporting.markdown  # noqa: E402
+import bench.students.recbole  # noqa: E402
+from tests.forked import Forked  # noqa: E402
+
+KILL_BEFORE = "KILL_BEFORE"
+"""Environment of a process that is killed before its n-th operation."""
 
 STUDENT = (
     "summary: a very small SASRec\nmodel: SASRec\n"
@@ -51,6 +55,32 @@ STUDENT = (
 
 RUN = ["run", "-d", "tiny", "-s", "tiny", "-m", "none", "--seeds", "0-1"]
 FIXED = ["--device", "cpu", "--threads", "1"]
+TEACHER = ["teacher", "build", "-d", "tiny", "-t", "counting-markov", *FIXED]
+
+_operations = 0
+
+
+def counted(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation of the file system before which this process may be killed."""
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        global _operations
+        if KILL_BEFORE in os.environ:
+            _operations += 1
+            if _operations == int(os.environ[KILL_BEFORE]):
+                os.kill(os.getpid(), signal.SIGKILL)
+        return operation(*arguments, **options)
+
+    return run
+
+
+for _name in ("rename", "replace", "link", "mkdir", "unlink", "rmdir", "fsync"):
+    setattr(os, _name, counted(getattr(os, _name)))
+bench.folders.exchange = counted(bench.folders.exchange)
+
+
+class Broken(Exception):
+    """Something that must not happen."""
 
 
 @dataclass
@@ -58,6 +88,8 @@ class World:
     """A workspace of its own, with a dataset that trains in a blink."""
 
     home: Path
+    kills: int = field(default=0, init=False)
+    commands: int = field(default=0, init=False)
 
     @classmethod
     def made(cls, home: Path) -> World:
@@ -65,8 +97,6 @@ class World:
         students = home / "configs" / "students"
         students.mkdir(parents=True)
         (students / "tiny.yaml").write_text(STUDENT)
-        (home / "hook").mkdir()
-        (home / "hook" / "sitecustomize.py").write_text(HOOK)
         world = cls(home)
         world.table(320)
         world.must("data", "import", "tiny", str(home / "table.csv"))
@@ -82,28 +112,27 @@ class World:
         lines = [f"u{user:02},i{item:02},{at}" for user, item, at in steps[:rows]]
         (self.home / "table.csv").write_text("\n".join(["user,item,time", *lines]) + "\n")
 
-    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, **variables: str) -> Forked:
         """Begin a command of the suite."""
-        path = os.pathsep.join([str(self.home / "hook"), str(SUITE)])
-        environment = os.environ | {"BENCH_HOME": str(self.home), "PYTHONPATH": path} | variables
-        return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "bench", *command],
-            cwd=self.home,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.commands += 1
+        said = self.home / f"said-{self.commands}.txt"
+        return Forked(*command, stderr=said, BENCH_HOME=str(self.home), **variables)
 
-    def must(self, *command: str, codes: tuple[int, ...] = (0,)) -> str:
+    def must(self, *command: str, codes: tuple[int, ...] = (0,)) -> None:
         """Do a command, which must end with one of some codes and no error of the suite's own."""
-        process = self.start(*command)
-        _, stderr = process.communicate(timeout=600)
-        if process.returncode not in codes or "Error in the suite" in stderr:
-            raise Broken(
-                f"bench {' '.join(command)} ended with {process.returncode}: {stderr[-2000:]}"
-            )
-        return stderr
+        self.end(self.start(*command), command, codes)
+
+    def end(self, process: Forked, command: tuple[str, ...], codes: tuple[int, ...] = (0,)) -> None:
+        """Wait for a command, as `must`."""
+        status, said = process.wait(600), process.stderr
+        if status not in codes or "Error in the suite" in said or "Traceback" in said:
+            raise Broken(f"bench {' '.join(command)} ended with {status}: {said[-2000:]}")
+
+    def killed(self, process: Forked) -> bool:
+        """Whether a process that has ended was killed."""
+        died = process.wait(600) == -signal.SIGKILL
+        self.kills += died
+        return died
 
     def run(self, *more: str) -> list[str]:
         return [*RUN, *FIXED, *more]
@@ -113,161 +142,169 @@ class World:
         found = (self.home / "results").glob("*/ranks.npy")
         return {path.parent.name: path.read_bytes() for path in found}
 
-    def leftovers(self) -> list[str]:
-        """What no command that ended well may leave."""
-        return [
-            str(path)
-            for mark in (".building-", ".writing-")
-            for path in self.home.rglob(f"*{mark}*")
-        ]
+    def undisturbed(self) -> dict[str, bytes]:
+        """The records of a run that nothing disturbs."""
+        self.clear()
+        self.must(*self.run())
+        return self.results()
+
+    def problems(self, truth: dict[str, bytes]) -> Iterator[str]:
+        """Records that are missing or other than in an undisturbed run, and what was left."""
+        found = self.results()
+        yield from (f"record {key[:12]} is missing" for key in truth.keys() - found.keys())
+        yield from (f"record {key[:12]} differs" for key in found if found[key] != truth.get(key))
+        for mark in (".building-", ".writing-"):
+            yield from (f"left behind: {path}" for path in self.home.rglob(f"*{mark}*"))
 
     def clear(self) -> None:
         shutil.rmtree(self.home / "results", ignore_errors=True)
 
 
-class Broken(Exception):
-    """Something that must not happen."""
-
-
-def random_kills(
-    world: World, count: int, chance: random.Random, until: Callable[[], bool]
-) -> Iterator[str]:
-    """Kill a run somewhere in its first seconds."""
+def random_kills(world: World, count: int, chance: random.Random) -> Iterator[str]:
+    """Kill a run somewhere."""
+    truth = world.undisturbed()
+    world.clear()
     started = time.monotonic()
     world.must(*world.run())
-    whole, truth = time.monotonic() - started, world.results()
-    for done in range(count):
-        if until():
-            yield f"only {done} of {count} kills in the time there was"
-            return
+    whole = time.monotonic() - started
+    while world.kills < count:
         world.clear()
         process = world.start(*world.run())
-        time.sleep(chance.uniform(0.2, whole))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        time.sleep(chance.uniform(0, whole))
+        process.send(signal.SIGKILL)
+        if not world.killed(process):
+            continue
         world.must("report")
         world.must(*world.run())
-        yield from differences(world, truth)
+        yield from world.problems(truth)
 
 
-def kills_before_each_operation(world: World, until: Callable[[], bool]) -> Iterator[str]:
-    """Kill a run, and a `--force`, before its n-th file operation, for every n."""
-    world.must(*world.run())
-    truth = world.results()
-    importing = ["data", "import", "tiny", str(world.home / "table.csv"), "--force"]
-    for command, clears in ((world.run(), True), (importing, False)):
-        number = 0
-        while not until():
+def kills_before_each_operation(world: World) -> Iterator[str]:
+    """Kill commands before their n-th file operation, for every n, and do them again."""
+    world.must(*TEACHER)
+    truth = world.undisturbed()
+    packed = world.home / "packed"
+    shutil.copytree(world.home / "results", packed)
+    again = ["data", "import", "tiny", str(world.home / "table.csv"), "--force"]
+    for command, clears in (
+        (world.run(), True),
+        (["results", "merge", str(packed)], True),
+        (["results", "pack"], False),
+        (again, False),
+        ([*TEACHER, "--force"], False),
+    ):
+        number, died = 0, True
+        while died:
             number += 1
             if clears:
                 world.clear()
-            process = world.start(*command, KILL_BEFORE=str(number))
-            process.communicate()
-            if process.returncode == 0:
-                break
-            listed = world.must("list", "datasets")
-            world.must("data", "info", "tiny")
-            world.must("report")
+            process = world.start(*command, **{KILL_BEFORE: str(number)})
+            if died := world.killed(process):
+                world.must("list", "datasets")
+                world.must("data", "info", "tiny")
+                world.must("teacher", "info", "-d", "tiny", "-t", "counting-markov")
+                world.must("report")
+                world.must(*command)
             world.must(*world.run())
-            yield from differences(world, truth)
-            del listed
+            yield from world.problems(truth)
+        if process.wait() != 0:
+            yield f"bench {' '.join(command)} ended with {process.wait()}: {process.stderr[-500:]}"
 
 
 def swaps(world: World, count: int, chance: random.Random) -> Iterator[str]:
     """Replace the data while runs plan and train; every record is that of its own data."""
-    truth: dict[str, bytes] = {}
-    for rows in (312, 320):
+
+    def swap(rows: int) -> None:
         world.table(rows)
         world.must("data", "import", "tiny", str(world.home / "table.csv"), "--force")
-        world.clear()
-        world.must(*world.run())
-        truth |= world.results()
-    world.clear()
+
+    truth: dict[str, bytes] = {}
+    for rows in (312, 320):
+        swap(rows)
+        started = time.monotonic()
+        truth |= world.undisturbed()
+        whole = time.monotonic() - started
     for number in range(count):
-        process = world.start(*world.run())
-        time.sleep(chance.uniform(0.5, 6.0))
-        world.table((312, 320)[number % 2])
-        world.must("data", "import", "tiny", str(world.home / "table.csv"), "--force")
-        _, stderr = process.communicate(timeout=600)
-        if process.returncode not in (0, 2) or "Error in the suite" in stderr:
-            yield f"a swap ended a run with {process.returncode}: {stderr[-500:]}"
-        found = world.results()
-        yield from (key for key in found if found[key] != truth.get(key))
         world.clear()
+        process = world.start(*world.run())
+        time.sleep(chance.uniform(0, whole))
+        swap((312, 320)[number % 2])
+        world.end(process, ("run",), codes=(0, 2))
+        found = world.results()
+        yield from (f"record {key[:12]} differs" for key in found if found[key] != truth.get(key))
 
 
-def many_processes(world: World, count: int) -> Iterator[str]:
-    """2, 4 and 8 runs at once on one folder."""
-    world.clear()
-    world.must(*world.run())
-    truth = world.results()
-    for at_once in (2, 4, 8)[:count]:
+def many_processes(world: World) -> Iterator[str]:
+    """2, 4 and 8 runs at once on one folder, twice."""
+    truth = world.undisturbed()
+    for at_once in (2, 4, 8, 2, 4, 8):
         world.clear()
         for process in [world.start(*world.run()) for _ in range(at_once)]:
-            _, stderr = process.communicate(timeout=900)
-            if process.returncode:
-                yield f"one of {at_once} runs ended with {process.returncode}: {stderr[-500:]}"
-        yield from differences(world, truth)
+            world.end(process, ("run",))
+        yield from world.problems(truth)
 
 
 def full_disk(world: World) -> Iterator[str]:
     """No file may grow beyond some bytes, as on a disk that is full; then it may."""
-    world.clear()
-    world.must(*world.run())
-    truth = world.results()
+    truth = world.undisturbed()
     for size in (10, 200, 1000, 5000):
         world.clear()
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-        try:
-            world.must(*world.run(), codes=(0, 1, 2))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        command = [sys.executable, "-m", "bench", *world.run()]
+        done = subprocess.run(  # noqa: S603 - not forked: what it says goes where there is room
+            command,
+            cwd=world.home,
+            env=os.environ | {"BENCH_HOME": str(world.home)},
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        )
+        if done.returncode not in (0, 1, 2) or "Error in the suite" in done.stderr:
+            yield f"with {size} bytes a run ended with {done.returncode}: {done.stderr[-500:]}"
+        world.must("report")
         world.must(*world.run("--retry-failed"))
-        yield from differences(world, truth)
-
-
-def differences(world: World, truth: dict[str, bytes]) -> Iterator[str]:
-    """Records that are missing or other than in an undisturbed run, and what was left behind."""
-    found = world.results()
-    yield from (f"record {key[:12]} is missing" for key in truth.keys() - found.keys())
-    yield from (f"record {key[:12]} differs" for key in found if found[key] != truth.get(key))
-    yield from (f"left behind: {name}" for name in world.leftovers())
+        yield from world.problems(truth)
 
 
 def main() -> int:
     """Run the campaign; 1 where something went wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=100, help="at random moments")
+    parser.add_argument("--bombs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=15.0)
     args = parser.parse_args()
-    started, chance = time.monotonic(), random.Random(args.seed)  # noqa: S311
-
-    def over() -> bool:
-        return time.monotonic() - started > 60 * args.minutes
-
+    chance = random.Random(args.seed)  # noqa: S311 - no secret
+    bombs = subprocess.Popen(  # noqa: S603
+        [
+            *(sys.executable, str(Path(__file__).with_name("bombs.py"))),
+            *("--count", str(args.bombs), "--seed", str(args.seed)),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     parts: dict[str, Callable[[World], Iterator[str]]] = {
         "full disk": full_disk,
-        "2 to 8 runs at once": lambda world: many_processes(world, 3),
-        "data swapped in a run": lambda world: swaps(world, max(1, args.kills // 10), chance),
-        "killed before each file operation": lambda world: kills_before_each_operation(world, over),
-        "killed at random": lambda world: random_kills(world, args.kills, chance, over),
+        "2 to 8 runs at once": many_processes,
+        "data swapped in a run": lambda world: swaps(world, max(1, args.kills // 5), chance),
+        "killed before each file operation": kills_before_each_operation,
+        "killed at random": lambda world: random_kills(world, args.kills, chance),
     }
-    failures = 0
-    print("| part | seconds | what went wrong |\n|---|---|---|")  # noqa: T201
+    failures, started = 0, time.monotonic()
+    print("| part | commands | kills | seconds | what went wrong |\n|---|---|---|---|---|")  # noqa: T201
     for name, part in parts.items():
         begun, problems = time.monotonic(), []
         with tempfile.TemporaryDirectory() as folder:
+            world = World.made(Path(folder))
             try:
-                for problem in part(World.made(Path(folder))):
+                for problem in part(world):
                     problems.append(problem)
             except Broken as error:
                 problems.append(str(error))
         failures += len(problems)
         said = "; ".join(problems[:3]) or "nothing"
-        print(f"| {name} | {time.monotonic() - begun:.0f} | {said} |", flush=True)  # noqa: T201
-    return int(failures > 0)
+        counts = f"{world.commands} | {world.kills} | {time.monotonic() - begun:.0f}"
+        print(f"| {name} | {counts} | {said} |", flush=True)  # noqa: T201
+    print(f"\n{bombs.communicate()[0]}\n{time.monotonic() - started:.0f} seconds in all")  # noqa: T201
+    return int(failures > 0 or bombs.returncode != 0)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,9 @@ FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz or .
 CHUNK = 1 << 14
 """Rows of a chunk."""
 
+PARQUET_BATCH = 32 << 20
+"""Bytes of a column that are held at a time, as far as a Parquet file says how many it has."""
+
 _PART = 64
 """Rows that are taken before what they cost is counted."""
 
@@ -344,9 +347,12 @@ class _Parquet(Table):
         # Texts that are no UTF-8, and the like, are found by Python.
         self._errors = (OSError, ValueError, OverflowError, pyarrow.ArrowException)
         try:
-            self._file = parquet.ParquetFile(path)
-            self._claimed = self._file.metadata.num_rows
-            found = [n for n in self._file.schema_arrow.names if not n.startswith("__index_level_")]
+            bare = parquet.ParquetFile(path)
+            self._metadata, schema = bare.metadata, bare.schema_arrow
+            # A long text that stands in many cells is read once, whatever the file does.
+            texts = [one.name for one in schema if _holds_texts(one.type)]
+            self._file = parquet.ParquetFile(path, metadata=bare.metadata, read_dictionary=texts)
+            found = [name for name in schema.names if not name.startswith("__index_level_")]
         except self._errors as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
         self._columns = {_RECBOLE_TYPE.sub("", name.strip()): name for name in found}
@@ -357,12 +363,29 @@ class _Parquet(Table):
     ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
         start = 1
         names = [self._columns[name] for name in columns]
-        limits.Budget(self.budget.where, self.budget.size).cells(self._claimed * len(names))
-        batches = self._file.iter_batches(CHUNK, columns=names)
+        batches = self._file.iter_batches(self._affordable(names), columns=names)
         while (block := self._next(batches, names)) is not None:
             count, values = block
             yield range(start, start + count), values
             start += count
+
+    def _affordable(self, names: list[str]) -> int:
+        """How many rows to read at a time, if what the file says of its columns can be afforded."""
+        claimed = limits.Budget(self.budget.where, self.budget.size)
+        claimed.cells(self._metadata.num_rows * len(names))
+        rows = CHUNK
+        for number in range(self._metadata.num_row_groups):
+            group = self._metadata.row_group(number)
+            parts = (group.column(place) for place in range(group.num_columns))
+            sizes = [
+                part.total_uncompressed_size
+                for part in parts
+                if f"{part.path_in_schema}.".startswith(tuple(f"{name}." for name in names))
+            ]
+            claimed.unpacked(max(0, sum(sizes)))
+            widest = max(sizes, default=0) // max(1, group.num_rows)
+            rows = min(rows, max(1, PARQUET_BATCH // max(1, widest)))
+        return rows
 
     def _next(self, batches: Iterator[Any], names: list[str]) -> tuple[int, list[list[str]]] | None:
         try:
@@ -379,8 +402,12 @@ class _Parquet(Table):
         column = batch.column(name)
         try:
             if pyarrow.types.is_dictionary(column.type):  # a text stands once for many cells
-                known = column.dictionary.cast(pyarrow.large_string()).to_pylist()
-                texts = ["" if i is None else known[i] or "" for i in column.indices.to_pylist()]
+                places = column.indices.to_pylist()
+                used = sorted({place for place in places if place is not None})
+                known = column.dictionary.take(pyarrow.array(used, pyarrow.int64()))
+                found = known.cast(pyarrow.large_string()).to_pylist()
+                text_at = dict(zip(used, found, strict=True))
+                texts = [text_at.get(place) or "" for place in places]
                 self.budget.unpacked(sum(map(len, texts)))
                 return texts
             self.budget.unpacked(column.nbytes)
@@ -392,3 +419,9 @@ class _Parquet(Table):
                 "number or time (a list of items needs a row for each item)"
             ) from error
         return ["" if text is None else text for text in texts]
+
+
+def _holds_texts(kind: Any) -> bool:
+    import pyarrow.types as of
+
+    return bool(of.is_string(kind) or of.is_large_string(kind) or of.is_binary(kind))
