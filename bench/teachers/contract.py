@@ -7,7 +7,7 @@ without. Where a folder has both forms of an array, the binary one is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,9 @@ class _Reader:
     def ranks(self, signal: Signal) -> Ids | None:
         if not self.has(signal.file):
             return None
+        declared = {**self.manifest.ranks, **self.manifest.files}
+        if not self.is_as_declared(signal.file, declared):
+            return None
         ranks = self.array(signal)
         if ranks is None or not self.keeps(rules.ranks(signal, ranks, self.data.n_items)):
             return None
@@ -120,10 +123,19 @@ class _Reader:
         self.problems += found
         return not found
 
+    def is_as_declared(self, name: str, digests: Mapping[str, str]) -> bool:
+        """Whether a file that is there is the one that the manifest describes, if it does."""
+        if name not in digests or sha256_of(self.folder / name) == digests[name]:
+            return True
+        problem = f"{name} is not the file that {MANIFEST} describes (SHA-256)"
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return False
+
     def hashes(self) -> None:
-        for name, digest in self.manifest.files.items():
-            if self.has(name) and sha256_of(self.folder / name) != digest:
-                self.problems.append(f"{name} is not the file that {MANIFEST} describes (SHA-256)")
+        for name in self.manifest.files:
+            if self.has(name):
+                self.is_as_declared(name, self.manifest.files)
         # Any other file is missed when its signal is read.
         if COVERED.file in self.manifest.files and not self.has(COVERED.file):
             self.problems.append(f"{COVERED.file} is missing, which {MANIFEST} lists")

@@ -24,7 +24,15 @@ from pydantic_core import PydanticCustomError
 from bench.errors import ArtifactError
 from bench.files import sha256_of, write_whole
 from bench.paths import Workspace
-from bench.signals import BINARY, PUBLISHED, PUBLISHED_SIGNALS, SIGNALS, TEST_RANKS, SignalName
+from bench.signals import (
+    BINARY,
+    MASKED_TEST_RANKS,
+    PUBLISHED,
+    PUBLISHED_SIGNALS,
+    SIGNALS,
+    TEST_RANKS,
+    SignalName,
+)
 
 MANIFEST = "teacher.json"
 PUBLISHED_NAME = "published"
@@ -65,6 +73,10 @@ class TeacherManifest(BaseModel):
     )
     created_by: str = Field("", description="program and version")
     files: dict[str, str] = Field(default_factory=dict, description="SHA-256 of each file")
+    ranks: dict[str, str] = Field(
+        default_factory=dict,
+        description="SHA-256 of the files of its own ranking, on which no trial's key depends",
+    )
 
     @field_validator("id_base")
     @classmethod
@@ -78,7 +90,7 @@ class TeacherManifest(BaseModel):
                 )
         return value
 
-    @field_validator("files")
+    @field_validator("files", "ranks")
     @classmethod
     def _files_are_in_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
         for name in files:
@@ -162,7 +174,9 @@ def read_manifest(folder: Path) -> TeacherManifest:
                 else "no such folder"
             ],
         )
-    known = dict.fromkeys((*PUBLISHED, *BINARY, TEST_RANKS.file, *manifest.files))
+    known = dict.fromkeys(
+        (*PUBLISHED, *BINARY, TEST_RANKS.file, MASKED_TEST_RANKS.file, *manifest.files)
+    )
     leading = [name for name in known if _leads_out(folder, name)]
     if leading:
         problems = [

@@ -33,9 +33,9 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
     for signal, array in arrays.items():
         _save(folder / signal.file, signal, array)
     own = {TEST_RANKS: product.test_ranks, MASKED_TEST_RANKS: product.masked_test_ranks}
-    for signal, ranks in own.items():
-        if ranks is not None:
-            np.save(folder / signal.file, ranks)
+    ranked = {signal.file: ranks for signal, ranks in own.items() if ranks is not None}
+    for file, ranks in ranked.items():
+        np.save(folder / file, ranks)
     if product.generated is not None:
         lines = "".join(f"{json.dumps(text)}\n" for text in product.generated)
         (folder / GENERATED).write_text(lines, encoding="utf-8")
@@ -57,6 +57,7 @@ def write(folder: Path, name: str, kind: str, data: PreparedData, product: Produ
         test_places=product.test_places,
         created_by=f"bench {__version__}",
         files={name: sha256_of(folder / name) for name in written},
+        ranks={name: sha256_of(folder / name) for name in ranked if name not in written},
     )
     write_manifest(folder, manifest)
 

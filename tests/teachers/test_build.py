@@ -17,7 +17,7 @@ from bench.data.examples import PreparedData
 from bench.errors import ArtifactError, ConfigError, UnknownNameError
 from bench.paths import Workspace
 from bench.teachers.builder import Builder, Product
-from bench.teachers.knowledge import load_knowledge
+from bench.teachers.knowledge import load_knowledge, load_test_ranks
 from bench.teachers.manifest import MANIFEST, read_manifest, teacher_folder
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.registry import KINDS
@@ -107,6 +107,23 @@ def test_what_is_built_can_be_read(
     assert manifest.recipe["options"] == {"size": 3, "trajectories": False}
     assert manifest.split_fingerprint == data.split_fingerprint
     assert np.load(folder / "test_ranks.npy").shape == (len(data.test),)
+
+
+def test_ranks_that_are_swapped_between_teachers_are_noticed(
+    ensure: Ensure, data: PreparedData
+) -> None:
+    """They are in no key; a teacher of before they had a hash is read as it was."""
+    folder = ensure("mine", RAW, data)
+    before = load_test_ranks(folder, data)
+    fingerprint = read_manifest(folder).fingerprint
+    np.save(folder / "test_ranks.npy", np.full(len(data.test), 2, dtype=np.int32))
+    with pytest.raises(ArtifactError, match=r"test_ranks\.npy is not the file that teacher\.json"):
+        load_test_ranks(folder, data)
+    content = json.loads((folder / "teacher.json").read_text())
+    del content["ranks"]
+    (folder / "teacher.json").write_text(json.dumps(content))
+    assert before is not None and load_test_ranks(folder, data) is not None
+    assert read_manifest(folder).fingerprint == fingerprint
 
 
 def test_a_group_may_read_what_the_umask_lets_it_read(ensure: Ensure, data: PreparedData) -> None:
