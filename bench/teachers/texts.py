@@ -30,7 +30,8 @@ class TextVectorOptions(BaseModel):
 
     encoder: str = Field(
         MINILM,
-        description="sentence encoder: name, local folder or hub name; `random` (of width 384, or "
+        description="reader of the texts: `all-MiniLM-L6-v2`, a local folder or `.gguf` file, "
+        "`package:NAME` or a hub name; `random` (of width 384, or "
         "`random-WIDTH`) is a control: vectors drawn at random, one for every different text",
     )
     texts: Texts = Field("own", description="`shuffled` is a control: texts of other items")

@@ -1,14 +1,10 @@
-"""A language model and its tokenizer, from a local folder or a model hub.
-
-Weights are read from safetensors only, and no code that comes with a model is run.
-"""
+"""A language model and its tokenizer, from where `bench.teachers.weights` finds them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,14 +15,11 @@ from torch import Tensor
 from bench.errors import ConfigError
 from bench.files import sha256_of
 from bench.plan import digest
-from bench.teachers.encoder import quiet
+from bench.teachers.weights import Weights, quiet
 
 _logger = logging.getLogger(__name__)
 
 Dtype = Literal["float32", "bfloat16"]
-
-_IDENTIFYING = ("*.safetensors", "*.json", "*.model", "*.txt")
-"""Weights, configuration and tokenizer of a local folder."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +91,11 @@ class LanguageModel:
         return {"input_ids": tokens.to(self.device), "attention_mask": mask.to(self.device)}
 
 
-def load(name: str, architecture: Architecture, device: str, dtype: Dtype) -> LanguageModel:
+def load(weights: Weights, architecture: Architecture, device: str, dtype: Dtype) -> LanguageModel:
     """Load a model and its tokenizer.
 
     Args:
-        name: a local folder or the name of a model on the hub.
+        weights: as `bench.teachers.weights.find` found them.
         architecture: what the model must be, `CAUSAL` or `ENCODER_DECODER`.
         device: name of the torch device to compute on.
         dtype: of the weights.
@@ -111,8 +104,8 @@ def load(name: str, architecture: Architecture, device: str, dtype: Dtype) -> La
         ConfigError: transformers is not installed, there is no such model, it is another
             architecture, or its tokenizer does not fit.
     """
+    name, source, local = weights.name, weights.source, weights.is_local
     _logger.info(f"loading the language model {name}")
-    source, local = _source(name)
     with quiet():
         try:
             import transformers
@@ -140,19 +133,9 @@ def load(name: str, architecture: Architecture, device: str, dtype: Dtype) -> La
                 f"fetched now: {reason}"
             ) from error
     _fit(name, tokenizer, model, architecture)
-    identity = _identity(Path(source)) if local else f"hub:{name}@{revision}"
+    identity = _identity(weights) if local else f"hub:{name}@{revision}"
     model = model.to(device).eval().requires_grad_(False)
     return LanguageModel(name, source, identity, model, tokenizer)
-
-
-def _source(name: str) -> tuple[str, bool]:
-    """What transformers is asked for, and whether it is a local folder."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return str(folder), True
-    if not name or name[0] in "/.~" or name.count("/") > 1:  # no name on the hub looks like this
-        raise ConfigError(f"language model '{name}': no such folder")
-    return name, False
 
 
 def _check_model(name: str, config: Any, wanted: Architecture, classes: Any) -> None:
@@ -180,9 +163,8 @@ def _fit(name: str, tokenizer: Any, model: Any, architecture: Architecture) -> N
         )
 
 
-def _identity(folder: Path) -> str:
-    files = sorted({path for pattern in _IDENTIFYING for path in folder.glob(pattern)})
-    return digest([[file.name, sha256_of(file)] for file in files])
+def _identity(weights: Weights) -> str:
+    return digest([[file.name, sha256_of(file)] for file in weights.files])
 
 
 def peft_package() -> Any:

@@ -13,6 +13,7 @@ import torch
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError
 from bench.teachers.language.loading import CAUSAL, ENCODER_DECODER, load
+from bench.teachers.weights import find
 
 from .tiny import END, PAD, make_causal
 
@@ -26,19 +27,19 @@ def copied(tiny_causal: Path, tmp_path: Path) -> Path:
 
 
 def test_a_causal_model(tiny_causal: Path) -> None:
-    loaded = load(str(tiny_causal), CAUSAL, "cpu", "float32")
+    loaded = load(find(str(tiny_causal), Path()), CAUSAL, "cpu", "float32")
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}
     assert loaded.device == torch.device("cpu")
     assert loaded.tokenizer.padding_side == "left"
     assert loaded.tokenizer.pad_token == END  # it has none of its own
-    half = load(str(tiny_causal), CAUSAL, "cpu", "bfloat16")
+    half = load(find(str(tiny_causal), Path()), CAUSAL, "cpu", "bfloat16")
     assert {parameter.dtype for parameter in half.model.parameters()} == {torch.bfloat16}
 
 
 def test_an_encoder_decoder_model(tiny_encoder_decoder: Path) -> None:
-    loaded = load(str(tiny_encoder_decoder), ENCODER_DECODER, "cpu", "float32")
+    loaded = load(find(str(tiny_encoder_decoder), Path()), ENCODER_DECODER, "cpu", "float32")
     assert loaded.tokenizer.padding_side == "right" and loaded.tokenizer.pad_token == PAD
     tokens = loaded.tokenizer("Thing number 3", return_tensors="pt")
     with torch.no_grad():
@@ -47,7 +48,7 @@ def test_an_encoder_decoder_model(tiny_encoder_decoder: Path) -> None:
 
 def test_identity_is_that_of_weights_and_tokenizer(tiny_causal: Path, copied: Path) -> None:
     def identity(folder: Path) -> str:
-        return load(str(folder), CAUSAL, "cpu", "float32").identity
+        return load(find(str(folder), Path()), CAUSAL, "cpu", "float32").identity
 
     assert identity(copied) == identity(tiny_causal)
     tokenizer = json.loads((copied / "tokenizer.json").read_text())
@@ -69,7 +70,7 @@ def test_models_that_are_not_there(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=message) as caught:
-        load(name, CAUSAL, "cpu", "float32")
+        load(find(name, Path()), CAUSAL, "cpu", "float32")
     assert "\n" not in str(caught.value)
 
 
@@ -77,19 +78,22 @@ def test_the_other_architecture_is_refused(
     tiny_causal: Path, tiny_encoder_decoder: Path, tiny_encoder: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"no encoder-decoder .* says LlamaForCausalLM"):
-        load(str(tiny_causal), ENCODER_DECODER, "cpu", "float32")
+        load(find(str(tiny_causal), Path()), ENCODER_DECODER, "cpu", "float32")
     with pytest.raises(ConfigError, match=r"no causal .* says T5ForConditionalGeneration"):
-        load(str(tiny_encoder_decoder), CAUSAL, "cpu", "float32")
+        load(find(str(tiny_encoder_decoder), Path()), CAUSAL, "cpu", "float32")
     with pytest.raises(ConfigError, match=r"no causal .* says BertModel"):
-        load(str(tiny_encoder), CAUSAL, "cpu", "float32")
+        load(find(str(tiny_encoder), Path()), CAUSAL, "cpu", "float32")
 
 
 def test_folders_that_lack_something(copied: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no \*.safetensors or \*.gguf, but copied"):
+        load(find(str(tmp_path), Path()), CAUSAL, "cpu", "float32")
+    (copied / "config.json").unlink()
     with pytest.raises(ConfigError, match="holds no model that transformers can load"):
-        load(str(tmp_path), CAUSAL, "cpu", "float32")
+        load(find(str(copied), Path()), CAUSAL, "cpu", "float32")
     (copied / "model.safetensors").unlink()
-    with pytest.raises(ConfigError, match="holds no model that transformers can load"):
-        load(str(copied), CAUSAL, "cpu", "float32")
+    with pytest.raises(ConfigError, match=r"holds no \*.safetensors or \*.gguf"):
+        load(find(str(copied), Path()), CAUSAL, "cpu", "float32")
 
 
 def test_a_tokenizer_of_another_model(tiny_causal: Path, toy: PreparedData, tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ def test_a_tokenizer_of_another_model(tiny_causal: Path, toy: PreparedData, tmp_
     for file in tiny_causal.glob("tokenizer*"):
         shutil.copy(file, folder)
     with pytest.raises(ConfigError, match=r"tokenizer has \d+ tokens, the model knows \d+"):
-        load(str(folder), CAUSAL, "cpu", "float32")
+        load(find(str(folder), Path()), CAUSAL, "cpu", "float32")
 
 
 def test_a_tokenizer_without_an_end(copied: Path) -> None:
@@ -105,10 +109,10 @@ def test_a_tokenizer_without_an_end(copied: Path) -> None:
     settings = json.loads(file.read_text())
     file.write_text(json.dumps({**settings, "eos_token": None}))
     with pytest.raises(ConfigError, match="its tokenizer has no token that ends a text"):
-        load(str(copied), CAUSAL, "cpu", "float32")
+        load(find(str(copied), Path()), CAUSAL, "cpu", "float32")
 
 
 def test_without_transformers(tiny_causal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match="the packages of the extra 'llm'"):
-        load(str(tiny_causal), CAUSAL, "cpu", "float32")
+        load(find(str(tiny_causal), Path()), CAUSAL, "cpu", "float32")

@@ -101,3 +101,45 @@ def _saved(kind: Any, config: Any, folder: Path) -> Path:
         torch.manual_seed(0)
         kind(config).save_pretrained(folder)
     return folder
+
+
+def make_gguf(path: Path, width: int = 16) -> dict[str, Any]:
+    """A LLaMA of one layer that knows five letters, as a `.gguf` file; returns its weights."""
+    import gguf
+    import numpy as np
+
+    tokens = ["<|endoftext|>", *"abcde", "Ġ", *("Ġ" + letter for letter in "abcde")]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(64)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(2 * width)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    control, plain = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_token_types([control if token.startswith("<") else plain for token in tokens])
+    writer.add_token_merges([f"Ġ {letter}" for letter in "abcde"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    random = np.random.default_rng(0)
+    block = {"attn_q": 1, "attn_k": 1, "attn_v": 1, "attn_output": 1, "ffn_gate": 2, "ffn_up": 2}
+    shapes = {f"blk.0.{name}.weight": (times * width, width) for name, times in block.items()}
+    shapes["blk.0.ffn_down.weight"] = (width, 2 * width)
+    for name in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"):
+        shapes[f"{name}.weight"] = (width,)
+    shapes |= dict.fromkeys(("token_embd.weight", "output.weight"), (len(tokens), width))
+    weights = {
+        name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()
+    }
+    for name, value in weights.items():
+        writer.add_tensor(name, value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return weights

@@ -39,6 +39,7 @@ from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import hold_out, rows_where, sampled
 from bench.teachers.texts import Texts, notes_of, with_texts
+from bench.teachers.weights import find
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ class BigRecOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: str = Field(description="causal language model: a local folder or hub name")
+    model: str = Field(
+        description="causal language model: a folder, a `.gguf` file, `package:NAME` or a hub name"
+    )
     dtype: Dtype = Field("bfloat16", description="of the model's weights")
     words: Words = Field(default_factory=Words, description="what items are called in prompts")
     title_end: str = Field("", description="what follows the title in the items' texts")
@@ -107,7 +110,7 @@ class BigRecTeacher(Builder):
         """Tune the model, let it write titles for rows, then ground them with the untuned one."""
         check_installed(options.generation)
         titles = titles_of(with_texts(data, options.texts), options.title_end)
-        language = load(options.model, CAUSAL, device, options.dtype)
+        language = load(find(options.model, cache), CAUSAL, device, options.dtype)
         words = Instructions(titles, options.words, language.tokenizer, options.prompt_tokens)
         author = _Author(language, words, options, cache)
 

@@ -20,10 +20,10 @@ from bench.errors import BenchError, ConfigError
 from bench.folders import locked, replaced
 from bench.plan import digest, seed_of
 from bench.progress import track
-from bench.teachers.encoder import quiet
 from bench.teachers.kinds.bigrec.instructions import Tokens, tokens_digest
 from bench.teachers.language.loading import LanguageModel, peft_package
 from bench.teachers.language.resume import folder_of
+from bench.teachers.weights import quiet
 
 _logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ConfigError
-from bench.teachers.encoder import quiet
 from bench.teachers.language.loading import peft_package
+from bench.teachers.weights import quiet
 
 
 class AdaLoRA:

@@ -65,7 +65,8 @@ class DelrecOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
-        "google/flan-t5-xl", description="encoder-decoder model: local folder or hub name"
+        "google/flan-t5-xl",
+        description="encoder-decoder model: local folder, `package:NAME` or hub name",
     )
     dtype: Dtype = Field("bfloat16", description="of the language model's weights")
     conventional: dict[str, MemberOptions] = Field(

@@ -39,6 +39,7 @@ from bench.teachers.recommenders.members import TOLD
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import rows_where, sampled
 from bench.teachers.texts import notes_of
+from bench.teachers.weights import find
 
 
 @register_teacher(
@@ -64,7 +65,7 @@ class DelrecTeacher(Builder):
         """Train both models on the training rows, then list items for rows and rank the others."""
         peft_package()  # whatever is missing is told before anything is computed
         with torch.random.fork_rng():
-            language = load(options.model, ENCODER_DECODER, device, options.dtype)
+            language = load(find(options.model, cache), ENCODER_DECODER, device, options.dtype)
             inputs = {
                 "options": options.model_dump(mode="json", exclude={"model", *LISTING}),
                 "language_model": language.identity,

@@ -36,6 +36,7 @@ from bench.teachers.language.resume import SHARDS
 from bench.teachers.manifest import read_manifest
 from bench.teachers.registry import KINDS
 from bench.teachers.rows import hold_out
+from bench.teachers.weights import find
 
 from ....listening import listening
 from ...language.tiny import make_causal
@@ -107,7 +108,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def language(model: Path) -> LanguageModel:
-    return load(str(model), CAUSAL, "cpu", "float32")
+    return load(find(str(model), Path()), CAUSAL, "cpu", "float32")
 
 
 def options_of(model: Path, changes: dict[str, Any] | None = None) -> BigRecOptions:

@@ -17,6 +17,7 @@ from bench.teachers.kinds.bigrec.generation import (
 )
 from bench.teachers.kinds.bigrec.instructions import Instructions, Tokens, Words, title_in
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
+from bench.teachers.weights import find
 
 from ...conftest import PROMPTS
 from ...language.tiny import PAD, make_tokenizer
@@ -55,7 +56,7 @@ def language(
     folder = tiny_causal
     if request.param == "absolute":
         folder = make_absolute(tmp_path_factory.mktemp("gpt2"), [PROMPTS, *toy.item_texts])
-    return load(str(folder), CAUSAL, "cpu", "float32")
+    return load(find(str(folder), Path()), CAUSAL, "cpu", "float32")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from bench.data.examples import PreparedData
 from bench.errors import BenchError
 from bench.teachers.kinds.bigrec.grounding import Catalogue, Popularity, embed
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
+from bench.teachers.weights import find
 
 pytest.importorskip("transformers", reason="needs the extra 'llm'")
 
@@ -134,7 +135,7 @@ def test_a_catalogue_without_differences_in_popularity(catalogue: Catalogue) -> 
 
 @pytest.fixture(scope="module")
 def language(tiny_causal: Path) -> LanguageModel:
-    return load(str(tiny_causal), CAUSAL, "cpu", "float32")
+    return load(find(str(tiny_causal), Path()), CAUSAL, "cpu", "float32")
 
 
 def test_a_text_is_the_last_state_of_its_last_token(
@@ -166,7 +167,7 @@ def test_a_text_without_tokens_is_an_end(
 
 
 def test_half_precision_is_close(tiny_causal: Path, language: LanguageModel) -> None:
-    half = load(str(tiny_causal), CAUSAL, "cpu", "bfloat16")
+    half = load(find(str(tiny_causal), Path()), CAUSAL, "cpu", "bfloat16")
     texts = ["Thing number 3", "Thing number 17"]
     found, exact = embed(half, texts, 2), embed(language, texts, 2)
     assert found.dtype == np.float32

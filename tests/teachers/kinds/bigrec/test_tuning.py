@@ -23,6 +23,7 @@ from bench.teachers.kinds.bigrec.tuning import (
     with_adapter,
 )
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
+from bench.teachers.weights import find
 
 from ....listening import listening
 
@@ -35,7 +36,7 @@ OPTIONS = TuningOptions(
 
 @pytest.fixture
 def language(tiny_causal: Path) -> LanguageModel:
-    return load(str(tiny_causal), CAUSAL, "cpu", "float32")
+    return load(find(str(tiny_causal), Path()), CAUSAL, "cpu", "float32")
 
 
 @pytest.fixture

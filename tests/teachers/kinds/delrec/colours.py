@@ -10,6 +10,7 @@ from bench.data.examples import Examples, PreparedData
 from bench.teachers.kinds.delrec.questions import NEXT, PATTERN, TEMPORAL, Asking
 from bench.teachers.kinds.delrec.titles import Titles
 from bench.teachers.language.loading import ENCODER_DECODER, LanguageModel, load
+from bench.teachers.weights import find
 
 from ...language.tiny import make_encoder_decoder
 
@@ -60,7 +61,7 @@ def make_folder(folder: Path) -> Path:
 
 def read(folder: Path) -> tuple[LanguageModel, Titles]:
     """The model, loaded anew, and its titles."""
-    language = load(str(folder), ENCODER_DECODER, "cpu", "float32")
+    language = load(find(str(folder), Path()), ENCODER_DECODER, "cpu", "float32")
     return language, Titles(TITLES, language.tokenizer, 8)
 
 

@@ -34,6 +34,7 @@ from bench.teachers.language.loading import ENCODER_DECODER, load
 from bench.teachers.language.resume import SHARDS
 from bench.teachers.manifest import MANIFEST
 from bench.teachers.registry import KINDS
+from bench.teachers.weights import find
 
 from ....listening import listening
 from ...language.tiny import make_encoder_decoder
@@ -287,7 +288,7 @@ def test_validation_and_test_rows_are_not_read_in_training(
 ) -> None:
     options = options_of(model)
     data = make_data(valid=Forbidden(), test=Forbidden())
-    language = load(str(model), ENCODER_DECODER, "cpu", "float32")
+    language = load(find(str(model), Path()), ENCODER_DECODER, "cpu", "float32")
     with torch.random.fork_rng():
         taught = teach(options, language, data, tmp_path, "cpu")
     assert len(taught.stories) == 2
