@@ -15,7 +15,10 @@ from bench.paths import SHIPPED
 from bench.records.store import ResultStore
 from bench.reporting.render import render
 
-FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--hide-scrollbars"
+)
 WIDTH, HEIGHT = 1100, 620
 
 

@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 WIDTH, LINE, FRAME = 8.0, 0.27, 1.15
 """Inches: of the figure, and the height of a line and of what surrounds a panel."""
 
+_DARK = """
+  <style type="text/css">@media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3 !important }
+    [style*="fill: #ffffff"] { fill: #0d1117 !important }
+    [style*="fill: #f2f2f2"] { fill: #1c2128 !important }
+    [style*="stroke: #f2f2f2"] { stroke: #1c2128 !important }
+    [style*="stroke: #000000"], [style*="stroke: #4c4c4c"] { stroke: #9198a1 !important }
+    [style*="stroke: #ebebeb"] { stroke: #30363d !important }
+  }</style>"""
+"""What browsers read in dark mode: the grounds, text and lines of this figure in other colours."""
+
 FARTHEST = 60.0
 """Percent from `none` at which a baseline or teacher is omitted: it would squeeze the rest."""
 
@@ -31,7 +42,7 @@ def svg(board: pd.DataFrame, runs: pd.DataFrame) -> str:
 
     Filled points are those that have a star in tables. Beside a name stands the training of all
     epochs as a multiple of `none`'s. Crosses are the same methods under a control of their teacher,
-    diamonds are baselines and teachers.
+    diamonds are baselines and teachers. In dark mode a browser shows it dark.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -47,7 +58,7 @@ def svg(board: pd.DataFrame, runs: pd.DataFrame) -> str:
     with mpl.rc_context(style | {"font.size": 9}):
         stream = io.StringIO()
         figure(board).savefig(stream, format="svg", metadata={"Date": None})
-    return stream.getvalue().rstrip("\n")
+    return stream.getvalue().rstrip("\n").replace("<defs>", f"<defs>{_DARK}", 1)
 
 
 def figure(board: pd.DataFrame) -> Figure:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from bench.paths import SHIPPED
 from bench.reporting.figure import figure
 from bench.reporting.render import render, selected
 
@@ -95,3 +97,17 @@ def test_it_is_an_image_whatever_names_there_are_and_the_same_every_time(bench):
     words = [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert any(word.startswith("<script>$x_1^$") for word in words)
     assert render(bench.store, "svg") == text
+
+
+def test_every_colour_is_of_the_data_or_has_another_in_dark_mode():
+    """Of the committed figure, which has all that can be drawn, average ranks included."""
+    text = (SHIPPED / "docs" / "leaderboards.svg").read_text(encoding="utf-8")
+    styles, drawn = text.split("</style>", 1)
+    assert "@media (prefers-color-scheme: dark)" in styles
+    used = set(re.findall(r"(?:fill|stroke): #\w{6}", drawn))
+    data = {f"{what}: {color}" for what in ("fill", "stroke") for color in DATA_COLORS}
+    assert used - data <= set(re.findall(r'style\*="(.+?)"', styles))
+
+
+DATA_COLORS = ("#1f77b4", "#ff7f0e", "#737373")
+"""Seen on white and on near black."""

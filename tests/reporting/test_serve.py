@@ -119,7 +119,7 @@ def test_the_page_follows_a_grid_of_twelve_trials(tiny, tiny_teacher):
     folder = tiny.results
     folder.mkdir(exist_ok=True)
     grid = ["run", "-d", "tiny", "-s", "tiny", "-m", "none", "-m", "dllm2rec", "-t", "published"]
-    grid += ["--seeds", "0-5", "--set", "training.max_epochs=60", "--set", "training.patience=60"]
+    grid += ["--seeds", "0-5", "--set", "training.max_epochs=30", "--set", "training.patience=30"]
     started: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> subprocess.Popen[str]:
@@ -158,7 +158,7 @@ def test_the_page_follows_a_grid_of_twelve_trials(tiny, tiny_teacher):
             window.wait(f"{text}.startsWith('12 of 12 trials done')", 60)
             window.wait("document.querySelector('#about').textContent.includes('12 finished')", 60)
             buttons = "[...document.querySelectorAll('#entries tbody button')]"
-            name = "none [training.max_epochs=60, training.patience=60]"
+            name = "none [training.max_epochs=30, training.patience=30]"
             window.run(f"{buttons}.find((each) => each.textContent === '{name}').click()")
             window.wait("document.querySelector('dialog[open] .command')")
             assert window.run("return window.stays"), "it was never loaded anew"
