@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.data.order import stable_order
 from bench.errors import DataError
 
 Ids = NDArray[np.int32]
@@ -58,11 +59,14 @@ class Sequences:
 
     def is_repeat(self) -> NDArray[np.bool_]:
         """Which interactions are with an item that the user had before: bool [M]."""
-        user = np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+        sizes = np.diff(self.start)
+        user = np.repeat(np.arange(len(sizes)), sizes)
         span = int(self.item.max(initial=0)) + 1
-        _, first = np.unique(user * span + self.item, return_index=True)
-        repeat = np.ones(len(self.item), dtype=np.bool_)
-        repeat[first] = False
+        pair = user * span + self.item
+        order = stable_order(pair)
+        pair = pair[order]
+        repeat = np.zeros(len(pair), dtype=np.bool_)
+        repeat[order[1:][pair[1:] == pair[:-1]]] = True
         return repeat
 
 

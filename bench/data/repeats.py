@@ -23,7 +23,9 @@ def repeated(splits: Mapping[str, Examples], sequences: Sequences) -> Shares:
     found = {}
     for split, rows in splits.items():
         earlier = repeat[sequences.start[rows.user] + rows.ordinal]
-        shown = (rows.history == rows.target[:, None]).any(axis=1)
+        shown = np.zeros(len(rows), dtype=bool)
+        for column in rows.history.T:
+            shown |= column == rows.target
         found[split] = {
             name: float(part.mean()) if len(rows) else 0.0
             for name, part in (("earlier", earlier), ("history", shown))

@@ -25,6 +25,7 @@ from bench.data.config import DatasetConfig, Filters, dataset_config, dataset_na
 from bench.data.prepare import filters
 from bench.data.prepare.interactions import canonical
 from bench.data.sources.archives import lines_of
+from bench.data.sources.columns import Cells
 from bench.data.sources.public import item_texts, read_public
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.paths import Workspace
@@ -454,9 +455,13 @@ def test_coded_tokens_make_the_same_interactions_as_plain_ones(rows):
 
 
 def test_item_texts_of_all_items():
-    rows = [("1", "A"), ("2", None), ("1", "B")]
-    frame = pd.DataFrame(rows, columns=["item", "title"], dtype=object)
-    chunks = [frame[:2], frame[2:]]
+    chunks = [
+        {
+            "item": Cells("id", range(1, 3), ["1", "2"]),
+            "title": Cells("t", range(1, 3), ["A", None]),
+        },
+        {"item": Cells("id", range(3, 4), ["1"]), "title": Cells("t", range(3, 4), ["B"])},
+    ]
     assert item_texts(chunks, None) == {"1": "A", "2": ""}
 
 

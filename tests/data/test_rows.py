@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from itertools import pairwise
 
 import numpy as np
@@ -265,7 +266,10 @@ def test_the_order_is_that_of_a_sort_by_all_keys(span):
             random.integers(0, 20, rows).astype(np.int32),
         ]
         keys[1][rows // 2 :] = keys[1][: rows - rows // 2]
-        expected, found = np.lexsort(keys), _sorted_by(keys)
+        expected = np.lexsort(keys)
+        found, same = _sorted_by(keys[1:], keys[:1])
         assert sorted(found) == list(range(rows))
+        ordered = [tuple(key[row] for key in keys[1:]) for row in found]
+        assert same.tolist() == [False, *(a == b for a, b in itertools.pairwise(ordered))]
         for key in keys:
             np.testing.assert_array_equal(key[found], key[expected])

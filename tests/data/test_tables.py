@@ -6,12 +6,18 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.data.sources.tables import open_table, read_table
+from bench.data.order import stable_order
+from bench.data.sources import log
+from bench.data.sources.columns import Cells
+from bench.data.sources.log import Tokens, token_of
+from bench.data.sources.records import SPLITTERS, columns_of
+from bench.data.sources.tables import CHUNK, open_table, read_table
 from bench.errors import DataError
 
 
@@ -128,11 +134,94 @@ def test_rows_keep_their_numbers(tmp_path):
 def test_a_share_of_bad_rows_is_skipped_and_told(tmp_path):
     good = "".join(f'{{"a": {n}}}\n' for n in range(199))
     with open_table(table(tmp_path, good + "{\n", "t.json"), tolerance=0.01) as rows:
-        frames = list(rows.chunks({"a": "a"}))
-    assert sum(map(len, frames)) == 199
+        found = [value for chunk in rows.chunks({"a": "a"}) for value in chunk["a"].values]
+    assert found == list(range(199))
     assert rows.faults.report()[0].startswith("skipped 1 rows of t.json (first: row 200: no record")
     with (
         pytest.raises(DataError, match=r"row 200: no record.*\(3 such rows of 202\)"),
         open_table(table(tmp_path, good + "{\n" * 3, "t.json"), tolerance=0.01) as rows,
     ):
         list(rows.chunks({"a": "a"}))
+
+
+fields = st.text('ab1 ,\t:"\r', max_size=4)
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "dat"])
+@given(
+    rows=st.lists(st.lists(fields, min_size=1, max_size=3), min_size=1, max_size=4),
+    end=st.sampled_from(["\n", "\r\n", ""]),
+)
+def test_lines_that_are_divided_at_once_are_divided_as_each_alone(form, rows, end):
+    split = SPLITTERS[form]
+    separator = {"csv": ",", "tsv": "\t", "dat": "::"}[form]
+    lines = [separator.join(row) + "\n" for row in rows]
+    lines[-1] = lines[-1][:-1] + end
+    lines = list(filter(None, lines))
+    columns = columns_of(lines, split) if lines else None
+    if columns is not None:
+        assert list(map(list, zip(*columns, strict=True))) == list(split(iter(lines), "t"))
+
+
+def test_most_lines_are_divided_at_once():
+    lines = [f"u{n},i{n},{n}\r\n" for n in range(5)]
+    assert columns_of(lines, SPLITTERS["csv"])[2] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("at", [0, CHUNK - 1, CHUNK, 2 * CHUNK + 7])
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_a_quote_anywhere_is_read_as_one(tmp_path, at, name):
+    separator = "," if name == "t.csv" else "\t"
+    titles = [f"t{n}" for n in range(3 * CHUNK)]
+    titles[at] = f"a{separator}b"
+    rows = (
+        f'{n}{separator}"{t}"\n' if n == at else f"{n}{separator}{t}\n"
+        for n, t in enumerate(titles)
+    )
+    path = table(tmp_path, f"id{separator}title\n" + "".join(rows), name)
+    assert lists(path) == {"id": [str(n) for n in range(3 * CHUNK)], "title": titles}
+
+
+def test_the_line_of_a_bad_quote_is_told_wherever_it_stands(tmp_path):
+    rows = "".join(f"{n},x\n" for n in range(2 * CHUNK))
+    with pytest.raises(DataError, match=rf"line {2 * CHUNK + 2}: "):
+        read_table(table(tmp_path, f'a,b\n{rows}1,"x"y\n'))
+
+
+ids = st.one_of(
+    st.text("ab0. \x00é\n\u3000", max_size=5),
+    st.sampled_from(["x" * 15, "x" * 16, "x" * 63, "x" * 64, "x" * 2000, "6.0", "6", " 6"]),
+    st.integers(-3, 3),
+    st.just(6.0),
+    st.none(),
+    st.just(["6"]),
+)
+
+
+@given(chunks=st.lists(st.lists(ids, max_size=6), min_size=1, max_size=4), size=st.integers(1, 200))
+def test_ids_are_told_apart_as_texts_are(chunks, size):
+    tokens, expected = Tokens(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "COLLECTED", size)
+        for chunk in chunks:
+            good = tokens.read(Cells("item", range(len(chunk)), chunk), None)
+            texts = [token_of(v) if isinstance(v, str | int | float) else "" for v in chunk]
+            assert good.tolist() == [bool(text) for text in texts]
+            tokens.keep(good)
+            expected += filter(None, texts)
+        if expected:
+            assert tokens.categorical().tolist() == expected
+    assert tokens.count == len(expected)
+
+
+def test_ids_whose_numbers_are_equal_are_not(monkeypatch):
+    monkeypatch.setattr(pd, "factorize", lambda values: (np.zeros(len(values), int), values[:1]))
+    tokens = Tokens()
+    tokens.keep(tokens.read(Cells("item", range(3), ["b", "a", "b"]), None))
+    assert tokens.categorical().tolist() == ["b", "a", "b"]
+
+
+@given(st.lists(st.one_of(st.integers(-5, 5), st.integers(-(2**62), 2**62))))
+def test_the_order_of_numbers_is_the_stable_one(values):
+    array = np.array(values, dtype=np.int64)
+    assert stable_order(array).tolist() == np.argsort(array, kind="stable").tolist()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.data.sources.columns import Cells
 from bench.data.sources.faults import Faults
 from bench.data.sources.times import Times
 from bench.errors import DataError
@@ -18,10 +18,8 @@ from bench.errors import DataError
 def scaled(*chunks: list) -> tuple[list[int], int]:
     times, start = Times(), 1
     for chunk in chunks:
-        index = range(start, start + len(chunk))
-        values = pd.Series(chunk, index, dtype=object, name="time")
         faults = Faults("t.csv")
-        good = times.read(values, faults)
+        good = times.read(Cells("time", range(start, start + len(chunk)), chunk), faults)
         faults.check(len(chunk))
         times.keep(good)
         start += len(chunk)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.config import ProtocolConfig
+from bench.data.order import stable_order
 from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions
 from bench.data.prepare.windows import Index, ordinals
 from bench.errors import DataError
@@ -143,7 +144,7 @@ def _chronological(data: Interactions, protocol: ProtocolConfig) -> tuple[Index,
     first = np.minimum(protocol.first_target, size - 1)
     if data.position is None:
         targets = np.flatnonzero(ordinal >= np.maximum(first, 1))
-        return targets[np.argsort(data.time[targets], kind="stable")], data.time
+        return targets[stable_order(data.time[targets])], data.time
     # As published: the only interaction of a user counts for the cuts, and has no history to show.
     targets = np.flatnonzero(ordinal >= first)
     appears = np.minimum.reduceat(data.position, np.flatnonzero(ordinal == 0))

@@ -9,6 +9,9 @@ from bench.data.examples import Examples, Ids
 
 Index = NDArray[np.int64]
 
+BLOCK = 1 << 14
+"""Rows that are filled together, so that a cache holds them."""
+
 
 def ordinals(user: Ids) -> tuple[Index, Index]:
     """Position of each interaction in its user's order, and the number its user has.
@@ -36,10 +39,12 @@ def examples_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: i
     """
     length = np.minimum(ordinal[targets], history)
     table = np.zeros((len(targets), history), dtype=np.int32)
-    oldest = targets - length
-    for column in range(history):
-        real = column < length
-        table[real, column] = item[oldest[real] + column] + 1
+    oldest, column = targets - length, np.arange(history)
+    for start in range(0, len(targets), BLOCK):
+        part = slice(start, start + BLOCK)
+        shown = column < length[part, None]
+        place = oldest[part, None] + column
+        table[part][shown] = item[place[shown]] + 1
     return Examples(
         history=table,
         length=length.astype(np.int32),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -75,6 +76,31 @@ def _hint(role: str, names: Sequence[str]) -> str:
     return ""
 
 
+class Cells(NamedTuple):
+    """Values of one column.
+
+    Attributes:
+        name: what messages call the column.
+        rows: the number of the row of each value.
+        values: texts, or what JSON holds.
+    """
+
+    name: str
+    rows: Sequence[int]
+    values: Sequence[Any]
+
+    def where(self, mask: Mask) -> Cells:
+        """The values under a mask [m]."""
+        rows, values = compress(self.rows, mask), compress(self.values, mask)
+        return Cells(self.name, list(rows), list(values))
+
+    def series(self) -> pd.Series:
+        """The same for pandas, of the type object."""
+        import pandas as pd
+
+        return pd.Series(list(self.values), dtype=object)
+
+
 class Column(ABC):
     """The values of one column, chunk by chunk.
 
@@ -89,7 +115,7 @@ class Column(ABC):
         self._kept: list[tuple[NDArray[Any], ...]] = []
 
     @abstractmethod
-    def read(self, values: pd.Series, faults: Faults | None) -> Mask:
+    def read(self, cells: Cells, faults: Faults | None) -> Mask:
         """Understand the values [m] of a chunk; which of them could be. Others become faults."""
 
     def keep(self, good: Mask) -> None:
@@ -102,12 +128,12 @@ class Column(ABC):
         return [np.concatenate(parts) for parts in zip(*self._kept, strict=True)]
 
     @staticmethod
-    def note(values: pd.Series, bad: Mask, kind: str, faults: Faults) -> None:
+    def note(cells: Cells, bad: Mask, kind: str, faults: Faults) -> None:
         """Make faults of the values that are no such thing."""
         if bad.any():
             at = int(np.flatnonzero(bad)[0])
-            problem = f"column '{values.name}', {{row}}: {values.iloc[at]!r} is not {kind}"
-            faults.add(int(values.index[at]), problem, int(bad.sum()))
+            problem = f"column '{cells.name}', {{row}}: {cells.values[at]!r} is not {kind}"
+            faults.add(cells.rows[at], problem, int(bad.sum()))
 
 
 class Numbers(Column):
@@ -117,14 +143,14 @@ class Numbers(Column):
         super().__init__()
         self._dtype = dtype
 
-    def read(self, values: pd.Series, faults: Faults | None) -> Mask:
+    def read(self, cells: Cells, faults: Faults | None) -> Mask:
         """Which values are finite numbers."""
         import pandas as pd
 
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy()
+        numbers = pd.to_numeric(cells.series(), errors="coerce").to_numpy()
         good = np.isfinite(numbers.astype(np.float64))
         if faults is not None:
-            self.note(values, ~good, "a number", faults)
+            self.note(cells, ~good, "a number", faults)
         self.pending = (numbers.astype(self._dtype),)
         return good
 
@@ -139,7 +165,7 @@ def parse_numbers(values: pd.Series, path: Path) -> NDArray[np.float64] | NDArra
 
     faults = Faults(path)
     column = Numbers()
-    column.read(values, faults)
+    column.read(Cells(str(values.name), values.index.tolist(), values.tolist()), faults)
     faults.check(len(values))
     exact = pd.to_numeric(values).to_numpy()
     if exact.dtype.kind == "f" and (exact == np.round(exact)).all() and (abs(exact) < 2**53).all():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.data.prepare.events import Events
 from bench.data.prepare.interactions import HISTORY, SPLITS
-from bench.data.sources.columns import Column, Mask, Numbers
+from bench.data.sources.columns import Cells, Column, Mask, Numbers
 from bench.data.sources.faults import Faults
 from bench.data.sources.tables import Table
 from bench.data.sources.times import Times
@@ -30,6 +31,13 @@ LABELS = {
 
 IDS = ("user", "item")
 _WHOLE = re.compile(r"(-?\d+)\.0+")
+
+COLLECTED = 1 << 27
+"""Bytes of ids of which equal ones are found together."""
+
+WIDTH = 16
+"""Bytes of an id among others, with a NUL behind it; of one in four times as many is room as well,
+and longer ones are looked up one by one."""
 
 
 def read_log(
@@ -64,9 +72,10 @@ def read_log(
     for chunk in table.chunks(columns):
         if anonymous:
             named = user.read(chunk["user"], None) & item.read(chunk["item"], None)
-            dropped += int((~named).sum())
-            chunk = chunk[named]
-        good = np.ones(len(chunk), dtype=bool)
+            if unnamed := int((~named).sum()):
+                dropped += unnamed
+                chunk = {role: cells.where(named) for role, cells in chunk.items()}
+        good = np.ones(len(chunk["user"].rows), dtype=bool)
         for role, column in read.items():
             good &= column.read(chunk[role], faults)
         faults.check(0)
@@ -75,14 +84,15 @@ def read_log(
     if not user.count:
         what = "a header but no rows" if table.names and not faults.rows else "no interactions"
         raise DataError(f"{faults.where}: has {what}")
+    users, items = user.categorical(), item.categorical()  # which tells what is respelt
     times, scale = time.scaled(faults.where) if "time" in read else (None, 1)
     report = [f"read {faults.rows:,} rows of {faults.name}", *faults.report()]
     report += [f"ids of {role}s are read as {r}" for role in IDS if (r := ids[role].respelt)]
     report += [f"dropped {dropped:,} rows without user or item"] * bool(dropped)
     places = np.arange(user.count) if file_order else None
     return Events(
-        user=user.categorical(),
-        item=item.categorical(),
+        user=users,
+        item=items,
         time=times,
         time_scale=scale,
         position=position.scaled(faults.where)[0] if "position" in read else places,
@@ -95,12 +105,16 @@ def read_log(
 def token_of(value: object) -> str:
     """An id as text: without outer blanks, and a whole number without the `.0` of a float."""
     text = str(value).strip()
-    whole = _WHOLE.fullmatch(text)
+    whole = _WHOLE.fullmatch(text) if text.endswith("0") and "." in text else None
     return whole[1] if whole else text
 
 
 class Tokens(Column):
     """Ids as numbers: each distinct one is kept once.
+
+    A dictionary of millions of ids is larger than any cache, and every look-up in it waits for
+    memory. So ids are collected as bytes, equal ones are found in bulk, and each distinct one of a
+    collection is looked up once.
 
     Attributes:
         respelt: `'6' where they are written '6.0'`, of the first whose spelling changed; or empty.
@@ -109,61 +123,118 @@ class Tokens(Column):
     def __init__(self) -> None:
         super().__init__()
         self.respelt = ""
-        self._distinct: dict[str, int] = {}
-        self._codes: dict[Any, int] = {None: -1, "": -1}
+        self._codes: dict[str, int] = {}
+        self._texts: list[NDArray[np.bytes_]] = []
+        self._bytes = 0
 
-    def read(self, values: pd.Series, faults: Faults | None) -> Mask:
+    def read(self, cells: Cells, faults: Faults | None) -> Mask:
         """Which values are no empty text; where `faults` is None these are no faults."""
-        listed = values.tolist()
+        listed = list(cells.values)
         try:
-            codes = list(map(self._codes.get, listed))
+            joined = "".join(listed)
         except TypeError:  # lists and objects, which JSON may hold, are no ids
-            listed = [value if isinstance(value, str | int | float) else None for value in listed]
-            codes = list(map(self._codes.get, listed))
-        if None in codes:
-            codes = [
-                self._code(value) if code is None else code
-                for code, value in zip(codes, listed, strict=True)
-            ]
-        array = np.array(codes, dtype=np.int32)
+            listed = [str(v) if isinstance(v, str | int | float) else "" for v in listed]
+            joined = "".join(listed)
+        array = None if "\0" in joined else _bytes_of(listed, joined.isascii())
+        if array is None:
+            array = np.empty(len(listed), dtype=object)
+            array[:] = listed
+            doubtful = np.ones(len(listed), dtype=bool)
+        else:  # what begins with a letter or the like is no blanks alone
+            first = array.view(np.uint8)[:: array.itemsize]
+            doubtful = (first - np.uint8(ord("!"))) > np.uint8(ord("~") - ord("!"))
+        good: Mask = ~doubtful
+        for at in np.flatnonzero(doubtful).tolist():
+            good[at] = bool(token_of(listed[at]))
         self.pending = (array,)
         if faults is not None:
-            self.note(values, array < 0, "an id", faults)
-        return array >= 0
+            self.note(cells, ~good, "an id", faults)
+        return good
 
-    def _code(self, value: Any) -> int:
-        code = self._codes.get(value)
-        if code is None:
-            text = token_of(value)
-            if not self.respelt and text != str(value).strip():
-                self.respelt = f"'{text}' where they are written '{value}'"
-            code = self._distinct.setdefault(text, len(self._distinct)) if text else -1
-            self._codes[value] = code
-        return code
+    def keep(self, good: Mask) -> None:
+        """Take the ids under a mask [m] of the chunk that was read."""
+        array = self.pending[0] if good.all() else self.pending[0][good]
+        self.count += len(array)
+        if array.dtype == object:
+            self._look_up()
+            codes = [self._code(text) for text in array]
+            self._kept.append((np.array(codes, dtype=np.int32),))
+            return
+        self._texts.append(array)
+        self._bytes += array.nbytes
+        if self._bytes > COLLECTED:
+            self._look_up()
+
+    def _look_up(self) -> None:
+        """Codes of the ids that were collected."""
+        if self._texts:
+            distinct, place = _distinct(self._texts)
+            self._texts, self._bytes = [], 0
+            codes = [
+                self._code(text.decode("utf-8", "surrogatepass")) for text in distinct.tolist()
+            ]
+            self._kept.append((np.array(codes, dtype=np.int32)[place],))
+
+    def _code(self, written: str) -> int:
+        text = token_of(written)
+        if not self.respelt and text != written.strip():
+            self.respelt = f"'{text}' where they are written '{written}'"
+        return self._codes.setdefault(text, len(self._codes)) if text else -1
 
     def categorical(self) -> pd.Categorical:
         """All texts that were kept."""
         import pandas as pd
 
+        self._look_up()
         (codes,) = self.arrays()
-        used = np.zeros(len(self._distinct), dtype=bool)
-        used[codes] = True  # the others stood in rows that were left out
-        texts = np.array(list(self._distinct), dtype=object)[used]
-        codes = (np.cumsum(used, dtype=np.int32) - 1)[codes]
-        return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype=object))
+        texts = pd.Index(list(self._codes), dtype=object)
+        return pd.Categorical.from_codes(codes, categories=texts)
+
+
+def _bytes_of(texts: list[str], ascii: bool) -> NDArray[np.bytes_] | None:
+    """Texts without NUL in UTF-8, [m] of equal width; None where one is long."""
+    coded = texts if ascii else [text.encode("utf-8", "surrogatepass") for text in texts]
+    for width in (WIDTH, 4 * WIDTH):
+        array = np.array(coded, dtype=f"S{width}")
+        if not array.view(np.uint8).reshape(len(array), width)[:, -1].any():
+            return array  # a longer one would be cut off here, at a byte that is not NUL
+    return None
+
+
+def _distinct(
+    parts: list[NDArray[np.bytes_]],
+) -> tuple[NDArray[np.bytes_], NDArray[np.integer]]:
+    """The distinct ones of texts [M] in parts, and the place of each text among them [M]."""
+    import pandas as pd
+
+    texts = np.concatenate(parts)
+    words = texts.view(np.uint64).reshape(len(texts), texts.itemsize // 8)
+    mixed = np.zeros(len(texts), dtype=np.uint64)
+    for place in range(words.shape[1]):
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+        mixed += words[:, place]
+    codes, found = pd.factorize(mixed)
+    first = np.empty(len(found), dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(texts))[::-1]
+    for place in range(words.shape[1]):
+        if (words[first, place][codes] != words[:, place]).any():  # two texts became one number
+            return np.unique(texts, return_inverse=True)
+    return texts[first], codes
 
 
 class Labels(Column):
     """Labels of splits, as `Interactions.split` has them."""
 
-    def read(self, values: pd.Series, faults: Faults | None) -> Mask:
+    def read(self, cells: Cells, faults: Faults | None) -> Mask:
         """Raises: DataError: names the labels that are unknown."""
+        values = cells.series()
         labels = values.str.strip().str.lower().map(LABELS)
         unknown = labels.isna()
         if unknown.any() and faults is not None:
             names = ", ".join(repr(label) for label in sorted(set(values[unknown]))[:5])
             raise DataError(
-                f"{faults.where}: column '{values.name}' has unknown split labels: {names} "
+                f"{faults.where}: column '{cells.name}' has unknown split labels: {names} "
                 f"({unknown.sum():,} rows). Allowed: {', '.join((*SPLITS, 'history'))}"
             )
         self.pending = (labels.to_numpy(dtype=np.int8),)

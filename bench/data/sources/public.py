@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.data.config import DatasetConfig
 from bench.data.prepare.interactions import Interactions
+from bench.data.sources.columns import Cells
 from bench.data.sources.download import Unavailable, fetch
 from bench.data.sources.download_config import OPTIONAL, PlaceConfig, TableConfig
 from bench.data.sources.log import read_log, token_of
@@ -18,9 +18,6 @@ from bench.data.sources.tables import Table, open_table
 from bench.data.sources.texts import clean_text, movie_text
 from bench.errors import DataError
 from bench.progress import task
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _logger = logging.getLogger(__name__)
 
@@ -130,7 +127,7 @@ def _spelt(column: str | int | list[str], table: Table) -> str | int:
 
 
 def item_texts(
-    chunks: Iterable[pd.DataFrame], rated: dict[str, str] | None, first_id: int = 0
+    chunks: Iterable[Mapping[str, Cells]], rated: dict[str, str] | None, first_id: int = 0
 ) -> dict[str, str]:
     """The text of each item; of an item that stands several times, the first that has one.
 
@@ -144,9 +141,9 @@ def item_texts(
     """
     texts = {} if rated is None else rated
     for chunk in chunks:
-        roles = [str(role) for role in chunk.columns if role != "item"]
-        parts = zip(*(chunk[role] for role in roles), strict=True)
-        for item, values in zip(chunk["item"], parts, strict=True):
+        roles = [role for role in chunk if role != "item"]
+        parts = zip(*(chunk[role].values for role in roles), strict=True)
+        for item, values in zip(chunk["item"].values, parts, strict=True):
             token = token_of(item)
             if first_id:
                 token = _counted_from_0(token, first_id)

@@ -136,5 +136,37 @@ SPLITTERS: Mapping[str, Splitter] = {
 }
 """How text is divided into fields, by format."""
 
+_PLAIN: Mapping[Splitter, tuple[str, tuple[str, ...]]] = {
+    SPLITTERS["csv"]: (",", ('"', ", ", "\n ")),
+    SPLITTERS["tsv"]: ("\t", ('"',)),
+    SPLITTERS["dat"]: ("::", ()),
+}
+"""The separator of a format, and what makes more of a line than fields between separators."""
+
+
+def columns_of(lines: list[str], split: Splitter) -> list[list[str]] | None:
+    """The columns of lines that are plain fields, all of them at once.
+
+    Returns:
+        None where a line has a quote or another number of fields than the first, or is empty: then
+        `split` must have a look at each.
+    """
+    if split not in _PLAIN:
+        return None
+    separator, special = _PLAIN[split]
+    text = "".join(lines)
+    if not text.endswith("\n"):
+        text += "\n"
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if text.startswith(" ") or any(sign in text for sign in ("\r", *special)):
+        return None
+    fields = text.replace("\n", f"{separator}\n{separator}").split(separator)
+    width = lines[0].count(separator) + 2  # with the end of the line
+    columns = [fields[place:-1:width] for place in range(width)]
+    whole = len(fields) == len(lines) * width + 1 and columns[-1].count("\n") == len(lines)
+    return columns[:-1] if whole and width > 2 else None
+
+
 PARSERS: Mapping[str, Parser] = {"json": orjson.loads, "python": _literal}
 """What lines are that hold an object each, by format."""

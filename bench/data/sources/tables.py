@@ -13,17 +13,25 @@ import csv
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench import limits
 from bench.data.sources.archives import lines_of, text_of
+from bench.data.sources.columns import Cells
 from bench.data.sources.faults import Faults
-from bench.data.sources.records import PARSERS, SPLITTERS, Parser, Splitter, separated_by
+from bench.data.sources.records import (
+    PARSERS,
+    SPLITTERS,
+    Parser,
+    Splitter,
+    columns_of,
+    separated_by,
+)
 from bench.errors import DataError
 from bench.limits import Budget
 
@@ -51,25 +59,17 @@ BROUGHT = ("tsv", "csv", "txt", "inter", "item", "parquet")
 
 FORMATS = ".tsv, .csv, .txt, RecBole's .inter and .item (each also with .gz or .zst), .parquet"
 
-CHUNK = 1 << 14
-"""Rows of a chunk."""
+CHUNK = 1 << 10
+"""Rows of a chunk: few, so that a cache holds them until they are numbers."""
 
 PARQUET_BATCH = 32 << 20
 """Bytes of a column that are held at a time, as far as a Parquet file says how many it has."""
-
-_PART = 64
-"""Rows that are taken before what they cost is counted."""
-
-_CHUNK_WEIGHT = 1 << 23
-"""Fields, or bytes of objects, from which on a chunk ends with fewer rows."""
 
 LITERAL_BYTES = 2
 """Bytes of Python literals that cost what one cell costs."""
 
 _UNUSED = 8
 """Fields that are only looked past, which cost what one cell costs."""
-
-Sized = TypeVar("Sized", bound=Sequence[Any])
 
 _RECBOLE_TYPE = re.compile(r":(token|float)(_seq)?$")
 
@@ -104,8 +104,8 @@ class Table(ABC):
 
     def chunks(
         self, columns: Mapping[str, str | int], optional: Sequence[str] = ()
-    ) -> Iterator[pd.DataFrame]:
-        """The rows, some at a time; columns are called after the keys of `columns`.
+    ) -> Iterator[dict[str, Cells]]:
+        """The rows, some at a time, by the keys of `columns`.
 
         Args:
             columns: name, or place from 0 on, of each column.
@@ -114,15 +114,13 @@ class Table(ABC):
         Raises:
             DataError: (while iterating) rows that cannot be read.
         """
-        import pandas as pd
-
         needed = [column for key, column in columns.items() if key not in optional]
-        for numbers, values in self._blocks(list(columns.values()), needed):
-            yield pd.DataFrame(
-                dict(zip(columns, values, strict=True)),
-                index=pd.Index(numbers, name="row"),
-                dtype=object,
-            )
+        names = [column if isinstance(column, str) else key for key, column in columns.items()]
+        for rows, values in self._blocks(list(columns.values()), needed):
+            yield {
+                key: Cells(name, rows, column)
+                for key, name, column in zip(columns, names, values, strict=True)
+            }
 
     @abstractmethod
     def _blocks(
@@ -180,23 +178,17 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     with open_table(path) as table:
-        frames = [frame.astype("str") for frame in table.chunks({n: n for n in table.names})]
+        frames = [
+            pd.DataFrame(
+                {name: cells.values for name, cells in chunk.items()},
+                index=pd.Index(next(iter(chunk.values())).rows, name="row"),
+                dtype="str",
+            )
+            for chunk in table.chunks({n: n for n in table.names})
+        ]
     if not frames:
         raise DataError(f"{path}: has a header but no rows")
     return pd.concat(frames).apply(lambda column: column.str.strip())
-
-
-def _some(rows: Iterator[Sized], count: int, budget: Budget | None = None) -> list[Sized]:
-    """Up to `count` rows, of long ones fewer; that they have fields is counted in `budget`."""
-    taken: list[Sized] = []
-    weight = 0
-    while weight < _CHUNK_WEIGHT and (part := list(islice(rows, min(_PART, count - len(taken))))):
-        fields = sum(map(len, part))
-        if budget is not None:
-            budget.cells(fields // _UNUSED)
-        weight += fields
-        taken += part
-    return taken
 
 
 class _Fields(Table):
@@ -216,30 +208,46 @@ class _Fields(Table):
             split, first = separated_by(separator[1]), [*first[1:], *islice(lines, 1)]
         elif split is SPLITTERS["tsv"] and first and first[0].startswith('"'):
             split = separated_by("\t")  # whoever quotes the header quotes every text
-        self._split = self._rows = split(chain(first, lines), faults.where)
         self._where, self._width, self.budget = faults.where, 0, budget
-        names = []
-        if header:
-            if not (named := self._take(1)):
-                raise DataError(f"{faults.where}: is empty")
-            names = [_RECBOLE_TYPE.sub("", name.strip()) for name in named[0]]
-            if not any(names):
-                raise DataError(f"{faults.where}: its first line names no column")
-            row = self._take(1)
-            self._rows = chain(row, self._rows)
-            quoted = all(line.startswith('"') for line in first)
-            if row and quoted and len(row[0]) == len(names) + 1:
-                names = ["", *names]  # R names rows, not their column, and quotes all names
-            self._width = len(names)
+        self._divide, self._lines, self._passed = split, chain(first, lines), 0
+        self._rows: Iterator[list[str]] = iter(())
+        names = self._header(first) if header else []
+        self._width = len(names)
         self._places = {name: place for place, name in enumerate(names) if name}
         super().__init__([name for name in names if name], faults, budget)
 
+    def _header(self, first: list[str]) -> list[str]:
+        """The names of the columns, with an empty one over R's names of rows."""
+        plain = columns_of(first, self._divide) if first else None
+        if plain is None:
+            self._look_closely([])
+            if not (named := self._take(1)):
+                raise DataError(f"{self._where}: is empty")
+            header, row = named[0], self._take(1)
+            self._rows = chain(row, self._rows)
+        else:
+            header, row = [column[0] for column in plain], []
+            self._passed = len(list(islice(self._lines, 1)))
+        names = [_RECBOLE_TYPE.sub("", name.strip()) for name in header]
+        if not any(names):
+            raise DataError(f"{self._where}: its first line names no column")
+        if row and all(line.startswith('"') for line in first) and len(row[0]) == len(names) + 1:
+            names = ["", *names]  # R names rows, not their column, and quotes all names
+        return names
+
+    def _look_closely(self, lines: list[str]) -> None:
+        """Divide these lines, and all that follow, one by one."""
+        self._split = self._rows = self._divide(chain(lines, self._lines), self._where)
+        self._lines = chain()
+
     def _take(self, count: int) -> list[list[str]]:
         try:
-            return _some(self._rows, count, self.budget)
+            rows = list(islice(self._rows, count))
         except csv.Error as error:
-            line = getattr(self._split, "line_num", 0)
+            line = self._passed + getattr(self._split, "line_num", 0)
             raise DataError(f"{self._where}: line {line}: {error}") from error
+        self.budget.cells(sum(map(len, rows)) // _UNUSED)
+        return rows
 
     def _blocks(
         self, columns: Sequence[Any], needed: Sequence[Any]
@@ -247,6 +255,16 @@ class _Fields(Table):
         places = [self._places.get(column, column) for column in columns]
         least = self._width or max(places) + 1
         start = 1
+        while lines := list(islice(self._lines, CHUNK)):
+            fields = columns_of(lines, self._divide)
+            if fields is None or not least <= len(fields) <= (self._width or len(fields)):
+                self._look_closely(lines)
+                break
+            self.budget.cells(len(lines) * (len(columns) + len(fields) // _UNUSED))
+            self.faults.check(len(lines))
+            self._passed += len(lines)
+            yield range(start, start + len(lines)), [fields[place] for place in places]
+            start += len(lines)
         while block := self._take(CHUNK):
             self.budget.cells(len(block) * len(columns))
             numbers: Sequence[int] = range(start, start + len(block))
@@ -294,45 +312,46 @@ class _Objects(Table):
     def _blocks(
         self, columns: Sequence[Any], needed: Sequence[Any]
     ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
-        pick = itemgetter(*needed) if len(needed) > 1 else lambda record: (record[needed[0]],)
-        if len(needed) < len(columns):
-            pick = partial(_pick, columns, pick)
+        takers = [itemgetter(name) if name in needed else partial(_get, name) for name in columns]
         start = 1
-        while block := _some(self._lines, CHUNK):
+        while block := list(islice(self._lines, CHUNK)):
             self.budget.cells(len(block) * len(columns))
             if self._parse is PARSERS["python"]:  # Python reads its own syntax that much slower
                 self.budget.cells(sum(map(len, block)) // LITERAL_BYTES)
             numbers: Sequence[int] = range(start, start + len(block))
             start += len(block)
             try:
-                rows = [pick(self._parse(line)) for line in block]
+                records = list(map(self._parse, block))
+                values = [list(map(take, records)) for take in takers]
             except _NO_RECORD:
-                numbers, rows = self._those_that_are(numbers, block, pick)
+                numbers, records = self._those_that_are(numbers, block, needed)
+                values = [list(map(take, records)) for take in takers]
             self.faults.check(len(block))
-            if rows:
-                yield numbers, list(zip(*rows, strict=True))
+            if records:
+                yield numbers, values
 
     def _those_that_are(
-        self, numbers: Sequence[int], block: list[bytes], pick: Callable[[Any], tuple[Any, ...]]
-    ) -> tuple[list[int], list[tuple[Any, ...]]]:
-        rows = {}
+        self, numbers: Sequence[int], block: list[bytes], needed: Sequence[str]
+    ) -> tuple[list[int], list[Any]]:
+        records = {}
         for number, line in zip(numbers, block, strict=True):
             try:
-                rows[number] = pick(self._parse(line))
+                record = self._parse(line)
+                for name in needed:
+                    record[name]
+                records[number] = record
             except KeyError as error:
                 self.faults.add(number, f"{{row}}: no {error}")
             except _NO_RECORD as error:
                 self.faults.add(number, f"{{row}}: no record: {error}")
-        return list(rows), list(rows.values())
+        return list(records), list(records.values())
 
 
 _NO_RECORD = (KeyError, ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
-def _pick(columns: Sequence[str], needed: Callable[[Any], object], record: Any) -> tuple[Any, ...]:
-    """The values of columns of which an object may lack those that are not needed."""
-    needed(record)
-    return tuple(record.get(name) for name in columns)
+def _get(name: str, record: Any) -> Any:
+    return record.get(name)
 
 
 class _Parquet(Table):

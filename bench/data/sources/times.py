@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_FLOOR, Context, Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.sources.columns import Column, Mask
+from bench.data.sources.columns import Cells, Column, Mask
 from bench.data.sources.faults import Faults
 from bench.errors import DataError
 
@@ -45,34 +46,42 @@ class Times(Column):
         self._form = form
         self._dates: bool | None = None
 
-    def read(self, values: pd.Series, faults: Faults | None) -> Mask:
+    def read(self, cells: Cells, faults: Faults | None) -> Mask:
         """Which values are times; exact ones, and of the kind that the other rows have."""
         import pandas as pd
 
         good: Mask
+        if self._form is None and not self._dates:
+            whole = _whole_numbers(cells.values)
+            if whole is not None:
+                return self._whole(whole)
+        values = cells.series()
         if self._form is not None:
             self.pending, good = _dates(values, self._form)
-            return self._noted(values, good, f"a time of the form {self._form}", faults)
+            return self._noted(cells, good, f"a time of the form {self._form}", faults)
         numbers = pd.to_numeric(values, errors="coerce")
         if numbers.dtype == np.int64 and not self._dates:
-            self._dates = False
-            self.pending = numbers.to_numpy(), np.zeros(len(values), dtype=np.int64)
-            return np.ones(len(values), dtype=bool)
+            return self._whole(numbers.to_numpy())
         dates = values.astype("str").str.contains(r"\d[-/T:]\d", regex=True).to_numpy(bool)
         if self._dates is None:  # of two kinds the rarer one is the mistake
             self._dates = bool(dates.mean() >= 1 / 2)
         kind = "an ISO 8601 time" if self._dates else "a number that 64 bits hold exactly"
         mixed = dates != self._dates
-        self._noted(values, ~mixed, "a time like those of the other rows", faults)
+        self._noted(cells, ~mixed, "a time like those of the other rows", faults)
         if self._dates:
             self.pending, good = _dates(values, ISO)
         else:
             self.pending, good = _decimals(values, numbers.to_numpy(np.float64))
-        return self._noted(values, good | mixed, kind, faults) & ~mixed
+        return self._noted(cells, good | mixed, kind, faults) & ~mixed
 
-    def _noted(self, values: pd.Series, good: Mask, kind: str, faults: Faults | None) -> Mask:
+    def _whole(self, numbers: Int64) -> Mask:
+        self._dates = False
+        self.pending = numbers, np.zeros(len(numbers), dtype=np.int64)
+        return np.ones(len(numbers), dtype=bool)
+
+    def _noted(self, cells: Cells, good: Mask, kind: str, faults: Faults | None) -> Mask:
         if faults is not None:
-            self.note(values, ~good, kind, faults)
+            self.note(cells, ~good, kind, faults)
         return good
 
     def scaled(self, where: str) -> tuple[Int64, int]:
@@ -91,6 +100,24 @@ class Times(Column):
         if digits < needed:
             _reject_merged(whole, fraction, times, where)
         return times, 10**digits
+
+
+def _whole_numbers(values: Sequence[Any]) -> Int64 | None:
+    """Numbers that are nothing but digits, or of JSON; None where one is not, or is too large."""
+    try:
+        if {*map(type, values)} == {int} or _digits(values):
+            return np.array(list(map(int, values)), dtype=np.int64)
+    except (ValueError, OverflowError):  # an empty one, or one beyond 64 bits
+        pass
+    return None
+
+
+def _digits(values: Sequence[Any]) -> bool:
+    try:
+        joined = "".join(values)
+    except TypeError:
+        return False
+    return joined.isdecimal() and joined.isascii()
 
 
 def _reject_merged(whole: Int64, fraction: Int64, times: Int64, where: str) -> None:
