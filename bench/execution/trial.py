@@ -22,7 +22,7 @@ from bench.evaluation.segments import segment_metrics
 from bench.execution.finished import build_student
 from bench.execution.hygiene import dropout_of, notes_on_dropout, tensors_of, unwritten
 from bench.execution.method import method_config, reject_held_student
-from bench.plan import derive_seed
+from bench.plan import derive_seed, seed_of
 from bench.progress import recorded
 from bench.records.record import Outcome
 from bench.training.loop import Fit, Streams, fit
@@ -77,7 +77,9 @@ def run_trial(
         rows = {f"rows.{name}": tensor for name, tensor in tensors_of(train).items()}
         stack.enter_context(unwritten({**tensors_of(known), **rows}, shared))
         student, method, dropout = _build(trial, data, known, method_class, device)
-        chooser = test if trial.training.selection == "oracle" else valid
+        chooser = (test if trial.training.selection == "oracle" else valid).sample(
+            trial.training.validation_rows, seed_of("validation rows", trial.data_fingerprint)
+        )
         seen = SeenItems.of(data.sequences, device)
         watched = seen if trial.seen == "mask" else None
         streams = _streams(trial, device)

@@ -34,6 +34,7 @@ _BEFORE = {
     "cuda_graphs": False,
     "seen": "score",
     "min_delta": 0.0,
+    "validation_rows": None,
 }
 """What held before a setting existed."""
 
@@ -82,6 +83,11 @@ class TrainingConfig(BaseModel):
         "the best epoch is kept whatever it gains",
     )
     select: str = Field("ndcg@20", description="validation metric that chooses the epoch")
+    validation_rows: PositiveInt | None = Field(
+        None,
+        description="how many rows of validation are ranked after an epoch, drawn once and the "
+        "same for all methods and seeds; null: all. The record's metrics are of all rows",
+    )
     selection: Literal["validation", "oracle"] = Field(
         "validation",
         description="split that chooses the epoch; `oracle` is the test split, as a published "

@@ -28,10 +28,18 @@ class DeviceRows:
         columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
         return cls(*(torch.from_numpy(np.array(c, dtype=np.int64)).to(device) for c in columns))
 
-    def at(self, rows: slice) -> DeviceRows:
-        """Some of the rows; nothing is copied."""
+    def at(self, rows: slice | Tensor) -> DeviceRows:
+        """Some of the rows; nothing is copied for a slice."""
         columns = (self.history, self.length, self.target, self.user, self.ordinal)
         return DeviceRows(*(column[rows] for column in columns))
+
+    def sample(self, most: int | None, seed: int) -> DeviceRows:
+        """As many rows as `most`, in their order, drawn from a seed; all where there are no more."""
+        if most is None or most >= len(self):
+            return self
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(self), generator=generator)[:most].sort().values
+        return self.at(chosen.to(self.target.device))
 
     def __len__(self) -> int:
         return len(self.target)

@@ -61,6 +61,28 @@ def test_validation_rows_choose_the_epoch(data: PreparedData) -> None:
     assert outcome.metrics["valid"]["ndcg@20"] == pytest.approx(max(curve), abs=1e-6)
 
 
+def test_epochs_are_chosen_on_a_sample_of_validation_where_asked(data: PreparedData) -> None:
+    def of(count: int, seed: int = 0) -> Outcome:
+        training = TRAINING | {"validation_rows": count}
+        return run(make_trial("none", training=training, seed=seed), data, None)
+
+    whole, few = run(make_trial("none", training=TRAINING), data, None), of(7)
+    times = {"train_seconds", "evaluate_seconds", "train_cpu_seconds"}
+
+    def numbers(outcome: Outcome) -> list[dict[str, float]]:
+        return [{k: v for k, v in epoch.items() if k not in times} for epoch in outcome.curve]
+
+    assert numbers(of(len(data.valid))) == numbers(whole) == numbers(of(len(data.valid) + 1))
+    assert [epoch["loss"] for epoch in few.curve] == [epoch["loss"] for epoch in whole.curve]
+    hits = np.array([epoch["hr@20"] for epoch in few.curve]) * 7
+    np.testing.assert_allclose(hits, hits.round(), atol=1e-6)
+    assert few.best_epoch == 1 + int(np.argmax([epoch["ndcg@20"] for epoch in few.curve]))
+    assert few.metrics["valid"]["hr@20"] * len(data.valid) % 1 == pytest.approx(0, abs=1e-6)
+    table = DeviceRows.of(data.valid, torch.device("cpu"))
+    assert torch.equal(table.sample(7, 5).target, table.sample(7, 5).target)
+    assert not torch.equal(table.sample(7, 5).target, table.sample(7, 6).target)
+
+
 def test_the_oracle_rule_reads_the_test_rows_instead(data: PreparedData) -> None:
     trial = make_trial("none", training=TRAINING | {"selection": "oracle"})
     outcome = run(trial, data, None)

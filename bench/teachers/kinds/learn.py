@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from bench.data.examples import PreparedData
+from bench.data.examples import Examples, PreparedData
 from bench.teachers.builder import Product
 from bench.teachers.recommenders.lists import listed
 from bench.teachers.registry import register_teacher
@@ -75,10 +75,10 @@ class LearnTeacher(TowerTeacher):
         )
 
     @classmethod
-    def phases(cls, options: LearnOptions) -> list[tuple[Loss, FitOptions]]:
+    def phases(cls, options: LearnOptions, train: Examples) -> list[tuple[Loss, FitOptions]]:
         epochs = options.pretrain_epochs
         first = options.model_copy(update={"epochs": epochs, "patience": epochs})
-        return [*([(in_batch, first)] if epochs else []), *super().phases(options)]
+        return [*([(in_batch, first)] if epochs else []), *super().phases(options, train)]
 
     @classmethod
     def build(cls, options: LearnOptions, data: PreparedData, cache: Path, device: str) -> Product:

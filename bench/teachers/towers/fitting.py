@@ -163,11 +163,29 @@ def fit(
     return fitted
 
 
-def full_softmax(towers: TwoTowers, history: Tensor, length: Tensor, target: Tensor) -> Tensor:
-    """Mean cross entropy of the targets over the whole catalogue."""
+def full_softmax(
+    towers: TwoTowers,
+    history: Tensor,
+    length: Tensor,
+    target: Tensor,
+    over: NDArray[np.int64] | None = None,
+) -> Tensor:
+    """Mean cross entropy of the targets.
+
+    Args:
+        towers: what is trained.
+        history: int64 [B, L].
+        length: int64 [B].
+        target: int64 [B], 1..N.
+        over: places 0..N-1, ascending, of the items that compete, targets among them; None: all.
+    """
     points = towers.items()
     queries = towers.queries(points, history, length)
-    return functional.cross_entropy(towers.logits(points, queries), target - 1)
+    if over is None:
+        return functional.cross_entropy(towers.logits(points, queries), target - 1)
+    chosen = torch.from_numpy(over).to(target.device)
+    logits = towers.logits(points[chosen], queries)
+    return functional.cross_entropy(logits, torch.searchsorted(chosen, target - 1))
 
 
 def _one_epoch(

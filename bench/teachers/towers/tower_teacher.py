@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
@@ -33,6 +35,11 @@ class TowerOptions(FitOptions, TextVectorOptions):
     )
     histories: bool = Field(
         False, description="export the vectors of the training histories as well"
+    )
+    softmax: Literal["all", "targets"] = Field(
+        "all",
+        description="which items the softmax of training is over: the catalogue, or the items that "
+        "are a training target, so that no other is pushed down",
     )
     width: PositiveInt = 128
     heads: PositiveInt = Field(4, description="attention heads; divides the width")
@@ -63,9 +70,11 @@ class TowerTeacher(Builder):
         raise NotImplementedError
 
     @classmethod
-    def phases(cls, options: Any) -> list[tuple[Loss, FitOptions]]:
-        """The losses that the towers are fitted by, one after the other."""
-        return [(full_softmax, options)]
+    def phases(cls, options: Any, train: Examples) -> list[tuple[Loss, FitOptions]]:
+        """The losses that the towers are fitted by to the examples `train`, one after the other."""
+        if options.softmax == "all":
+            return [(full_softmax, options)]
+        return [(functools.partial(full_softmax, over=np.unique(train.target) - 1), options)]
 
     @classmethod
     def fit(
@@ -95,7 +104,7 @@ class TowerTeacher(Builder):
             torch.manual_seed(options.seed)
             towers = cls.network(texts, train.history.shape[1], options).to(device)
             fitted = Fitted(cls.name, towers)
-            for loss, phase in cls.phases(options):
+            for loss, phase in cls.phases(options, train):
                 fit(fitted, loss, train, phase, validate)
             return fitted
 
