@@ -48,8 +48,8 @@ def info(args: DatasetArgs, form: str) -> None:
 )
 @click.option(
     "--layout",
-    type=click.Choice(["table", "user-sequences", "item-sequences", "dllm2rec"]),
-    help="How PATH holds interactions.  [dllm2rec for such a folder, else table]",
+    type=click.Choice(["table", "user-sequences", "item-sequences", "dllm2rec", "minionerec"]),
+    help="How PATH holds interactions.  [dllm2rec or minionerec for such a folder, else table]",
 )
 @click.option("--file-order", is_flag=True, help="Rows stand in the order of time.")
 @options.protocol

@@ -23,6 +23,7 @@ from bench.data.prepare.protocols import targets_of
 from bench.data.sources.columns import COLUMNS, find_column, first_column, need_column
 from bench.data.sources.dllm2rec import is_dllm2rec, read_dllm2rec
 from bench.data.sources.log import IDS, read_log, token_of
+from bench.data.sources.minionerec import is_minionerec, read_minionerec
 from bench.data.sources.sequences import read_sequences
 from bench.data.sources.synthetic_config import MARK, is_synthetic
 from bench.data.sources.tables import FORMATS, open_table, read_table, table_format
@@ -40,7 +41,7 @@ class Tables:
     """The files of an import and how they are read.
 
     Attributes:
-        interactions: what holds the interactions: a file, or the folder of layout `dllm2rec`.
+        interactions: what holds the interactions: a file, or the folder of one of `FOLDERS`.
         items: table of items, or None.
         columns: column by role (keys of `tables.COLUMNS`), where it has no common name.
         texts: further columns of the item table whose content follows the title.
@@ -94,7 +95,8 @@ def tables_at(
         path: a file, or a folder of files with telling names.
         items: the table of items, if it is not in that folder.
         columns: `role=column` pairs.
-        layout: one of `LAYOUTS`; None means `dllm2rec` for a folder that looks so, else `table`.
+        layout: one of `LAYOUTS`; None means one of `FOLDERS` for a folder that looks so, else
+            `table`.
         file_order: see `Tables`.
 
     Raises:
@@ -102,21 +104,22 @@ def tables_at(
         ConfigError: pairs that are none.
     """
     by_role, texts = parse_columns(columns)
-    layout = layout or ("dllm2rec" if path.is_dir() and is_dllm2rec(path) else "table")
+    found = (name for name, looks_so in FOLDERS.items() if path.is_dir() and looks_so(path))
+    layout = layout or next(found, "table")
     if layout == "table":
         return Tables(*locate(path, items), by_role, texts, layout, file_order)
-    roles = set() if layout == "dllm2rec" else {"item", "title"}
+    roles = set() if layout in FOLDERS else {"item", "title"}
     unused = [f"--column {role}" for role in sorted(by_role.keys() - roles)]
     unused += ["--file-order"] * file_order
-    if layout == "dllm2rec":
+    if layout in FOLDERS:
         unused += ["--items"] * (items is not None) + ["--column text"] * bool(texts)
     if unused:
         raise DataError(f"{path}: layout {layout} has no use for {', '.join(unused)}")
     for given in filter(None, (path, items)):
         if not given.exists():
             raise DataError(f"{given}: no such file or folder")
-    if path.is_dir() != (layout == "dllm2rec"):
-        kind = "folder" if layout == "dllm2rec" else "file"
+    if path.is_dir() != (layout in FOLDERS):
+        kind = "folder" if layout in FOLDERS else "file"
         raise DataError(f"{path}: layout {layout} is read from a {kind}")
     return Tables(path, items, by_role, texts, layout)
 
@@ -154,7 +157,7 @@ def read(tables: Tables) -> Interactions:
         DataError: what is wrong, in which file, and what would be right.
     """
     events = LAYOUTS[tables.layout](tables)
-    texts, report = ({}, []) if tables.layout == "dllm2rec" else _read_items(tables)
+    texts, report = ({}, []) if tables.layout in FOLDERS else _read_items(tables)
     _reject_foreign(events, texts, tables)
     return events.canonical(texts, f"import of {tables.interactions.name}", report)
 
@@ -196,8 +199,15 @@ LAYOUTS: Mapping[str, Callable[[Tables], Events]] = {
     "user-sequences": lambda tables: read_sequences(tables.interactions, named=True),
     "item-sequences": lambda tables: read_sequences(tables.interactions, named=False),
     "dllm2rec": lambda tables: read_dllm2rec(tables.interactions),
+    "minionerec": lambda tables: read_minionerec(tables.interactions),
 }
 """How files hold interactions; docs/adding-a-dataset.md describes each of them."""
+
+FOLDERS: Mapping[str, Callable[[Path], bool]] = {
+    "dllm2rec": is_dllm2rec,
+    "minionerec": is_minionerec,
+}
+"""Layouts of a whole folder, which has the texts of items as well, and what such a folder has."""
 
 
 def store(
