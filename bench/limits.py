@@ -38,8 +38,8 @@ LITERAL = 1 << 20
 CONFIG, SOURCE = 1 << 17, 1 << 18
 """Bytes of a YAML file, and of a file of Python that is read without being run."""
 
-RECORD = 4 << 20
-"""Bytes of the JSON of one record."""
+RECORD, CURVE, ARRAY, STUDENT = 4 << 20, 16 << 20, 256 << 20, 4 << 30
+"""Bytes of the JSON of a record, or of a teacher; of its curve; of ranks or users; of a student."""
 
 DEPTH = 32
 """Lists in lists."""
@@ -73,6 +73,23 @@ def allowed(most: int) -> int:
     if not (text.isdecimal() and text.isascii() and 1 <= int(text[:10]) <= 10**6):
         raise ConfigError(f"{VARIABLE}={text[:40]}: a whole number from 1 to 1000000 is expected")
     return most * int(text)
+
+
+def read_whole(path: Path | zipfile.Path, most: int) -> bytes:
+    """The content of a file that is small in good faith.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        DataError: it is a pipe, a device or the like, which may never end.
+        TooMuch: it has more than `most` bytes.
+    """
+    if not path.is_file() and path.exists():
+        raise DataError(f"{path.name}: is no ordinary file")
+    with path.open("rb") as stream:
+        content: bytes = stream.read(allowed(most) + 1)
+    if len(content) > allowed(most):
+        raise TooMuch(path.name, f"has more than {most:,} bytes")
+    return content
 
 
 class Budget:

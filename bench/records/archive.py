@@ -37,9 +37,7 @@ def open_archive(path: Path) -> zipfile.Path:
         TooMuch: it unpacks to far more than its size suggests.
     """
     try:
-        if path.stat().st_size > limits.allowed(MAX_BYTES):
-            raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
-        archive = zipfile.ZipFile(io.BytesIO(path.read_bytes()))
+        archive = zipfile.ZipFile(io.BytesIO(limits.read_whole(path, MAX_BYTES)))
         limits.check_zip(archive, limits.Budget(path, path.stat().st_size), _METHODS)
     except DataError:
         raise
@@ -48,16 +46,3 @@ def open_archive(path: Path) -> zipfile.Path:
     # A place is called what stands here, and what is below it.
     archive.filename = str(path)
     return zipfile.Path(archive)
-
-
-def read_whole(path: Place, most: int) -> bytes:
-    """The content of a file that is small in good faith.
-
-    Raises:
-        TooMuch: it has more than `most` bytes.
-    """
-    with path.open("rb") as stream:
-        content: bytes = stream.read(limits.allowed(most) + 1)
-    if len(content) > limits.allowed(most):
-        raise limits.TooMuch(path.name, f"has more than {most:,} bytes")
-    return content

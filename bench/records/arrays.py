@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import limits
 from bench.data.examples import Ids
 from bench.errors import DataError
 from bench.records.archive import UNREADABLE, Place
@@ -36,7 +37,7 @@ def read_ranks(path: Place) -> Ids:
         DataError: they are cut off, or something else.
     """
     try:
-        content = path.read_bytes()
+        content = limits.read_whole(path, limits.ARRAY)
     except FileNotFoundError as error:
         raise MissingRanks(f"{path.name} is missing: this record has no ranks") from error
     except UNREADABLE as error:
@@ -56,7 +57,7 @@ def read_users(path: Place) -> Ids:
         DataError: they are something else.
     """
     try:
-        users = _vector(path.read_bytes(), path.name)
+        users = _vector(limits.read_whole(path, limits.ARRAY), path.name)
     except UNREADABLE as error:
         raise DataError(f"cannot be read: {error}") from error
     if not len(users) or users.min() < 0:

@@ -65,8 +65,8 @@ class Ranks:
         self._stores = [ResultStore(Path(folder)) for folder in runs["folder"].dropna().unique()]
         self._places = {
             key: settings[RANKED_PLACES]
-            for key, settings in zip(runs["key"], runs["settings"], strict=True)
-            if isinstance(settings, dict) and RANKED_PLACES in settings
+            for key, kind, settings in zip(runs["key"], runs["kind"], runs["settings"], strict=True)
+            if kind != "trial" and RANKED_PLACES in settings  # names of methods' own
         }
         self.of = lru_cache(KEPT)(self._of)
         self.of_opponent = lru_cache(KEPT // 4)(self.values)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import limits
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError, DataError, UnknownNameError
 from bench.files import write_whole, writing_to
@@ -74,7 +75,7 @@ def load_weights(record: Record, store: ResultStore, data: PreparedData) -> dict
             f"{data.fingerprint}): its item ids mean other items"
         )
     try:
-        state = load(weights.read_bytes())
+        state = load(limits.read_whole(weights, limits.STUDENT))
         if STUDENT in record.arrays:
             found = state_hash({name: tensor.numpy() for name, tensor in state.items()})
             refuse_another(STUDENT, found, record)

@@ -22,7 +22,7 @@ import pandas as pd
 
 from bench import plan
 from bench.errors import ConfigError
-from bench.evaluation.metrics import metric_names
+from bench.evaluation.metrics import CATALOGUE, RANKED_PLACES, metric_names
 from bench.evaluation.segments import TARGET_SEGMENTS
 from bench.plan import Reference, Trial, canonical_digest
 from bench.records.record import Record
@@ -177,6 +177,11 @@ def _check(line: Mapping[str, Any]) -> None:
         fits = isinstance(value, _TYPES[kind])
         if not fits or (isinstance(value, int | float) and not -largest <= value < largest):
             raise TypeError(f"{name} is {value!r:.80}")
+    if line["kind"] != "trial":  # a method's settings have names of its own
+        for name in (RANKED_PLACES, CATALOGUE):
+            value = line["settings"].get(name, 1)
+            if type(value) is not int or value < 1:
+                raise TypeError(f"{name} is {value!r:.80}")
 
 
 _TYPES: dict[str, tuple[type, ...]] = {

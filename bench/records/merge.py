@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import limits
 from bench.errors import DataError
+from bench.records.archive import Place
+from bench.records.arrays import MASKED_RANKS, RANKS, STUDENT
 from bench.records.record import Record
-from bench.records.store import ResultStore
+from bench.records.store import CURVE, LOG, RECORD, ResultStore
 
 
 def merge(store: ResultStore, others: Iterable[ResultStore]) -> int:
@@ -49,7 +52,7 @@ def merge(store: ResultStore, others: Iterable[ResultStore]) -> int:
     for key, (_, other) in copied.items():
         place = other.place(key)
         assert place is not None  # noqa: S101 - its record has been read
-        adopt(store, key, {file.name: file.read_bytes() for file in place.iterdir()})
+        adopt(store, key, _files(place))
     return len(copied)
 
 
@@ -73,6 +76,30 @@ def adopt(store: ResultStore, key: str, files: Mapping[str, bytes]) -> None:
             (folder / name).write_bytes(content)
 
     store.put(key, fill)
+
+
+def _files(place: Place) -> dict[str, bytes]:
+    """The files of a record as a stranger may send it: nothing else that lies in its folder.
+
+    Raises:
+        DataError: one is no file, or far larger than it may be.
+    """
+    return {
+        name: limits.read_whole(place / name, most)
+        for name, most in _MOST.items()
+        if (place / name).exists()
+    }
+
+
+_MOST = {
+    RECORD: limits.RECORD,
+    RANKS: limits.ARRAY,
+    MASKED_RANKS: limits.ARRAY,
+    CURVE: limits.CURVE,
+    LOG: limits.ARRAY,
+    STUDENT: limits.STUDENT,
+}
+"""Bytes of each file of a record at most."""
 
 
 def _difference(one: tuple[Record, ResultStore], other: tuple[Record, ResultStore]) -> str | None:

@@ -30,7 +30,7 @@ from bench.errors import ConfigError, DataError, NotWritten
 from bench.files import write_whole, writing_to
 from bench.folders import left_behind, replaced, sweep
 from bench.printable import for_spreadsheet
-from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive, read_whole
+from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
 from bench.records.arrays import MASKED_RANKS, RANKS, STUDENT, read_ranks, read_users
 from bench.records.checks import check
 from bench.records.record import Outcome, Record, without_nan
@@ -99,7 +99,7 @@ class ResultStore:
 
     def _read(self, key: str, place: Place) -> Record | None:
         try:
-            record = Record.model_validate_json(read_whole(place / RECORD, limits.RECORD))
+            record = Record.model_validate_json(limits.read_whole(place / RECORD, limits.RECORD))
             check(record, key, place)
         except NotADirectoryError:
             return None

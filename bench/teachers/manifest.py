@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from bench import limits
 from bench.errors import ArtifactError
 from bench.files import sha256_of, write_whole
 from bench.paths import Workspace
@@ -148,7 +149,9 @@ def read_manifest(folder: Path) -> TeacherManifest:
     path = folder / MANIFEST
     if path.is_file():
         try:
-            manifest = TeacherManifest.model_validate_json(path.read_bytes())
+            manifest = TeacherManifest.model_validate_json(limits.read_whole(path, limits.RECORD))
+        except limits.TooMuch as error:
+            raise ArtifactError(str(folder), [str(error)]) from error
         except ValidationError as error:
             raise ArtifactError(
                 str(path),

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from bench.evaluation.metrics import metric_names
 from bench.paths import SHIPPED
+from bench.plan import Reference
 from bench.records.frame import COLUMNS, runs
 from bench.records.leaderboard import COLUMNS as BOARD
 from bench.records.leaderboard import leaderboard
 from bench.records.record import Record, failed, finished
 from bench.records.store import ResultStore
-from tests.reporting.conftest import MACHINE, Bench
+from bench.reporting.render import render
+from tests.reporting.conftest import FINGERPRINT, MACHINE, Bench
 
 NOWHERE = Path("nowhere")
 
@@ -92,6 +95,22 @@ def test_metrics_with_odd_names_and_absurd_cutoffs_end_no_report(tmp_path: Path)
     assert frame["key"].map(len).eq(64).all()
     assert frame["own"].fillna(-1).tolist() == [-1, 0.25]
     assert frame["ndcg@20"].tolist() == [one.metrics["test"]["ndcg@20"] for one in (plain, odd)]
+
+
+@pytest.mark.parametrize("name", ["ranked_places", "items"])
+@pytest.mark.parametrize("value", ["x", 0, 1.5, [1]])
+def test_a_reference_with_odd_settings_ends_no_report(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    bench = Bench(tmp_path)
+    outcome = bench.outcome(0.3, 3)
+    bench.store.write(finished(bench.trial("none", 3), outcome, MACHINE), outcome)
+    reference = Reference(
+        dataset="toy", protocol="temporal-10", name="odd", data_fingerprint=FINGERPRINT
+    )
+    odd = replace(outcome, settings={name: value})
+    bench.store.write(finished(reference, odd), odd)
+    assert "odd" not in render(bench.store)
 
 
 def test_a_control_is_not_lost_by_being_excluded() -> None:

@@ -390,3 +390,25 @@ def test_two_that_write_one_record_at_a_time_leave_one_and_raise_nothing(
     assert sorted(record.trial.seed for record in found if record.trial) == list(range(40))
     assert len(list(store.folder.iterdir())) == 40
     assert (store.ranks(found[0].key) == outcome.ranks).all()
+
+
+@pytest.mark.parametrize("name", ["record.json", "ranks.npy"])
+@pytest.mark.parametrize("what", ["pipe", "device", "hole"])
+def test_a_file_that_never_ends_is_a_damaged_record(
+    store: ResultStore, name: str, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each would hang, or fill the memory: a folder of anybody's may hold it."""
+    outcome = make_outcome()
+    record = finished(make_trial(), outcome)
+    store.write(record, outcome)
+    path = store.folder / record.key / name
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as stream:
+            stream.truncate(1 << 40)
+    assert store.get(record.key) is None
+    assert name in caplog.text

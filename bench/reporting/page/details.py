@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench import layers
+from bench import layers, limits
 from bench.errors import DataError
 from bench.plan import Trial
 from bench.records.archive import UNREADABLE, Place
@@ -119,7 +119,7 @@ class Details:
 
 
 def _lines(place: Place) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(place.read_text(encoding="utf-8"))))
+    return list(csv.DictReader(io.StringIO(limits.read_whole(place, limits.CURVE).decode())))
 
 
 def _settings(records: Sequence[Record]) -> list[tuple[str, str]]:
