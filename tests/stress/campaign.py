@@ -15,6 +15,7 @@ a command rather than into its imports.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import resource
@@ -25,7 +26,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +94,13 @@ class World:
     kills: int = field(default=0, init=False)
     commands: int = field(default=0, init=False)
 
-    @classmethod
-    def made(cls, home: Path) -> World:
-        """The dataset is imported, nothing is prepared."""
-        students = home / "configs" / "students"
+    def set_up(self) -> None:
+        """Import the dataset; nothing is prepared."""
+        students = self.home / "configs" / "students"
         students.mkdir(parents=True)
         (students / "tiny.yaml").write_text(STUDENT)
-        world = cls(home)
-        world.table(320)
-        world.must("data", "import", "tiny", str(home / "table.csv"))
-        return world
+        self.table(320)
+        self.must("data", "import", "tiny", str(self.home / "table.csv"))
 
     def table(self, rows: int) -> None:
         """Write interactions: item i leads to i + 1."""
@@ -160,8 +160,13 @@ class World:
         shutil.rmtree(self.home / "results", ignore_errors=True)
 
 
-def random_kills(world: World, count: int, chance: random.Random) -> Iterator[str]:
+Part = Callable[[World], Iterator[str]]
+"""Does something to a world, and tells what went wrong."""
+
+
+def random_kills(count: int, seed: int, world: World) -> Iterator[str]:
     """Kill a run somewhere."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
     truth = world.undisturbed()
     world.clear()
     started = time.monotonic()
@@ -185,13 +190,15 @@ def kills_before_each_operation(world: World) -> Iterator[str]:
     truth = world.undisturbed()
     packed = world.home / "packed"
     shutil.copytree(world.home / "results", packed)
-    again = ["data", "import", "tiny", str(world.home / "table.csv"), "--force"]
-    for command, clears in (
-        (world.run(), True),
-        (["results", "merge", str(packed)], True),
-        (["results", "pack"], False),
-        (again, False),
-        ([*TEACHER, "--force"], False),
+    importing = ["data", "import", "tiny", str(world.home / "table.csv"), "--force"]
+    report, info = ["report"], ["teacher", "info", "-d", "tiny", "-t", "counting-markov"]
+    replaced = [["list", "datasets"], ["data", "info", "tiny"]]
+    for command, clears, looks in (
+        (world.run(), True, [report]),
+        (["results", "merge", str(packed)], True, [report]),
+        (["results", "pack"], False, [report]),
+        (importing, False, replaced),
+        ([*TEACHER, "--force"], False, [info]),
     ):
         number, died = 0, True
         while died:
@@ -200,19 +207,19 @@ def kills_before_each_operation(world: World) -> Iterator[str]:
                 world.clear()
             process = world.start(*command, **{KILL_BEFORE: str(number)})
             if died := world.killed(process):
-                world.must("list", "datasets")
-                world.must("data", "info", "tiny")
-                world.must("teacher", "info", "-d", "tiny", "-t", "counting-markov")
-                world.must("report")
+                for look in looks:
+                    world.must(*look)
                 world.must(*command)
-            world.must(*world.run())
             yield from world.problems(truth)
         if process.wait() != 0:
             yield f"bench {' '.join(command)} ended with {process.wait()}: {process.stderr[-500:]}"
+        world.must(*world.run())
+        yield from world.problems(truth)
 
 
-def swaps(world: World, count: int, chance: random.Random) -> Iterator[str]:
+def swaps(count: int, seed: int, world: World) -> Iterator[str]:
     """Replace the data while runs plan and train; every record is that of its own data."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
 
     def swap(rows: int) -> None:
         world.table(rows)
@@ -272,7 +279,6 @@ def main() -> int:
     parser.add_argument("--bombs", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    chance = random.Random(args.seed)  # noqa: S311 - no secret
     bombs = subprocess.Popen(  # noqa: S603
         [
             *(sys.executable, str(Path(__file__).with_name("bombs.py"))),
@@ -281,30 +287,63 @@ def main() -> int:
         stdout=subprocess.PIPE,
         text=True,
     )
-    parts: dict[str, Callable[[World], Iterator[str]]] = {
-        "full disk": full_disk,
-        "2 to 8 runs at once": many_processes,
-        "data swapped in a run": lambda world: swaps(world, max(1, args.kills // 5), chance),
+    parts: dict[str, Part] = {
         "killed before each file operation": kills_before_each_operation,
-        "killed at random": lambda world: random_kills(world, args.kills, chance),
+        **{
+            f"killed at random, {half} half": partial(random_kills, args.kills // 2, chance)
+            for half, chance in (("first", args.seed), ("second", args.seed + 1))
+        },
+        "data swapped in a run": partial(swaps, max(1, args.kills // 5), args.seed),
+        "2 to 8 runs at once": many_processes,
+        "full disk": full_disk,
     }
-    failures, started = 0, time.monotonic()
-    print("| part | commands | kills | seconds | what went wrong |\n|---|---|---|---|---|")  # noqa: T201
-    for name, part in parts.items():
-        begun, problems = time.monotonic(), []
-        with tempfile.TemporaryDirectory() as folder:
-            world = World.made(Path(folder))
-            try:
-                for problem in part(world):
-                    problems.append(problem)
-            except Broken as error:
-                problems.append(str(error))
-        failures += len(problems)
-        said = "; ".join(problems[:3]) or "nothing"
-        counts = f"{world.commands} | {world.kills} | {time.monotonic() - begun:.0f}"
-        print(f"| {name} | {counts} | {said} |", flush=True)  # noqa: T201
-    print(f"\n{bombs.communicate()[0]}\n{time.monotonic() - started:.0f} seconds in all")  # noqa: T201
+    started, failures = time.monotonic(), 0
+    print("| part | commands | kills | seconds | what went wrong |\n|---|--:|--:|--:|---|")  # noqa: T201
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each waits for a process of its own
+        waiting = [pool.submit(in_a_process, name, part) for name, part in parts.items()]
+        for done in as_completed(waiting):
+            line, problems = done.result()
+            failures += problems
+            print(line, flush=True)  # noqa: T201
+    print(f"\n{bombs.communicate()[0]}")  # noqa: T201
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(  # noqa: T201
+        f"{time.monotonic() - started:.0f} seconds, {used.ru_utime + used.ru_stime:.0f} of the "
+        f"processor, on {os.cpu_count()} cores"
+    )
     return int(failures > 0 or bombs.returncode != 0)
+
+
+def in_a_process(name: str, part: Part) -> tuple[str, int]:
+    """A line of the table, and how many problems a part found, from a process of its own."""
+    receiving, sending = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(receiving)
+        with os.fdopen(sending, "w") as stream:
+            json.dump(carried_out(name, part), stream)
+        os._exit(0)
+    os.close(sending)
+    with os.fdopen(receiving) as stream:
+        said = stream.read()
+    os.waitpid(process, 0)
+    return tuple(json.loads(said)) if said else (f"| {name} | | | | ended without a word |", 1)
+
+
+def carried_out(name: str, part: Part) -> tuple[str, int]:
+    """The same of this process."""
+    begun, problems = time.monotonic(), []
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(Path(folder))
+        try:
+            world.set_up()
+            for problem in part(world):
+                problems.append(problem)
+        except Exception as error:
+            problems.append(f"{type(error).__name__}: {error}")
+    said = "; ".join(problems[:3]) or "nothing"
+    counts = f"{world.commands} | {world.kills} | {time.monotonic() - begun:.0f}"
+    return f"| {name} | {counts} | {said} |", len(problems)
 
 
 if __name__ == "__main__":
