@@ -156,7 +156,7 @@ def test_the_command_chooses_the_same_trials(tiny, tiny_teacher, chosen):
 def test_the_commands_of_the_page_make_the_same_records_again(tiny, tiny_teacher):
     """As they stand there, in a folder without records."""
     chosen = "-d tiny -s tiny -m none -m soft-label:standardised -t published --control shuffled"
-    short = "--seeds 1,2 --set training.max_epochs=1 --set training.min_epochs=1"
+    short = "--seeds 2 --set training.max_epochs=1 --set training.min_epochs=1"
     done = CliRunner().invoke(main, ["run", *f"{chosen} {short}".split()])
     assert done.exit_code == 0, done.output
     page = Elements(render(ResultStore(tiny.results), "html")).blocks()
