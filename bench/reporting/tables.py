@@ -10,8 +10,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from bench.data.files import read_json
 from bench.data.sources.synthetic_config import is_synthetic
+from bench.data.store import identity
+from bench.errors import DataError
 from bench.evaluation.segments import INTERACTION_SEGMENTS, TARGET_SEGMENTS
+from bench.paths import Workspace
 from bench.reporting import costs, formatting, ladder, notes, rules
 from bench.reporting.average_rank import section as over_datasets
 from bench.reporting.overview import overview, reference_gains
@@ -75,9 +79,25 @@ def _intro(entries: pd.DataFrame) -> str:
         )
     made_up = "Synthetic data: drawn by a generator, not seen in the world. "
     return (
-        f"{made_up if is_synthetic(entries['dataset'].iloc[0]) else ''}"
+        f"{made_up if is_synthetic(entries['dataset'].iloc[0]) else ''}{_ties(entries)}"
         f"{size}{chosen}. Mean ± standard deviation over seeds."
     )
+
+
+def _ties(entries: pd.DataFrame) -> str:
+    """That ties stand in the order of the file, where the data that these entries saw say so."""
+    workspace, dataset = Workspace.current(), str(entries["dataset"].iloc[0])
+    source = workspace.datasets / dataset / "source" / "source.json"
+    try:
+        here = identity(dataset, str(entries["protocol"].iloc[0]), workspace)
+        in_file_order = source.is_file() and read_json(source).get("file_order")
+    except DataError:  # nobody's business here
+        return ""
+    if not in_file_order or here is None:
+        return ""
+    if here.fingerprint != entries["data_fingerprint"].iloc[0]:
+        return ""
+    return "Ties of time stand in the order of the file, as published: a model can learn it. "
 
 
 def _tables(board: pd.DataFrame, entries: pd.DataFrame, runs: pd.DataFrame) -> list[Table]:

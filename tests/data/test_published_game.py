@@ -8,11 +8,13 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bench.data import store
 from bench.data.config import DatasetConfig, dataset_config
 from bench.paths import Workspace
+from bench.reporting import tables
 
 DAY = 86_400
 TITLES = ["Halo &amp; Co", "Zelda", " ", "x", None, "Tetris\n 2", "Doom", "&nbsp;"]
@@ -108,3 +110,21 @@ def test_another_order_of_ties_is_another_source(tmp_path):
     for config in (*configs, configs[0]):
         prints.append(store.prepare("games", config, config.protocol, workspace).fingerprint)
     assert prints[0] == prints[2] != prints[1]
+
+
+@pytest.mark.parametrize("name", ["game", "game-drawn"])
+def test_a_board_says_which_tie_rule_its_data_have(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("BENCH_HOME", str(tmp_path))
+    log, metadata = reviews(0)
+    folder = tmp_path / "datasets" / name / "downloads"
+    folder.mkdir(parents=True)
+    dump(folder / "Video_Games_5.json.gz", log)
+    dump(folder / "meta_Video_Games.json.gz", metadata)
+    config = dataset_config(name, Workspace(tmp_path))
+    data = store.prepare(name, config, config.protocol, Workspace(tmp_path))
+    entries = pd.DataFrame(
+        {"dataset": [name], "protocol": [data.protocol], "data_fingerprint": [data.fingerprint]}
+    )
+    assert ("order of the file" in tables._ties(entries)) == (name == "game")
+    assert not tables._ties(entries.assign(data_fingerprint="of other data"))
+    assert not tables._ties(entries.assign(dataset="unknown"))

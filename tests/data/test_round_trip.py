@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.data.config import DatasetConfig
 from bench.data.prepare.interactions import Interactions, canonical
 from bench.data.sources import importing
+from bench.data.sources.public import read_public
 from bench.data.sources.texts import clean_text
 from bench.errors import DataError
 
@@ -153,3 +156,68 @@ def test_a_table_is_imported_as_it_was_or_refused(tmp_path_factory, writer, log,
     except DataError:
         return
     assert data.fingerprint == expected(log, texts).fingerprint
+
+
+PUBLISHERS: dict[str, tuple[str, Callable[[Columns], str | bytes]]] = {
+    "JSON lines": ("jsonl", lambda c: _objects(c, json.dumps)),
+    "JSON lines in UTF-8, gzip": (
+        "json.gz",
+        lambda c: gzip.compress(_objects(c, lambda o: json.dumps(o, ensure_ascii=False)).encode()),
+    ),
+    "Python literals": ("python", lambda c: _objects(c, repr)),
+    "fields between colons": ("dat", lambda c: _colons(c)),
+    "csv of numbers": ("csv", lambda c: _csv(c, lineterminator="\n")),
+    "RecBole": (
+        "inter",
+        lambda c: _csv(
+            {f"{name}:token": values for name, values in c.items()},
+            **{"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None},
+        ),
+    ),
+}
+
+
+def _objects(columns: Columns, dump: Callable[[dict], str]) -> str:
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return "".join(f"{dump(row)}\n" for row in rows)
+
+
+def _colons(columns: Columns) -> str:
+    return "".join("::".join(map(str, row)) + "\n" for row in zip(*columns.values(), strict=True))
+
+
+@pytest.mark.parametrize("writer", PUBLISHERS)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(log=logs, texts=st.lists(titles, min_size=5, max_size=5))
+def test_a_download_is_read_as_it_was_or_refused(tmp_path_factory, writer, log, texts):
+    ending, write = PUBLISHERS[writer]
+    users, items, times = zip(*log, strict=True)
+    contents = {
+        "interactions": {"user": users, "item": [f"i{i}" for i in items], "time": times},
+        "items": {"item": [f"i{n}" for n in range(5)], "title": texts},
+    }
+    folder: Path = tmp_path_factory.mktemp("trip")
+    tables = {}
+    try:
+        for name, columns in contents.items():
+            content = write({key: list(values) for key, values in columns.items()})
+            raw = content if isinstance(content, bytes) else content.encode()
+            (folder / f"{name}.{ending}").write_bytes(raw)
+            places = {key: place for place, key in enumerate(columns)}
+            tables[name] = {
+                "urls": [f"http://127.0.0.1:9/{name}.{ending}"],
+                "columns": places if ending == "dat" else {key: key for key in columns},
+                "tolerance": 0,
+                **({"format": "python"} if ending == "python" else {}),
+            }
+    except (csv.Error, UnicodeEncodeError):
+        return
+    config = DatasetConfig.model_validate(
+        {"source": "download", "tables": [{**tables, "unrated": True}]}
+    )
+    try:
+        data = read_public("any", config, folder)
+    except DataError:
+        return
+    shown = ["" if "getTime" in text else text for text in texts]
+    assert data.fingerprint == expected(log, shown).fingerprint

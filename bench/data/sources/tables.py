@@ -212,7 +212,7 @@ class _Fields(Table):
         self._divide, self._lines, self._passed = split, chain(first, lines), 0
         self._rows: Iterator[list[str]] = iter(())
         names = self._header(first) if header else []
-        self._width = len(names)
+        self._width = len(names) or self._width_of_first()
         self._places = {name: place for place, name in enumerate(names) if name}
         super().__init__([name for name in names if name], faults, budget)
 
@@ -235,6 +235,12 @@ class _Fields(Table):
             names = ["", *names]  # R names rows, not their column, and quotes all names
         return names
 
+    def _width_of_first(self) -> int:
+        """The fields of the first row, which all others must have where no header says it."""
+        line = list(islice(self._lines, 1))
+        self._lines = chain(line, self._lines)
+        return len(next(self._divide(iter(line), self._where))) if line else 0
+
     def _look_closely(self, lines: list[str]) -> None:
         """Divide these lines, and all that follow, one by one."""
         self._split = self._rows = self._divide(chain(lines, self._lines), self._where)
@@ -253,11 +259,11 @@ class _Fields(Table):
         self, columns: Sequence[Any], needed: Sequence[Any]
     ) -> Iterator[tuple[Sequence[int], Sequence[Sequence[Any]]]]:
         places = [self._places.get(column, column) for column in columns]
-        least = self._width or max(places) + 1
+        least = max(self._width, *(place + 1 for place in places), 0)
         start = 1
         while lines := list(islice(self._lines, CHUNK)):
             fields = columns_of(lines, self._divide)
-            if fields is None or not least <= len(fields) <= (self._width or len(fields)):
+            if fields is None or len(fields) != least:
                 self._look_closely(lines)
                 break
             self.budget.cells(len(lines) * (len(columns) + len(fields) // _UNUSED))
@@ -284,17 +290,17 @@ class _Fields(Table):
         for number, row in zip(numbers, block, strict=True):
             if row in ([], [""]):
                 continue
-            if len(row) < least or (self._width and len(row) > least):
+            if len(row) != least:
                 self.faults.add(number, self._unlike(len(row), least))
                 continue
             kept.append(number)
-            whole.append(row[:least])
+            whole.append(row)
         return kept, whole
 
     def _unlike(self, count: int, least: int) -> str:
-        if not self._width:
-            return f"{{row}}: has too few fields: {count} where {least} are needed"
         few = "too few" if count < least else "too many"
+        if not self.names:
+            return f"{{row}}: has {few} fields: {count} where others have {least}"
         names = ", ".join(self.names)
         hint = "" if count < least else "; a field that holds the separator needs quotes"
         return f"{{row}}: has {few} fields: {count} under a header of {least} ({names}){hint}"
