@@ -2,9 +2,9 @@
 
     python benchmarks/speed.py --part training --objective ce --batch 2048 --output table
 
-Five parts: training steps, learning curves, full-ranking evaluation, loading and starting, and
-memory. The student is SASRec under RecBole's own parameters, on histories of 10 items. Whatever is
-compared lives in a process of its own and takes turns with the others, step by step, in random
+Six parts: training steps, learning curves, full-ranking evaluation, loading and starting, workers,
+and memory. The student is SASRec under RecBole's own parameters, on histories of 10 items. Whatever
+is compared lives in a process of its own and takes turns with the others, step by step, in random
 order; a factor is the median of the ratios of the same turn. Time is that of the CPU on one thread,
 or with `--device cuda` the GPU's own.
 
@@ -33,7 +33,7 @@ import click
 from bench.execution.devices import bfloat16_instructions
 from bench.reporting.markdown import pipe
 from benchmarks.dataset import START, Dataset, imported, prepared, synthetic
-from benchmarks.parts import evaluation, learning, memory, start, training
+from benchmarks.parts import evaluation, learning, memory, start, training, workers
 from benchmarks.parts.comparison import Line, Run
 
 PARTS: dict[str, Callable[[Run], Iterator[Line]]] = {
@@ -41,6 +41,7 @@ PARTS: dict[str, Callable[[Run], Iterator[Line]]] = {
     "learning": learning.lines,
     "evaluation": evaluation.lines,
     "start": start.lines,
+    "workers": workers.lines,
     "memory": memory.lines,
 }
 CASES = [*training.CASES, training.DLLM2REC]

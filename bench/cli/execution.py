@@ -64,7 +64,7 @@ def grid_of(
     """The grid of a selection, or the share of it that was asked for.
 
     Raises:
-        ConfigError: a wrong name, setting or share; a share in which there is no trial.
+        ConfigError: a wrong name, setting or share.
     """
     from bench.config.grid import resolve
     from bench.execution.share import Share

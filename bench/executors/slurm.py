@@ -14,7 +14,14 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from bench.errors import ConfigError
 from bench.executors.interface import (
@@ -26,6 +33,7 @@ from bench.executors.interface import (
     register_executor,
 )
 from bench.executors.process import GRACE_SECONDS, WorkerProcess, ended, python_path
+from bench.files import writing_to
 
 if TYPE_CHECKING:
     import submitit
@@ -56,7 +64,7 @@ class Slurm(Executor):
         constraint: str | None = None
         exclude: str | None = None
         gres: str | None = Field(None, description="such as gpu:a100:1, for each worker")
-        gpus: NonNegativeInt = Field(0, description="for each worker: 0 or 1")
+        gpus: int = Field(0, ge=0, le=1, description="for each worker: 0 or 1")
         mem_gb: PositiveFloat | None = None
         timeout_min: int = Field(60, ge=3, description="wall time of a worker")
         signal_delay_s: PositiveInt = Field(90, description="seconds before it to let go in")
@@ -65,6 +73,21 @@ class Slurm(Executor):
             (), description="shell lines before a worker, such as ulimit"
         )
         folder: Path | None = Field(None, description="of logs, on a shared disk; in the results")
+
+        @field_validator("setup", mode="before")
+        @classmethod
+        def _one_line_is_enough(cls, value: object) -> object:
+            return [value] if isinstance(value, str) else value
+
+        @model_validator(mode="after")
+        def _leaves_time(self) -> Slurm.Config:
+            # Slurm signals up to a minute before it was asked to.
+            if self.signal_delay_s > 60 * self.timeout_min - 60:
+                raise ValueError(
+                    f"signal_delay_s={self.signal_delay_s} leaves a worker of "
+                    f"timeout_min={self.timeout_min} no time: at most {60 * self.timeout_min - 60}"
+                )
+            return self
 
     config: Config
 
@@ -113,7 +136,9 @@ class Slurm(Executor):
             raise ConfigError(
                 f"--executor slurm: no {', '.join(missing)} here: is this a node of a cluster?"
             )
-        folder = self.config.folder or job.results / ".slurm"
+        folder = (self.config.folder or job.results / ".slurm").absolute()
+        with writing_to(f"the folder of logs {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
         executor = submitit.SlurmExecutor(folder, max_num_timeout=self.config.requeues)
         executor.update_parameters(**self._parameters(job), array_parallelism=workers)
         text = job.model_dump_json()

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import os
-import resource
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
-import click
-
 from benchmarks.parts.comparison import Line, Run
+from benchmarks.parts.spent import spent
 from benchmarks.served import ROOT
 
 
@@ -23,11 +18,11 @@ def lines(run: Run) -> Iterator[Line]:
     shortest = ["--set", "training.max_epochs=1", "--set", "training.min_epochs=1"]
     options = [*method, *place, *shortest]
     home = os.environ | {"BENCH_HOME": run.start.home}
-    begun = _spent([str(ROOT / "benchmarks" / "first_step.py"), "run", *options], home)
-    _spent(["-m", "bench", "run", *options], home)
-    idle = _spent(["-m", "bench", "run", *options], home)
-    for what, spent in (("to the first step", begun), ("of a finished trial", idle)):
-        for kind, seconds in zip(("CPU", "clock"), spent, strict=True):
+    begun = spent([str(ROOT / "benchmarks" / "first_step.py"), "run", *options], home)
+    spent(["-m", "bench", "run", *options], home)
+    idle = spent(["-m", "bench", "run", *options], home)
+    for what, taken in (("to the first step", begun), ("of a finished trial", idle)):
+        for kind, seconds in zip(("CPU", "clock"), taken, strict=True):
             yield Line("start", f"bench run {what}, {run.start.name}, {kind}", "s", seconds)
 
 
@@ -37,25 +32,3 @@ def _loading(run: Run) -> Line:
     case = f"{run.rows:,} training rows and the others onto the device, CPU"
     reference = "RecBole's create_dataset and data_preparation"
     return Line("start", case, "s", own, reference, other, other / own)
-
-
-def _spent(arguments: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """CPU and clock seconds of Python with these arguments.
-
-    Raises:
-        click.ClickException: it failed.
-    """
-    before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(  # noqa: S603 - this suite
-        [sys.executable, *arguments],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    clock = time.perf_counter() - clock
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise click.ClickException(f"{arguments} failed:\n{done.stderr[-4000:]}")
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, clock

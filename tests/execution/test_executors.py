@@ -8,10 +8,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli.main import main
+from bench.config.grid import resolve
+from bench.config.selection import Selection
 from bench.errors import ConfigError
+from bench.execution.inputs import Inputs, identify
+from bench.execution.runner import Task
+from bench.execution.worker import Job
 from bench.executors.interface import EXECUTORS
 from bench.executors.local import VISIBLE, visible
 from bench.paths import Workspace
+from bench.records.record import Retry
 from bench.records.store import ResultStore
 
 
@@ -45,6 +51,8 @@ def test_numbers_of_gpus_count_what_a_scheduler_left_visible() -> None:
         (["--executor", "slurm", "--executor-set", "partitoin=gpu"], "Did you mean 'partition'?"),
         (["--executor", "ray", "--executor-set", "gpus=-1"], "--executor-set of ray: 'gpus'"),
         (["--executor", "slurm", "--executor-set", "timeout_min=2"], "greater than or equal to 3"),
+        (["--executor", "slurm", "--executor-set", "gpus=2"], "less than or equal to 1"),
+        (["--executor", "slurm", "--executor-set", "signal_delay_s=3600"], "leaves a worker of"),
         (["--executor-set", "gpus"], "--executor-set gpus: expected key=value"),
         (["--gpus", "0,0"], "expected different GPUs"),
         (["--executor", "slurm", "--jobs", "4"], "give --workers"),
@@ -70,6 +78,17 @@ def test_a_machine_without_slurm_is_told_so(
     assert done.exit_code == 2
     assert "--executor slurm: " in done.stderr
     assert [one.kind for one in ResultStore(tiny.results).records() if one.kind == "trial"] == []
+
+
+def test_a_machine_with_other_code_or_data_refuses_the_trials(tiny: Workspace) -> None:
+    grid = resolve(Selection(methods=["none"], datasets=["tiny"], students=["tiny"]), tiny)
+    Inputs(grid, tiny).prepare_data()
+    trials = [trial for trial in identify(grid, tiny) if trial is not None]
+    store = ResultStore(tiny.results)
+    job = Job.of(Task(trials, grid, store, tiny, "cpu", 1, Retry(), "ray"))
+    assert job.task().trials == trials
+    with pytest.raises(ConfigError, match=r"1 of 2 trials are not known in .* Copy datasets/"):
+        job.model_copy(update={"keys": [*job.keys, "0" * 64]}).task()
 
 
 def test_every_executor_says_what_it_can_be_told() -> None:

@@ -1,0 +1,37 @@
+"""What a process of Python costs from its start to its end."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+
+import click
+
+from benchmarks.served import ROOT
+
+
+def spent(
+    arguments: list[str], environment: dict[str, str], stdin: str = ""
+) -> tuple[float, float]:
+    """CPU and clock seconds of Python with these arguments.
+
+    Raises:
+        click.ClickException: it failed.
+    """
+    before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(  # noqa: S603 - this suite
+        [sys.executable, *arguments],
+        env=environment,
+        input=stdin,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    clock = time.perf_counter() - clock
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise click.ClickException(f"{arguments} failed:\n{done.stderr[-4000:]}")
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime, clock
