@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -46,6 +47,8 @@ import bench.folders  # noqa: E402
 import bench.reporting.markdown  # noqa: E402
 import bench.students.recbole  # noqa: E402
 from tests.forked import Forked  # noqa: E402
+
+_FORKING = threading.Lock()
 
 KILL_BEFORE = "KILL_BEFORE"
 """Environment of a process that is killed before its n-th operation."""
@@ -316,14 +319,15 @@ def main() -> int:
 
 def in_a_process(name: str, part: Part) -> tuple[str, int]:
     """A line of the table, and how many problems a part found, from a process of its own."""
-    receiving, sending = os.pipe()
-    process = os.fork()
-    if process == 0:
-        os.close(receiving)
-        with os.fdopen(sending, "w") as stream:
-            json.dump(carried_out(name, part), stream)
-        os._exit(0)
-    os.close(sending)
+    with _FORKING:  # no other part holds the end that is written to open
+        receiving, sending = os.pipe()
+        process = os.fork()
+        if process == 0:
+            os.close(receiving)
+            with os.fdopen(sending, "w") as stream:
+                json.dump(carried_out(name, part), stream)
+            os._exit(0)
+        os.close(sending)
     with os.fdopen(receiving) as stream:
         said = stream.read()
     os.waitpid(process, 0)
