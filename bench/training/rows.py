@@ -34,7 +34,7 @@ class DeviceRows:
         return DeviceRows(*(column[rows] for column in columns))
 
     def sample(self, most: int | None, seed: int) -> DeviceRows:
-        """As many rows as `most`, in their order, drawn from a seed; all where there are no more."""
+        """`most` of the rows, in their order, drawn from a seed; all where there are no more."""
         if most is None or most >= len(self):
             return self
         generator = torch.Generator().manual_seed(seed)
