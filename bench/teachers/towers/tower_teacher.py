@@ -74,7 +74,12 @@ class TowerTeacher(Builder):
         """The losses that the towers are fitted by to the examples `train`, one after the other."""
         if options.softmax == "all":
             return [(full_softmax, options)]
-        return [(functools.partial(full_softmax, over=np.unique(train.target) - 1), options)]
+        return [
+            (
+                functools.partial(full_softmax, over=np.unique(train.target).astype(np.int64) - 1),
+                options,
+            )
+        ]
 
     @classmethod
     def fit(
