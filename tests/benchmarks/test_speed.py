@@ -26,7 +26,7 @@ from benchmarks import plain_dllm2rec, speed
 from benchmarks.case import Case
 from benchmarks.dataset import Dataset, imported, synthetic
 from benchmarks.floor import Floor
-from benchmarks.parts import comparison
+from benchmarks.parts import comparison, workers
 from benchmarks.plain_dllm2rec import PlainDLLM2Rec, Settings
 from benchmarks.served import Served
 from benchmarks.suite import STUDENT, official_code
@@ -206,6 +206,7 @@ def test_a_served_object_answers_and_its_failure_is_told(tmp_path: Path) -> None
 @pytest.mark.usefixtures("recbole_here")
 def test_the_command_measures_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "Served", Here)
+    monkeypatch.setattr(workers, "FINISHED", 20)
     monkeypatch.setenv("BENCH_HOME", str(tmp_path))
     place = tmp_path / "configs" / "datasets" / "dot-synthetic.yaml"
     place.parent.mkdir(parents=True)
@@ -238,7 +239,7 @@ def test_the_command_measures_every_part(tmp_path: Path, monkeypatch: pytest.Mon
     floors = [line for line in result["lines"] if line["reference"].startswith("products")]
     assert len(floors) == 6 and all(line["epoch"] > 0 for line in floors)
     by_part = [line["part"] for line in result["lines"]]
-    assert [by_part.count(part) for part in speed.PARTS] == [13, 1, 2, 5, 5]
+    assert [by_part.count(part) for part in speed.PARTS] == [13, 1, 2, 5, 3, 5]
     (curve,) = (line for line in result["lines"] if line["part"] == "learning")
     assert curve["case"] == "ce, batch 32, seed 0"
     assert len(curve["quality"]) == len(curve["other_quality"]) == 2

@@ -25,7 +25,7 @@ from .conftest import N_ITEMS, STUDENTS, build, make_trial, pairs, run
 ALL = [entry.name for entry in METHODS]
 TAUGHT = [entry.name for entry in METHODS if entry.needs]
 # A method that is another model, not one with terms added, cannot be switched off.
-UNWEIGHTED = {"none", "learn", "whiten"}
+UNWEIGHTED = {"none", "learn", "whiten", "gated-ids"}
 NEUTRAL: dict[str, dict[str, Any]] = {
     "init": {"components": 0},
     "alphafuse": {"form": "clip", "null_fraction": 1.0, "start": "student"},
