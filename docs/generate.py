@@ -111,13 +111,13 @@ another CPU.
 
     bench data prepare movielens
     bench data import game path/to/games --replace-shipped   # interactions and items, with split labels
-    bench run --dataset movielens --method all --student sasrec --student gru4rec --seeds 0-2 --threads 1 --results results/reference
-    bench run --dataset movielens --method all --control shuffled --threads 1 --results results/reference
-    bench run --dataset movielens --method embedding-only --teacher raw-text --threads 1 --results results/reference
-    bench run --dataset game --method all --seeds 0-2 --threads 1 --results results/reference
-    bench run --dataset game --method all --control shuffled --threads 1 --results results/reference
-    bench run --dataset game --method dllm2rec --teacher text-out-of-fold --threads 1 --results results/reference
-    bench run --dataset game --method embedding-only --teacher raw-text --threads 1 --results results/reference
+    bench run --dataset movielens --method all --student sasrec --student gru4rec --seeds 0-2 --set protocol.seen=rank --threads 1 --results results/reference
+    bench run --dataset movielens --method all --control shuffled --set protocol.seen=rank --threads 1 --results results/reference
+    bench run --dataset movielens --method embedding-only --teacher raw-text --set protocol.seen=rank --threads 1 --results results/reference
+    bench run --dataset game --method all --seeds 0-2 --set protocol.seen=rank --threads 1 --results results/reference
+    bench run --dataset game --method all --control shuffled --set protocol.seen=rank --threads 1 --results results/reference
+    bench run --dataset game --method dllm2rec --teacher text-out-of-fold --set protocol.seen=rank --threads 1 --results results/reference
+    bench run --dataset game --method embedding-only --teacher raw-text --set protocol.seen=rank --threads 1 --results results/reference
     bench results pack --results results/reference
 """  # noqa: E501 - commands are shown on one line, as they are copied
 

@@ -59,9 +59,10 @@ def test_commands_and_options_that_are_shown_exist(line: str) -> None:
 @pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("line", [line for line in SHOWN if line.startswith("bench run ")])
 def test_names_and_settings_of_runs_that_are_shown_exist(line: str, tmp_path: Path) -> None:
-    imported = tmp_path / "datasets" / "shop" / "source" / DATASET_FILE
-    imported.parent.mkdir(parents=True)
-    imported.write_text("{}")
+    for name in ("shop", "industrial"):
+        imported = tmp_path / "datasets" / name / "source" / DATASET_FILE
+        imported.parent.mkdir(parents=True)
+        imported.write_text("{}")
     done = CliRunner().invoke(main, [*shlex.split(line, comments=True)[1:], "--dry-run"])
     assert done.exit_code == 0, done.output
 
