@@ -6,6 +6,9 @@ order, store, make the rows of `temporal`), and its highest memory.
 
 A parsing pass is the least that anyone reads: each line becomes an object (`orjson.loads`) or a
 list of fields (the module csv), and its user, item and time are taken and forgotten.
+
+The lines of `full` have the fields of an Amazon review, with 500 characters of text on average; the
+others have a user, an item and a time alone, which makes the pass as short as it can be.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, get_args
 
 if __name__ == "__main__":  # the folder above in place of this one
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -36,8 +39,15 @@ from bench.paths import Workspace
 CHUNK = 1 << 18
 COLUMNS = {"user": "reviewerID", "item": "asin", "time": "unixReviewTime"}
 
-Form = Literal["json", "json.gz", "csv", "csv.gz"]
-FORMS: tuple[Form, ...] = ("json", "json.gz", "csv", "csv.gz")
+TEXT = "Their letters are those of any English text, and their number is the mean. " * 14
+FULL = (
+    '{{"overall": 5.0, "verified": true, "reviewTime": "10 17, 2015", "reviewerID": "{0}", '
+    '"asin": "{1}", "style": {{"Format:": " Hardcover"}}, "reviewerName": "A. Reviewer", '
+    '"reviewText": "{3}", "summary": "Five Stars", "unixReviewTime": {2}}}\n'
+)
+
+Form = Literal["full.json", "full.json.gz", "json", "json.gz", "csv", "csv.gz"]
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def reviews(count: int) -> Iterator[tuple[list[str], list[str], list[int]]]:
@@ -60,7 +70,7 @@ def reviews(count: int) -> Iterator[tuple[list[str], list[str], list[int]]]:
 
 
 def write(path: Path, count: int) -> None:
-    """The reviews as a publisher writes them: three fields, so that nothing else is parsed."""
+    """The reviews, in all fields or in three, so that nothing else is parsed."""
     form = path.name.partition(".")[2]
     opened: Any = gzip.open if form.endswith("gz") else open
     row = '{{"reviewerID": "{}", "asin": "{}", "unixReviewTime": {}}}\n'
@@ -68,8 +78,12 @@ def write(path: Path, count: int) -> None:
         if form.startswith("csv"):
             row = "{},{},{}\n"
             stream.write(",".join(COLUMNS.values()) + "\n")
+        elif form.startswith("full"):
+            row = FULL
         for part in reviews(count):
-            stream.write("".join(map(row.format, *part)))
+            texts = (TEXT[: n % 1000] for n in part[2]) if row is FULL else ()
+            columns = (*part, texts) if row is FULL else part
+            stream.write("".join(map(row.format, *columns)))
 
 
 def pass_over(path: Path) -> None:

@@ -9,17 +9,26 @@ from numpy.typing import NDArray
 def stable_order(values: NDArray[np.integer]) -> NDArray[np.int64]:
     """`np.argsort(values, kind="stable")` of whole numbers [M].
 
-    Value and place are sorted as one number where 63 bits hold both.
+    Value and place are sorted as one number of 64 bits; where these do not hold both, the low bits
+    of the values are sorted first and the high ones after them.
     """
-    count = len(values)
-    low, high = (int(values.min()), int(values.max())) if count else (0, 0)
-    bits = count.bit_length()
-    if (high - low + 1) << bits >= 2**63:
-        return np.argsort(values, kind="stable")
-    packed = values.astype(np.int64)
-    packed -= low
-    packed <<= bits
-    packed |= np.arange(count)
+    if not len(values):
+        return np.empty(0, dtype=np.int64)
+    low, high = int(values.min()), int(values.max())
+    offset = values.astype(np.uint64)
+    offset -= np.uint64(low % 2**64)
+    place_bits = (len(values) - 1).bit_length()
+    digit_bits = 64 - place_bits
+    order = _packed_order(offset, place_bits)
+    for shift in range(digit_bits, (high - low).bit_length(), digit_bits):
+        order = order[_packed_order((offset >> np.uint64(shift))[order], place_bits)]
+    return order
+
+
+def _packed_order(values: NDArray[np.uint64], place_bits: int) -> NDArray[np.int64]:
+    """The stable order of values [M] by those of their bits that leave room for a place."""
+    packed = values << np.uint64(place_bits)
+    packed |= np.arange(len(values), dtype=np.uint64)
     packed.sort()
-    packed &= (1 << bits) - 1
-    return packed
+    packed &= np.uint64((1 << place_bits) - 1)
+    return packed.view(np.int64)

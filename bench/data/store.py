@@ -52,6 +52,7 @@ def prepare(
     """
     home = workspace.datasets / name
     with dataset_locked(home):
+        stored = _has_source(name, config, workspace)
         data = source(name, config, workspace)
         made_from = {
             "layout": LAYOUT,
@@ -66,14 +67,14 @@ def prepare(
             except DataError as error:
                 _logger.warning(f"{name}: the rows of {protocol.slug} are made again: {error}")
         _logger.info(f"{name}: making the rows of {protocol.slug}")
-        if data.fingerprint != read_json(home / "source" / SOURCE_FILE)["fingerprint"]:
+        if stored and data.fingerprint != read_json(home / "source" / SOURCE_FILE)["fingerprint"]:
             raise DataError(
                 f"{home / 'source'}: its interactions are not those that {SOURCE_FILE} describes: "
                 "delete this folder, and import or prepare the dataset again"
             )
         with replaced(folder) as temporary:
             _write(data, config, protocol, made_from, temporary)
-        return load(name, protocol.slug, workspace)
+        return _load(name, protocol.slug, workspace)
 
 
 def source(name: str, config: DatasetConfig, workspace: Workspace) -> Interactions:
@@ -83,12 +84,16 @@ def source(name: str, config: DatasetConfig, workspace: Workspace) -> Interactio
         DataError: they cannot be had.
     """
     folder = workspace.datasets / name / "source"
-    there = folder / SOURCE_FILE
-    if not there.exists() or sources.is_outdated(config, read_json(there)):
+    if not _has_source(name, config, workspace):
         data = sources.fetch(name, config, workspace)
         with replaced(folder) as temporary:
             interactions.save(data, temporary)
     return interactions.load(folder)
+
+
+def _has_source(name: str, config: DatasetConfig, workspace: Workspace) -> bool:
+    there = workspace.datasets / name / "source" / SOURCE_FILE
+    return there.exists() and not sources.is_outdated(config, read_json(there))
 
 
 def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
@@ -98,6 +103,13 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
         DataError: not prepared (or only from another source), or a file is missing or damaged, or
             holds something else than was written.
     """
+    prepared = _load(name, protocol_slug, workspace)
+    _check(prepared, workspace.datasets / name / protocol_slug)
+    return prepared
+
+
+def _load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
+    """As `load`, of files that this process has just written."""
     folder = workspace.datasets / name / protocol_slug
     found = _current(folder)
     if found is None:
@@ -106,7 +118,7 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
             f"run 'bench data prepare {name}'"
         )
     items = read_json(folder / "items.json")
-    prepared = PreparedData(
+    return PreparedData(
         dataset=name,
         protocol=protocol_slug,
         item_tokens=items["tokens"],
@@ -120,8 +132,6 @@ def load(name: str, protocol_slug: str, workspace: Workspace) -> PreparedData:
             *(interactions.load_array(folder / f"sequences.{a}.npy") for a in _SEQUENCES)
         ),
     )
-    _check(prepared, folder)
-    return prepared
 
 
 def _check(data: PreparedData, folder: Path) -> None:

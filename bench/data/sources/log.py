@@ -135,7 +135,7 @@ class Tokens(Column):
         except TypeError:  # lists and objects, which JSON may hold, are no ids
             listed = [str(v) if isinstance(v, str | int | float) else "" for v in listed]
             joined = "".join(listed)
-        array = None if "\0" in joined else _bytes_of(listed, joined.isascii())
+        array = None if "\0" in joined else _bytes_of(listed, joined)
         if array is None:
             array = np.empty(len(listed), dtype=object)
             array[:] = listed
@@ -170,9 +170,13 @@ class Tokens(Column):
         if self._texts:
             distinct, place = _distinct(self._texts)
             self._texts, self._bytes = [], 0
-            codes = [
-                self._code(text.decode("utf-8", "surrogatepass")) for text in distinct.tolist()
-            ]
+            texts = [text.decode("utf-8", "surrogatepass") for text in distinct.tolist()]
+            together = "".join(texts)
+            if "." in together or together.split() != [together]:
+                codes = [self._code(text) for text in texts]
+            else:  # each is spelt as `token_of` spells it
+                known = self._codes
+                codes = [known.setdefault(text, len(known)) for text in texts]
             self._kept.append((np.array(codes, dtype=np.int32)[place],))
 
     def _code(self, written: str) -> int:
@@ -191,8 +195,13 @@ class Tokens(Column):
         return pd.Categorical.from_codes(codes, categories=texts)
 
 
-def _bytes_of(texts: list[str], ascii: bool) -> NDArray[np.bytes_] | None:
+def _bytes_of(texts: list[str], joined: str) -> NDArray[np.bytes_] | None:
     """Texts without NUL in UTF-8, [m] of equal width; None where one is long."""
+    ascii = joined.isascii()
+    if ascii and len(lengths := {*map(len, texts)}) == 1 and 0 < (length := lengths.pop()) < WIDTH:
+        table = np.zeros((len(texts), WIDTH), dtype=np.uint8)
+        table[:, :length] = np.frombuffer(joined.encode(), dtype=np.uint8).reshape(-1, length)
+        return table.view(f"S{WIDTH}")[:, 0]
     coded = texts if ascii else [text.encode("utf-8", "surrogatepass") for text in texts]
     for width in (WIDTH, 4 * WIDTH):
         array = np.array(coded, dtype=f"S{width}")

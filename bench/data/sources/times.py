@@ -29,6 +29,9 @@ Int64 = NDArray[np.int64]
 Parts = tuple[Int64, Int64]
 """Whole parts and fractions in 10^-18, [m] each."""
 
+_EXACT_DIGITS = 18
+"""Digits of which 64 bits hold any number."""
+
 _EXACT = Context(prec=400)
 
 
@@ -105,19 +108,17 @@ class Times(Column):
 def _whole_numbers(values: Sequence[Any]) -> Int64 | None:
     """Numbers that are nothing but digits, or of JSON; None where one is not, or is too large."""
     try:
-        if {*map(type, values)} == {int} or _digits(values):
-            return np.array(list(map(int, values)), dtype=np.int64)
-    except (ValueError, OverflowError):  # an empty one, or one beyond 64 bits
-        pass
-    return None
-
-
-def _digits(values: Sequence[Any]) -> bool:
-    try:
-        joined = "".join(values)
-    except TypeError:
-        return False
-    return joined.isdecimal() and joined.isascii()
+        if {*map(type, values)} == {int}:
+            return np.fromiter(values, dtype=np.int64, count=len(values))
+        digits = "".join(values)
+        if not (digits.isdecimal() and digits.isascii()):
+            return None
+        if len(widths := {*map(len, values)}) == 1 and (width := widths.pop()) <= _EXACT_DIGITS:
+            table = np.frombuffer(digits.encode(), dtype=np.uint8).reshape(-1, width)
+            return (table - np.uint8(ord("0"))) @ 10 ** np.arange(width)[::-1]
+        return np.array(list(map(int, values)), dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):  # an empty one, or one beyond 64 bits
+        return None
 
 
 def _reject_merged(whole: Int64, fraction: Int64, times: Int64, where: str) -> None:
