@@ -105,7 +105,8 @@ def read_tensor(path: Path, holds: Holds = "floats") -> NDArray[Any]:
         ) from error
     except Exception as error:  # a damaged file fails anywhere in its reader
         raise Unreadable(
-            f"{path.name} is truncated or no file of torch.save ({_first_line(error)})"
+            f"{path.name} is truncated or no file of torch.save ({_first_line(error)}); numbers "
+            "alone, such as numpy's tofile writes, tell no shape: save them with numpy.save"
         ) from error
     if not isinstance(value, torch.Tensor):
         raise Unreadable(f"{path.name} holds a {type(value).__name__}, one [N, D] tensor expected")

@@ -14,7 +14,7 @@ from bench.errors import ArtifactError, ConfigError, DataError
 from bench.signals import BINARY
 from bench.teachers import rules
 from bench.teachers.exchange.evaluation import Evaluation
-from bench.teachers.exchange.listing import Value
+from bench.teachers.exchange.listing import SPLITS, Value
 from bench.teachers.exchange.naming import ItemOrder, Key, catalogue_order, read_order
 from bench.teachers.exchange.sources import ARRAYS, known_roles
 from bench.teachers.manifest import MANIFEST, TeacherManifest, read_manifest
@@ -103,7 +103,10 @@ class ImportedFiles:
         of_examples = {role for role in vectors if ARRAYS[role].index == "examples"}
         if "covered" in self.sources and not {"rankings", *of_examples} & self.sources.keys():
             raise ConfigError(f"{self.sources['covered']}: no file is 'rankings', which it covers")
-        if not {*lists, *vectors} & self.sources.keys():
+        evaluated = {f"{split}-rankings" for split in SPLITS[1:]} & self.sources.keys()
+        if evaluated and "table" in self.sources:
+            raise ConfigError("a table holds the lists of all splits: give no others beside it")
+        if not {*lists, *vectors, *evaluated} & self.sources.keys():
             raise ConfigError(f"neither embeddings nor lists were given. {known_roles()}")
         for option, needs in (
             ("list_length", lists),
@@ -187,6 +190,11 @@ class ImportedFiles:
                 f"{name} has shape {table.shape}, its item order {len(self.order):,} items"
             )
         return np.asarray(table[self.order.place])
+
+    def measured(self, split: str, evaluation: Evaluation) -> None:
+        """Say what the metrics of a split are."""
+        self.notes.append(evaluation.note(split))
+        self.report.append(evaluation.note(split))
 
     def on_trust(self, what: str) -> None:
         """Note what nothing in the files proves."""

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import ConfigError, DataError
+from bench.teachers import rules
+from bench.teachers.exchange.evaluation import Evaluation, evaluated
 from bench.teachers.exchange.files import ImportedFiles, Lists
-from bench.teachers.exchange.listing import ListsOfRows, distances_of, rectangular
+from bench.teachers.exchange.listing import SPLITS, ListsOfRows, distances_of, rectangular
 from bench.teachers.exchange.naming import find_base
 from bench.teachers.rules import CATALOGUE_ORDER, PADDED, Array
 
@@ -66,6 +68,38 @@ def from_ids(files: ImportedFiles, role: str, covered: Array | None) -> Lists:
     return Lists(
         *rectangular(_packed(lists), len(listed), files.request.list_length, files.report, name)
     )
+
+
+def evaluations_of_ids(files: ImportedFiles) -> dict[str, Evaluation]:
+    """What lists of integer ids, row by row of a split of evaluation, measure.
+
+    A place that holds -1 or NaN names no item, which is a miss.
+
+    Raises:
+        ConfigError: only the user can tell what the ids mean.
+        DataError: what is there are no lists of ids for these rows.
+    """
+    found = {}
+    for split in SPLITS[1:]:
+        if (role := f"{split}-rankings") not in files.sources:
+            continue
+        name, rows = files.sources[role].name, getattr(files.data, split)
+        listed = np.asarray(files.array(role), dtype=np.float64)
+        if listed.ndim != 2 or len(listed) != len(rows) or 0 in listed.shape:
+            hint = rules.count_hint(len(listed), files.data) if listed.ndim else ""
+            raise DataError(f"{name} has shape {listed.shape}, expected [{len(rows)}, K]{hint}")
+        named = ~(np.isnan(listed) | (listed == -1))
+        if not named.any() or np.isinf(listed).any() or (listed[named] % 1).any():
+            raise DataError(f"{name} holds values that are no item ids")
+        base, why = find_base(listed[named], len(files.order), files.base(), f"lists of {name}")
+        files.report.append(why)
+        files.on_trust(f"the lists of {name} are in the order of the {split} rows")
+        ids = np.zeros(listed.shape, dtype=np.int32)
+        ids[named] = files.order.item[listed[named].astype(np.int64) - base]
+        lists = _packed(ListsOfRows(np.arange(len(rows)), ids, None))
+        found[split] = evaluated(lists, rows.target, files.data.n_items)
+        files.measured(split, found[split])
+    return found
 
 
 def _reject_padding(lists: Array, n_items: int, name: str) -> None:

@@ -19,7 +19,7 @@ from bench.teachers.builder import Product
 from bench.teachers.config import configured
 from bench.teachers.contract import check
 from bench.teachers.exchange.files import ImportedFiles, Lists, Request
-from bench.teachers.exchange.ids import from_ids
+from bench.teachers.exchange.ids import evaluations_of_ids, from_ids
 from bench.teachers.exchange.sources import ARRAYS, locate
 from bench.teachers.exchange.table import from_table
 from bench.teachers.exchange.values import from_values
@@ -79,7 +79,7 @@ def import_teacher(
 def _product(files: ImportedFiles) -> Product:
     """What the files hold."""
     covered = _coverage(files)
-    lists = _lists(files, covered)
+    lists = _evaluated(files, _lists(files, covered))
     if lists is not None and lists.ids is not None:
         covered = lists.covered
     if covered is not None and covered.all():
@@ -127,6 +127,12 @@ def _lists(files: ImportedFiles, covered: Array | None) -> Lists | None:
     if (role := "rankings") in files.sources:
         return from_ids(files, role, covered)
     return None
+
+
+def _evaluated(files: ImportedFiles, lists: Lists | None) -> Lists | None:
+    """The same lists with what arrays of rows of evaluation measure."""
+    found = evaluations_of_ids(files)
+    return replace(lists or Lists(), evaluations=found) if found else lists
 
 
 def _described(files: ImportedFiles, product: Product) -> Product:

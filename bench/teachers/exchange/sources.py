@@ -28,6 +28,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "rank": ("rank",),
     "dist": ("dist",),
     "table": ("lists", "ranked_lists"),
+    "valid-rankings": ("valid_rankings", "myrank_valid"),
+    "test-rankings": ("test_rankings", "myrank_test"),
 }
 """What a file can be, and the names (without ending) by which that is known."""
 

@@ -50,6 +50,5 @@ def _evaluations(files: ImportedFiles, listing: Listing) -> dict[str, Evaluation
                 )
             continue
         found[split] = evaluated(lists, rows.target, files.data.n_items)
-        files.notes.append(found[split].note(split))
-        files.report.append(found[split].note(split))
+        files.measured(split, found[split])
     return found

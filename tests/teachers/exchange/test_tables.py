@@ -171,6 +171,26 @@ def lists_of_test(desk: Desk, size: int) -> tuple[pd.DataFrame, np.ndarray]:
     return pd.DataFrame(lines(desk, list(range(rows)), ids, "ordinal", "test")), ids
 
 
+@pytest.mark.parametrize("base", [0, 1])
+def test_lists_of_test_rows_come_as_an_array(desk: Desk, base: int) -> None:
+    """The same metrics and ranks as those of the table, with -1 where a list ends."""
+    frame, ids = lists_of_test(desk, 10)
+    frame = frame.drop(index=range(5, 10))
+    desk.bring(desk.table("lists.csv", **frame.to_dict("list")))
+    expected = read_manifest(desk.folder).metrics, load_test_ranks(desk.folder, desk.data).ranked
+    array = ids - 1 + base
+    array[0, 5:] = -1
+    path = desk.foreign / "test_rankings.npy"
+    np.save(path, array)
+    report = desk.bring(str(path), force=True, id_base=base)
+    assert read_manifest(desk.folder).metrics == expected[0]
+    np.testing.assert_array_equal(load_test_ranks(desk.folder, desk.data).ranked, expected[1])
+    assert any("1 are shorter, and end in misses" in line for line in report)
+    np.save(path, array[1:])
+    with pytest.raises(DataError, match=r"test_rankings.npy has shape .*, expected \[60, K\]"):
+        desk.bring(str(path), force=True, id_base=base)
+
+
 def test_lists_of_test_rows_alone_are_a_teacher_that_a_board_shows(desk: Desk) -> None:
     """As published rankings come: of 10 items, some lists shorter, one of strangers alone."""
     frame, ids = lists_of_test(desk, 10)
