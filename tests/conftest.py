@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bench.data.sources import importing
 from bench.paths import Workspace
@@ -15,6 +16,10 @@ from bench.registry import METHODS
 BESIDE = Path(__file__).resolve().parent.parent.parent
 GAMES = Path(os.environ.get("BENCH_TEST_GAMES") or BESIDE / "shared" / "data" / "games")
 """The folder of the real Amazon Video Games interactions; tests that need it skip without it."""
+
+# No property fails because the machine is busy.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

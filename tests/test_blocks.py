@@ -20,7 +20,7 @@ def test_rows_begin_at_whole_cache_lines(rows: int, columns: int, dtype: torch.d
         assert block.data_ptr() % LINE_BYTES == 0
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1, 70), st.integers(2, 3000), st.sampled_from([16, 50, 64]), st.integers(0, 99))
 def test_values_are_those_of_plain_memory(rows: int, items: int, width: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -36,7 +36,7 @@ def similarities(examples: Examples) -> list[list[float]]:
     return table
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, TABLES)
 def test_item_knn_sums_cosines(train: Examples, asked: Examples) -> None:
     model = ItemKNN(ItemKNN.Config(popularity=SHARE)).fit(train, N)
@@ -48,7 +48,7 @@ def test_item_knn_sums_cosines(train: Examples, asked: Examples) -> None:
         np.testing.assert_allclose(found[row], mixture(scores, popular, SHARE), rtol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, st.integers(1, 4))
 def test_item_knn_keeps_the_nearest_neighbours(train: Examples, neighbours: int) -> None:
     everything = ItemKNN().fit(train, N).similarities.toarray()
@@ -62,7 +62,7 @@ def test_item_knn_keeps_the_nearest_neighbours(train: Examples, neighbours: int)
     assert (nearest[nearest > 0] == everything[nearest > 0]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, TABLES)
 def test_markov_chain_counts_what_followed_the_last_item(train: Examples, asked: Examples) -> None:
     model = MarkovChain(MarkovChain.Config(popularity=SHARE)).fit(train, N)
@@ -77,7 +77,7 @@ def test_markov_chain_counts_what_followed_the_last_item(train: Examples, asked:
         np.testing.assert_allclose(found[row], expected, rtol=1e-4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, TABLES)
 def test_popularity_ranks_by_counts_and_ties_count_against(
     train: Examples, asked: Examples
@@ -99,7 +99,7 @@ def test_a_target_that_was_never_trained_on_is_ranked_last_by_popularity() -> No
 
 
 @pytest.mark.parametrize("kind", [ItemKNN, MarkovChain, Popularity])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(train=TABLES, asked=TABLES)
 def test_probabilities_sum_to_one(kind: type[Baseline], train: Examples, asked: Examples) -> None:
     scores = kind().fit(train, N).scores(asked.history, asked.length)

@@ -19,7 +19,7 @@ from .tables import TABLES, N, examples_of, users_of
 SEQUENCES = [[1, 2, 3, 7], [2, 3, 4, 12], [5, 1, 2], [9, 8, 3, 2, 11], [6, 10, 1]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TABLES, st.sampled_from([0.5, 10.0, 500.0]))
 def test_weights_are_those_of_a_ridge_regression_per_item(train: Examples, l2: float) -> None:
     users = np.zeros((int(train.user.max()) + 1, N))
@@ -34,7 +34,7 @@ def test_weights_are_those_of_a_ridge_regression_per_item(train: Examples, l2: f
         np.testing.assert_allclose(weights[others, item], expected, rtol=1e-3, atol=1e-5)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(TABLES, TABLES)
 def test_a_score_is_the_sum_of_weights_of_the_items_of_the_history(
     train: Examples, asked: Examples

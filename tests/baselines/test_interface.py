@@ -40,7 +40,7 @@ PAGE = SHIPPED / "docs" / "adding-a-baseline.md"
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(train=TABLES, asked=TABLES)
 def test_ranks_are_those_of_the_scores_and_ties_count_against_the_target(
     name: str, train: Examples, asked: Examples
@@ -60,7 +60,7 @@ def test_ranks_are_those_of_the_scores_and_ties_count_against_the_target(
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(train=TABLES, users=st.lists(st.lists(st.integers(1, N), min_size=2), min_size=1))
 def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
     name: str, train: Examples, users: list[list[int]]

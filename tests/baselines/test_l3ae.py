@@ -29,7 +29,7 @@ def fitted(train: Examples, texts: np.ndarray, **changes: float) -> L3AE:
     return model.fit(train, N)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     TABLES,
     st.integers(0, 99),
@@ -55,7 +55,7 @@ def test_weights_are_those_of_two_ridge_regressions_per_item(
         np.testing.assert_allclose(weights[others, item], expected, rtol=2e-3, atol=2e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(TABLES, TABLES)
 def test_without_a_prior_it_is_ease(train: Examples, asked: Examples) -> None:
     model = fitted(train, unit_texts(0), l2=20.0, prior=0.0)

@@ -236,7 +236,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(tmp_path_factory, table, random):
     """Nor does that of the columns, or of the items."""

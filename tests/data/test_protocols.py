@@ -68,7 +68,7 @@ def chronological(table, first_target: int) -> list[tuple[int, str, int, str]]:
     return sorted(found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(events, st.integers(1, 4), st.sampled_from([(0.1, 0.1), (0.2, 0.05), (0.3, 0.3)]))
 def test_timepoint_cuts_at_two_times(table, first_target, shares):
     data = build(table)
@@ -93,7 +93,7 @@ def test_timepoint_cuts_at_two_times(table, first_target, shares):
     assert spelled(data, targets_of(data, protocol)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(plenty)
 def test_no_time_is_on_both_sides_of_a_timepoint(table):
     data = build(table)
@@ -106,7 +106,7 @@ def test_no_time_is_on_both_sides_of_a_timepoint(table):
         assert data.time[earlier].max() < data.time[later].min()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(plenty, st.sampled_from([0.05, 0.1, 0.15, 0.3]), st.sampled_from([0.05, 0.1, 0.35]))
 def test_shares_of_temporal_are_exact(table, valid_share, test_share):
     rows = chronological(table, 1)
@@ -122,7 +122,7 @@ def test_shares_of_temporal_are_exact(table, valid_share, test_share):
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(plenty, st.sampled_from(["temporal", "timepoint", "leave-one-out"]))
 def test_cold_targets_are_dropped_from_evaluation_alone(table, name):
     data = build(table)
@@ -164,7 +164,7 @@ def test_a_source_without_times_is_told_what_needs_them():
             filters.apply(data, Filters(**{part: 3}))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events, st.integers(0, 20), st.integers(0, 20), st.integers(1, 5))
 def test_period_and_rating_keep_what_they_say(table, since, until, rating):
     expected = {(u, i, t, r) for u, i, t, r in table if since <= t < until and r >= rating}
@@ -176,7 +176,7 @@ def test_period_and_rating_keep_what_they_say(table, since, until, rating):
     assert kept(filters.apply(build(table), chosen)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(events, st.sampled_from(["first", "last", "keep"]), st.integers(1, 3))
 def test_repeats_of_an_item_are_kept_once(table, policy, user_core):
     """Of what the rating leaves, and before users are counted."""

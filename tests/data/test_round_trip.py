@@ -132,7 +132,7 @@ def expected(log: list[tuple[str, int, int]], texts: list[str]) -> Interactions:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(log=logs, texts=st.lists(titles, min_size=5, max_size=5))
 def test_a_table_is_imported_as_it_was_or_refused(tmp_path_factory, writer, log, texts):
     ending, write = WRITERS[writer]
@@ -187,7 +187,7 @@ def _colons(columns: Columns) -> str:
 
 
 @pytest.mark.parametrize("writer", PUBLISHERS)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(log=logs, texts=st.lists(titles, min_size=5, max_size=5))
 def test_a_download_is_read_as_it_was_or_refused(tmp_path_factory, writer, log, texts):
     ending, write = PUBLISHERS[writer]

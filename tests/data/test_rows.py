@@ -82,7 +82,7 @@ def expected_row(seq: list[tuple[int, str]], user: str, at: int, history: int) -
     return user, at, [item for _, item in seq[max(0, at - history) : at]], seq[at][1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(events, st.integers(1, 5), st.integers(1, 12))
 def test_temporal_is_the_global_chronological_split(table, history, first_target):
     data = build(table)
@@ -105,7 +105,7 @@ def test_temporal_is_the_global_chronological_split(table, history, first_target
         assert spelled_out(data, rows) == expected[low:high]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(events, st.integers(1, 5))
 def test_leave_one_out_takes_the_last_two_of_each_user(table, history):
     data = build(table)
@@ -124,7 +124,7 @@ def test_leave_one_out_takes_the_last_two_of_each_user(table, history):
         assert spelled_out(data, rows) == expected[split]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events, st.randoms(use_true_random=False))
 def test_the_order_of_the_table_changes_nothing(table, random):
     shuffled = random.sample(table, len(table))
@@ -147,7 +147,7 @@ def test_what_time_leaves_open_has_an_order_that_no_item_can_be_told_by() -> Non
     assert len(np.unique(order, axis=0)) == users
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events)
 def test_no_row_shows_anything_later_than_its_target(table):
     data = build(table)
@@ -219,7 +219,7 @@ def test_targets_and_keys_are_in_the_split_fingerprint():
     assert one != split_fingerprint(["u"], data.item_tokens, tables)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events, st.integers(0, 3), st.integers(0, 3))
 def test_the_core_filter_leaves_the_core(table, user_core, item_core):
     kept = {(u, t, i) for u, i, t in table}

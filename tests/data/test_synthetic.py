@@ -27,7 +27,7 @@ def small(**changes: object) -> SyntheticConfig:
     return SyntheticConfig(**{**SMALL, **changes})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     users=st.integers(1, 40),
     items=st.integers(1, 60),

@@ -18,7 +18,7 @@ from bench.distillation.neighbours import meanings, nearest, nearest_items
 from ..methods.conftest import N_ITEMS
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000),
     rows=st.integers(2, 40),

@@ -23,7 +23,7 @@ def vectors(seed: int = 0, items: int = N, size: int = D) -> torch.Tensor:
     return table
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), items=st.integers(3, 30), size=st.integers(1, 12))
 def test_components_have_the_covariance_of_the_vectors(seed: int, items: int, size: int) -> None:
     table = vectors(seed, items, size)

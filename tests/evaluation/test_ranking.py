@@ -83,7 +83,7 @@ def student() -> Adapter:
 
 
 @given(st.integers(0, 2**31))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_masked_ranks_are_those_among_the_items_that_were_not_seen(
     student: Adapter, seed: int
 ) -> None:

@@ -42,7 +42,7 @@ def with_what_they_belong_to(names: set[str]) -> set[str]:
     return names | {str(SIGNALS[name].lists) for name in names if SIGNALS[name].lists}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(names=st.sets(st.sampled_from(sorted(SIGNALS)), min_size=1), seed=st.integers(0, 99))
 def test_any_set_of_signals_is_read_as_it_was_written(
     names: set[str],

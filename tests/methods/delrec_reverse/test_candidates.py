@@ -12,7 +12,7 @@ from methods.delrec_reverse.candidates import (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n_items=st.integers(1, 60),
     listed=st.integers(0, 8),

@@ -183,7 +183,7 @@ def test_orders_that_are_none(content: str, message: str, desk: Desk, folder: Fo
     assert message in desk.refused(items=desk.home / "order.txt")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(draw=st.data())
 def test_scores_become_distances_that_keep_order_and_differences(
     draw: st.DataObject, toy: PreparedData

@@ -22,7 +22,7 @@ from ..conftest import N_ITEMS, N_ROWS, Folder, K
 from .conftest import PUBLISHED, Desk, expected_lists
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(draw=st.data(), half=st.booleans(), size=st.integers(1, N_ITEMS))
 def test_import_and_export_of_the_published_layout_is_the_identity(
     draw: st.DataObject, half: bool, size: int, toy: PreparedData
