@@ -142,6 +142,7 @@ def test_the_page_follows_a_grid_of_twelve_trials(tiny, tiny_teacher):
             assert "seed" in window.wait("document.querySelector('#live-running li').textContent")
             window.wait("document.querySelectorAll('#entries tbody button').length", 120)
             window.wait(f"/about .* left/.test({text})", 120)
+            run.send_signal(signal.SIGSTOP)  # so that it is not over before its time
 
             server = started[0]
             server.kill()
