@@ -74,4 +74,5 @@ def _words(text: str) -> Iterator[str]:
 
 def pages(root: Path) -> list[Path]:
     """All Markdown pages of a checkout that people read."""
-    return sorted([*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("*/README.md")])
+    # Tools leave pages in hidden folders.
+    return sorted([*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob("[!.]*/README.md")])
