@@ -10,14 +10,13 @@ tell 2 % apart.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ["BENCH_HOME"] = home = tempfile.mkdtemp()
+import click
 
 import bench.data.store
 import bench.execution.hygiene
@@ -72,11 +71,10 @@ class Timed:
         return run
 
 
-def main() -> None:
+@click.command()
+@click.option("--epochs", default=10, show_default=True)
+def main(epochs: int) -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--epochs", type=int, default=10)
-    epochs = parser.parse_args().epochs
     parts = {name: Timed() for name in PARTS}
     for name, functions in PARTS.items():
         for module, function in functions:
@@ -84,16 +82,18 @@ def main() -> None:
     command = ["run", "-d", "synthetic-small", "-m", "none", "-m", "ranking-only"]
     command += ["-t", "counting-markov", "--device", "cpu", "--threads", "1"]
     command += ["--set", f"training.max_epochs={epochs}", "--set", f"training.min_epochs={epochs}"]
-    clock, processor = time.perf_counter(), time.process_time()
-    bench_command(command, standalone_mode=False)
-    clock, processor = time.perf_counter() - clock, time.process_time() - processor
-    print("\n| what | calls | of the clock | of the processor |\n|---|--:|--:|--:|")  # noqa: T201
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["BENCH_HOME"] = home
+        clock, processor = time.perf_counter(), time.process_time()
+        bench_command(command, standalone_mode=False)
+        clock, processor = time.perf_counter() - clock, time.process_time() - processor
+    click.echo("\n| what | calls | of the clock | of the processor |\n|---|--:|--:|--:|")
     for name, part in parts.items():
         shares = f"{part.clock / clock:.2%} | {part.processor / processor:.2%}"
-        print(f"| {name} | {part.calls} | {shares} |")  # noqa: T201
+        click.echo(f"| {name} | {part.calls} | {shares} |")
     told = (sum(part.clock for part in parts.values()), sum(p.processor for p in parts.values()))
-    print(f"| all | | {told[0] / clock:.2%} | {told[1] / processor:.2%} |")  # noqa: T201
-    print(f"\nThe run: {clock:.0f} s, {processor:.0f} s of the processor")  # noqa: T201
+    click.echo(f"| all | | {told[0] / clock:.2%} | {told[1] / processor:.2%} |")
+    click.echo(f"\nThe run: {clock:.0f} s, {processor:.0f} s of the processor")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from bench.distillation import Batch, Knowledge, Method, MethodConfig, Output, S
 from bench.distillation.list_weights import position_weights
 from bench.distillation.lists import coverage
 from bench.distillation.losses import covered_mean
-from bench.distillation.projectors import projector
+from bench.distillation.projectors import normalised, projector
 from bench.registry import register_method
 
 
@@ -98,7 +98,7 @@ class GatedIds(Method):
 
 def _centred(embeddings: Tensor) -> Tensor:
     """Teacher vectors [N + 1, D] of unit length, centred, with a mean square of 1 an item."""
-    vectors = F.normalize(embeddings[1:].float(), dim=1)
+    vectors = normalised(embeddings[1:].float(), "l2")
     vectors = vectors - vectors.mean(dim=0)
     scale = vectors.square().sum(dim=1).mean().sqrt().clamp(min=1e-9)
     return F.pad(vectors / scale, (0, 0, 1, 0))

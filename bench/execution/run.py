@@ -85,8 +85,7 @@ def run_grid(
             grid, store, workspace, device, threads, retry, elsewhere=not hired.is_here
         )
         if not ready.missing:
-            sums.write_missing(ready.trials, store, ready.inputs)
-            return ready.records()
+            return ready.concluded()
         at_once, share = hired.divide(jobs, threads)
         everything = ready.task(share, executor, hired.device(ready.device, device), trackers)
         apart = [one for one in ready.missing if not METHODS.may_import(one.method)]
@@ -103,8 +102,7 @@ def run_grid(
                 run_trials(task, ready.inputs, watch=watch)
             else:
                 _wait_for_others(task, losses)
-        sums.write_missing(ready.trials, store, ready.inputs)
-        return ready.records()
+        return ready.concluded()
 
 
 def work_on_grid(
@@ -173,7 +171,9 @@ class _Ready:
             tuple(trackers),
         )
 
-    def records(self) -> list[Record]:
+    def concluded(self) -> list[Record]:
+        """The records of the grid, once what can be made of those of its trials has one too."""
+        sums.write_missing(self.trials, self.store, self.inputs, self.recorded.get)
         subjects: list[Trial | Reference] = [*self.trials, *self.references]
         found = (self.recorded.get(subject.key) for subject in subjects)
         return [record for record in found if record is not None]

@@ -7,19 +7,20 @@ and is what one student that a text teacher distils is measured by.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.evaluation.metrics import CATALOGUE, split_metrics
 from bench.evaluation.segments import segment_metrics
 from bench.execution.inputs import Inputs
 from bench.plan import DEFAULT_VARIANT, Reference, Trial, digest
-from bench.records.record import Outcome, finished
+from bench.records.record import Outcome, Record, finished
 from bench.records.store import ResultStore
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.data.config import Seen
     from bench.data.examples import Examples, PreparedData
     from bench.evaluation.metrics import TargetRanks
     from bench.students.adapter import Adapter
@@ -29,21 +30,28 @@ NAME, IDS, TEXT = "id+text", "none", "whiten"
 Pair = tuple[Trial, Trial]
 
 
-def write_missing(trials: Iterable[Trial], store: ResultStore, inputs: Inputs) -> None:
+def write_missing(
+    trials: Iterable[Trial],
+    store: ResultStore,
+    inputs: Inputs,
+    recorded: Callable[[str], Record | None],
+) -> None:
     """Record the sums of the pairs of trials that are finished, and are not recorded yet.
 
     Args:
         trials: of a grid.
         store: where their records and students are.
         inputs: their data.
+        recorded: the record of a key in the store, if there is one.
     """
     for reference, pair in pairs(trials):
-        records = [store.get(trial.key) for trial in pair]
-        if store.get(reference.key) is not None or not all(one and one.is_done for one in records):
+        halves = [one for trial in pair if (one := recorded(trial.key)) and one.is_done]
+        if recorded(reference.key) is not None or len(halves) < len(pair):
             continue
         with store.claim(reference.key) as granted:
-            if granted and store.get(reference.key) is None:
-                outcome = _outcome(pair, store, inputs.data(pair[0].data_name))
+            if granted and recorded(reference.key) is None:
+                data = inputs.data(pair[0].data_name)
+                outcome = _outcome(halves, pair[0].seen, store, data)
                 store.write(finished(reference, outcome), outcome)
 
 
@@ -52,12 +60,14 @@ def pairs(trials: Iterable[Trial]) -> Iterator[tuple[Reference, Pair]]:
 
     Of several teachers of texts it is the last one's.
     """
+    plain = [one for one in trials if one.variant == DEFAULT_VARIANT and one.control is None]
+    if not {IDS, TEXT} <= {one.method for one in plain}:
+        return
     from bench.records.frame import setting_of  # with pandas, which planning does without
 
     halves: dict[tuple[str, int], dict[str, Trial]] = {}
-    for trial in trials:
-        plain = trial.variant == DEFAULT_VARIANT and trial.control is None
-        if plain and trial.method in (IDS, TEXT):
+    for trial in plain:
+        if trial.method in (IDS, TEXT):
             halves.setdefault((setting_of(trial), trial.seed), {})[trial.method] = trial
     for (setting, seed), found in halves.items():
         if found.keys() == {IDS, TEXT}:
@@ -81,16 +91,14 @@ def pairs(trials: Iterable[Trial]) -> Iterator[tuple[Reference, Pair]]:
             )
 
 
-def _outcome(pair: Pair, store: ResultStore, data: PreparedData) -> Outcome:
+def _outcome(
+    halves: Sequence[Record], seen: Seen, store: ResultStore, data: PreparedData
+) -> Outcome:
     from bench.execution.finished import load_student
 
-    students: list[Adapter] = []
-    for trial in pair:
-        record = store.get(trial.key)
-        assert record is not None  # noqa: S101 - looked for by `write_missing`
-        students.append(load_student(record, store, data))
+    students = [load_student(record, store, data) for record in halves]
     valid, test = (_ranks(students, rows, data) for rows in (data.valid, data.test))
-    ranks = test.under(pair[0].seen)
+    ranks = test.under(seen)
     return Outcome(
         metrics=split_metrics(valid=valid, test=test),
         segments=segment_metrics(ranks, data),

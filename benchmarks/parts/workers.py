@@ -44,7 +44,10 @@ def lines(run: Run) -> Iterator[Line]:
     with free.claim(trials[0].key):  # so that the worker finds nothing to run
         job = f"{Job.of(task).model_dump_json()}\n"
         turns = [
-            [spent(["-m", "bench.execution.worker"], home, job)[0], spent(_INPUTS, home)[0]]
+            [
+                spent(["-m", "bench.execution.worker"], home, job)[0],
+                spent(["-c", "import torch"], home)[0],
+            ]
             for _ in range(run.repetitions)
         ]
     own, other = (min(column) for column in zip(*turns, strict=True))
@@ -57,9 +60,6 @@ def lines(run: Run) -> Iterator[Line]:
         arguments = ["-m", "bench", command, *options, "--seeds", selection.seeds]
         least = min(spent(arguments, home)[0] for _ in range(run.repetitions))
         yield Line("workers", f"bench {command}: {FINISHED:,} finished trials, CPU", "s", least)
-
-
-_INPUTS = ["-c", "import torch"]
 
 
 def _copy(made: Record, trial: Trial, folder: Path) -> None:

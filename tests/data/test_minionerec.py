@@ -17,6 +17,8 @@ from bench.data.sources import importing
 from bench.errors import DataError
 from bench.paths import Workspace
 
+from .named import named
+
 HEADER = [
     *("user_id", "history_item_title", "item_title", "history_item_id", "item_id"),
     *("history_item_sid", "item_sid", "timestamp"),
@@ -65,17 +67,7 @@ def test_rows_users_and_titles_are_the_published_ones(tmp_path, seed, monkeypatc
     assert (config.protocol.name, data.n_items) == ("given", 31)
     assert data.item_texts[data.item_tokens.index("7")] == "Thing 7"
     for split, rows in expected.items():
-        table = getattr(data, split)
-        found = [
-            (
-                data.user_tokens[user],
-                [data.item_tokens[i - 1] for i in history[:length]],
-                data.item_tokens[target - 1],
-            )
-            for user, history, length, target in zip(
-                table.user, table.history, table.length, table.target, strict=True
-            )
-        ]
+        found = named(getattr(data, split), data)
         assert sorted(found) == sorted(rows)
 
 

@@ -16,6 +16,8 @@ from bench.data.config import DatasetConfig, dataset_config
 from bench.paths import Workspace
 from bench.reporting import tables
 
+from .named import named
+
 DAY = 86_400
 TITLES = ["Halo &amp; Co", "Zelda", " ", "x", None, "Tetris\n 2", "Doom", "&nbsp;"]
 
@@ -80,17 +82,7 @@ def test_the_rows_are_those_of_the_published_preparation(tmp_path, seed):
     data = store.prepare("game", config, config.protocol, workspace)
     assert data.item_tokens == sorted({review["asin"] for review in log}), "left whole"
     for name, expected in zip(("train", "valid", "test"), oracle(log, metadata), strict=True):
-        table = getattr(data, name)
-        found = [
-            (
-                data.user_tokens[user],
-                [data.item_tokens[i - 1] for i in history[:length]],
-                data.item_tokens[target - 1],
-            )
-            for user, history, length, target in zip(
-                table.user, table.history, table.length, table.target, strict=True
-            )
-        ]
+        found = named(getattr(data, name), data)
         assert found == expected, name
     report = store.about("game", config.protocol.slug, workspace)["report"]
     assert any(line.startswith("left out") and "without a title" in line for line in report)

@@ -131,22 +131,29 @@ def expected(log: list[tuple[str, int, int]], texts: list[str]) -> Interactions:
     )
 
 
+def shop(log, texts) -> dict[str, Columns]:
+    """The tables of interactions and of items."""
+    users, items, times = map(list, zip(*log, strict=True))
+    return {
+        "interactions": {"user": users, "item": [f"i{i}" for i in items], "time": times},
+        "items": {"item": [f"i{n}" for n in range(5)], "title": texts},
+    }
+
+
+def written(write: Callable[[Columns], str | bytes], columns: Columns) -> bytes:
+    content = write(columns)
+    return content if isinstance(content, bytes) else content.encode()
+
+
 @pytest.mark.parametrize("writer", WRITERS)
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(log=logs, texts=st.lists(titles, min_size=5, max_size=5))
 def test_a_table_is_imported_as_it_was_or_refused(tmp_path_factory, writer, log, texts):
     ending, write = WRITERS[writer]
-    users, items, times = zip(*log, strict=True)
-    tables = {
-        "interactions": {"user": users, "item": [f"i{i}" for i in items], "time": times},
-        "items": {"item": [f"i{n}" for n in range(5)], "title": texts},
-    }
     folder: Path = tmp_path_factory.mktemp("trip")
     try:
-        for name, columns in tables.items():
-            content = write({key: list(values) for key, values in columns.items()})
-            path = folder / f"{name}.{ending}"
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        for name, columns in shop(log, texts).items():
+            (folder / f"{name}.{ending}").write_bytes(written(write, columns))
     except (csv.Error, UnicodeEncodeError):  # what this format, or its code page, cannot hold
         return
     try:
@@ -191,18 +198,11 @@ def _colons(columns: Columns) -> str:
 @given(log=logs, texts=st.lists(titles, min_size=5, max_size=5))
 def test_a_download_is_read_as_it_was_or_refused(tmp_path_factory, writer, log, texts):
     ending, write = PUBLISHERS[writer]
-    users, items, times = zip(*log, strict=True)
-    contents = {
-        "interactions": {"user": users, "item": [f"i{i}" for i in items], "time": times},
-        "items": {"item": [f"i{n}" for n in range(5)], "title": texts},
-    }
     folder: Path = tmp_path_factory.mktemp("trip")
     tables = {}
     try:
-        for name, columns in contents.items():
-            content = write({key: list(values) for key, values in columns.items()})
-            raw = content if isinstance(content, bytes) else content.encode()
-            (folder / f"{name}.{ending}").write_bytes(raw)
+        for name, columns in shop(log, texts).items():
+            (folder / f"{name}.{ending}").write_bytes(written(write, columns))
             places = {key: place for place, key in enumerate(columns)}
             tables[name] = {
                 "urls": [f"http://127.0.0.1:9/{name}.{ending}"],
