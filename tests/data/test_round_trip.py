@@ -38,8 +38,14 @@ def _csv(columns: Columns, **options) -> str:
 
 def _polars(columns: Columns) -> str:
     """As `write_csv` does: quotes where they are needed, and round texts that are empty."""
-    text = _csv(columns, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-    return "\n".join(line + '""' if line.endswith(",") else line for line in text.split("\n"))
+
+    def cell(value: object) -> str:
+        text = str(value)
+        quoted = not text or any(mark in text for mark in ',"\r\n')
+        return '"' + text.replace('"', '""') + '"' if quoted else text
+
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    return "".join(",".join(map(cell, row)) + "\n" for row in rows)
 
 
 def _r(columns: Columns, separator: str, *, names: str, escape: str) -> str:
