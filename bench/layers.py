@@ -24,6 +24,9 @@ from bench.paths import Workspace
 
 KINDS = ("datasets", "students", "teachers", "methods", "suites")
 
+LIKE = "like"
+"""Key of a file that says only in what it differs from another of its kind."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -47,13 +50,22 @@ def locate(kind: str, name: str, workspace: Workspace) -> Path:
 
 
 def read(kind: str, name: str, workspace: Workspace) -> dict[str, Any]:
-    """The content of the file that configures `name`.
+    """The content of the file that configures `name`, over that of the file it is `like`.
 
     Raises:
-        UnknownNameError: there is none.
-        ConfigError: the file is not a YAML mapping, or writes a key twice.
+        UnknownNameError: there is none, or none of the name that it is like.
+        ConfigError: a file is not a YAML mapping, writes a key twice, or is like itself.
     """
-    return load_yaml(locate(kind, name, workspace))
+    layers, seen = [], [name]
+    while True:
+        path = locate(kind, seen[-1], workspace)
+        layers.append(load_yaml(path))
+        like = layers[-1].pop(LIKE, None)
+        if like is None:
+            return merge(*reversed(layers))
+        if not isinstance(like, str) or like in seen:
+            raise ConfigError(f"{path}: '{LIKE}: {like}': the name of another file is expected")
+        seen.append(like)
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -173,7 +185,7 @@ def load(model: type[Model], kind: str, name: str, workspace: Workspace) -> Mode
         ConfigError: it cannot be understood.
     """
     path = locate(kind, name, workspace)
-    return build(model, load_yaml(path), str(path))
+    return build(model, read(kind, name, workspace), str(path), also=[LIKE])
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Is `none` as strong as it should be? Whole trainings beside RecBole's own and what is published.
 
-    bench data import beauty path/to/beauty --protocol leave-one-out --replace-shipped
-    python benchmarks/acceptance.py beauty --student sasrec --student gru4rec
+    bench data import my-beauty path/to/beauty --protocol leave-one-out
+    python benchmarks/acceptance.py my-beauty --student sasrec --student gru4rec
 
 Both sides train the student of `configs/students/` on the same rows, histories, loss, batch and
 step size until NDCG@10 on validation has not risen for ten epochs, rank all items, and read the

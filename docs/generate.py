@@ -85,7 +85,8 @@ SUITES = """\
 A grid with a name, `configs/suites/NAME.yaml`, for `bench run --suite NAME`. Every key may be left
 out, and options of the command line replace it (`set` adds up). Files of your own, suites and all
 others, stand in `configs/` of the folder that `BENCH_HOME` names, and are stronger than those of
-the same name here.
+the same name here. `like: NAME` in a file puts it over another of its kind, and it says only what
+differs: `like: text` and an `encoder` make a teacher of one's own.
 """
 
 

@@ -53,6 +53,24 @@ def test_the_users_file_is_stronger_than_the_shipped_one(workspace: Workspace) -
     assert {"another", "gru4rec", "sasrec"} <= set(layers.names("students", workspace))
 
 
+def test_a_file_that_is_like_another_says_only_what_differs(workspace: Workspace) -> None:
+    put(workspace, "teachers", "one", "name: one\ninner: {width: 3}\nmaybe: {width: 4}\n")
+    put(workspace, "teachers", "two", "like: one\nname: two\nmaybe: {width: 5}\n")
+    put(workspace, "teachers", "three", "like: two\ninner: {width: 6}\n")
+    two = layers.load(Outer, "teachers", "two", workspace)
+    assert two == Outer(name="two", inner=Inner(width=3), maybe=Inner(width=5))
+    assert layers.read("teachers", "three", workspace) == {
+        "name": "two", "inner": {"width": 6}, "maybe": {"width": 5},
+    }  # fmt: skip
+    with pytest.raises(UnknownNameError, match="unknown teacher 'fuor'"):
+        put(workspace, "teachers", "two", "like: fuor\n")
+        layers.read("teachers", "three", workspace)
+    for text in ("like: three\n", "like: two\n", "like: [one]\n", "like: 3\n"):
+        path = put(workspace, "teachers", "two", text)
+        with pytest.raises(ConfigError, match=f"^{path}: 'like: .*the name of another file"):
+            layers.read("teachers", "three", workspace)
+
+
 def test_a_file_is_loaded_as_a_model_and_its_mistakes_name_it(workspace: Workspace) -> None:
     path = put(workspace, "students", "mine", "name: mine\ninner: {width: 3}\n")
     assert layers.load(Outer, "students", "mine", workspace).inner.width == 3
