@@ -24,6 +24,7 @@ from bench.evaluation.metrics import metrics_from_ranks
 from bench.plan import seed_of
 from bench.teachers.builder import Builder, Product
 from bench.teachers.kinds.bigrec.generation import (
+    Answers,
     GenerationOptions,
     Writer,
     check_installed,
@@ -112,7 +113,8 @@ class BigRecTeacher(Builder):
         titles = titles_of(with_texts(data, options.texts), options.title_end)
         language = load(find(options.model, cache), CAUSAL, device, options.dtype)
         words = Instructions(titles, options.words, language.tokenizer, options.prompt_tokens)
-        author = _Author(language, words, options, cache)
+        answers = Answers(titles, words.answers(np.arange(1, len(titles) + 1)))
+        author = _Author(language, words, answers, options, cache)
 
         learn, held_out = hold_out(data.train, options.held_out, options.seed)
         held_out = author.sample(held_out, options.held_out_rows)
@@ -184,6 +186,7 @@ class _Author:
 
     language: LanguageModel
     words: Instructions
+    answers: Answers
     options: BigRecOptions
     cache: Path
 
@@ -204,7 +207,7 @@ class _Author:
     ) -> dict[str, _Asked]:
         """What the tuned model writes for the rows that are wanted, those of training first."""
         options, language = self.options, self.language
-        with writer(language, adapter.folder, options.generation) as write:
+        with writer(language, adapter.folder, options.generation, self.answers) as write:
 
             def asked(rows: Examples, what: str) -> _Asked:
                 return _Asked(rows, self._titles(write, adapter, rows, what))
@@ -223,18 +226,21 @@ class _Author:
     def _titles(self, write: Writer, adapter: Adapter, rows: Examples, what: str) -> list[str]:
         """What is written for each row; its target is not looked at."""
         prompts = self.words.prompts(rows.history, rows.length)
-        generation = self.options.generation.model_dump(mode="json")
+        options = self.options.generation
         inputs = self._inputs() | {
             "adapter": adapter.identity,
-            "generation": generation,
+            "generation": options.model_dump(mode="json"),
+            "max_new_tokens": self.answers.new_tokens(options),
             "prompts": tokens_digest(prompts),
         }
+        if options.decode == "catalogue":
+            inputs["answers"] = tokens_digest(self.answers.tokens)
         found = in_batches(
             folder_of(self.cache, "titles", inputs),
             longest_first(
                 range(len(prompts)),
                 [len(one) for one in prompts],
-                self.options.generation.batch_size,
+                options.batch_size,
             ),
             lambda batch: write([prompts[row] for row in batch]),
             f"titles for {what} rows",
@@ -247,7 +253,7 @@ class _Author:
 
     def _examples(self, rows: Examples) -> list[Example]:
         prompts = self.words.prompts(rows.history, rows.length)
-        answers = self.words.answers(rows.target)
+        answers = [self.answers.tokens[item - 1] for item in rows.target.tolist()]
         return [Example(*pair) for pair in zip(prompts, answers, strict=True)]
 
     def _inputs(self) -> dict[str, Any]:

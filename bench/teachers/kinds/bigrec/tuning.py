@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.errors import BenchError, ConfigError
+from bench.files import write_whole
 from bench.folders import locked, replaced
 from bench.plan import digest, seed_of
 from bench.progress import track
@@ -24,10 +27,14 @@ from bench.teachers.kinds.bigrec.instructions import Tokens, tokens_digest
 from bench.teachers.language.loading import LanguageModel, peft_package
 from bench.teachers.language.resume import folder_of
 from bench.teachers.weights import quiet
+from bench.training.state import read, written
 
 _logger = logging.getLogger(__name__)
 
-COURSE = "course.json"
+COURSE, STATE = "course.json", "tuning.state"
+SECONDS_BETWEEN_STATES = 30.0
+"""What a tuning that is killed loses, at most, beside the step it is at."""
+
 _IGNORED = -100
 _LONGEST_GRADIENT = 1.0
 
@@ -87,6 +94,8 @@ def tuned(
 ) -> Adapter:
     """Tune adapters, or take those that were tuned from the same inputs before.
 
+    A tuning that was killed goes on from its last state, to the same bits.
+
     Args:
         language: the model, left as it is.
         examples: what is learned from.
@@ -106,13 +115,15 @@ def tuned(
     ]
     inputs = {**inputs, "tuning": options.model_dump(mode="json"), "seed": seed, "texts": texts}
     folder = folder_of(cache, "adapter", inputs) / "adapter"
+    state = folder.parent / STATE
     with locked(folder):
         if not folder.is_dir():
             with adapted(language, options, seed) as model:
-                course = _tune(model, language, examples, held_out, options, seed)
+                course = _tune(model, language, examples, held_out, options, seed, state)
                 with quiet(), replaced(folder) as temporary:
                     model.save_pretrained(str(temporary))
                     (temporary / COURSE).write_text(json.dumps(course))
+        state.unlink(missing_ok=True)
     return Adapter(digest(inputs), folder, json.loads((folder / COURSE).read_text()))
 
 
@@ -166,54 +177,132 @@ def _tune(
     held_out: Sequence[Example],
     options: TuningOptions,
     seed: int,
+    file: Path,
 ) -> dict[str, Any]:
-    """Tune the adapters of `model` and leave them as they were after the best epoch."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.0)
-    steps = -(-len(examples) // options.batch_size) * options.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, _warm_up_and_decay(options.warm_up_steps, steps)
-    )
+    """Tune the adapters of `model` and leave them as they were after the best epoch.
+
+    Args:
+        model: with new adapters.
+        language: the model without peft around it.
+        examples: what is learned from.
+        held_out: what the epoch is chosen by.
+        options: of the tuning.
+        seed: of order and dropout.
+        file: keeps the state, from which a later call goes on with the same bits.
+    """
+    run = _Run([one for one in model.parameters() if one.requires_grad], options, file)
+    per_epoch = -(-len(examples) // options.batch_size)
+    factor = _warm_up_and_decay(options.warm_up_steps, per_epoch * options.epochs)
     order = np.random.default_rng(seed_of(seed, "adapter", "order"))
-    size = options.micro_batch_size
-    losses, best = [_mean_loss(model, language, held_out, options)], _copy(parameters)
+    if not run.losses:
+        run.judge(_mean_loss(model, language, held_out, options))
     _logger.info(
-        f"tuning on {len(examples):,} rows; loss of {len(held_out):,} others {losses[0]:.4f}"
+        f"tuning on {len(examples):,} rows; loss of {len(held_out):,} others {run.losses[0]:.4f}"
+        + (f"; {run.step} steps are there from before" if run.step else "")
     )
-    with torch.random.fork_rng(), track("tuning", steps, "steps") as advance:
-        torch.manual_seed(seed_of(seed, "adapter", "dropout"))
+    passes, steps = divmod(run.step, per_epoch)
+    left = (options.epochs - passes) * len(examples) - steps * options.batch_size
+    with torch.random.fork_rng(), track("tuning, at most", left, "rows") as advance:
         for epoch in range(1, options.epochs + 1):
+            batches = _parts(order.permutation(len(examples)).tolist(), options.batch_size)
             model.train()
-            for batch in _parts(order.permutation(len(examples)).tolist(), options.batch_size):
+            for step, batch in enumerate(batches, start=(epoch - 1) * per_epoch):
+                if step < run.step:
+                    continue
+                torch.manual_seed(seed_of(seed, "adapter", f"dropout of step {step}"))
                 chosen = [examples[row] for row in batch]
                 count = sum(_learned(one, options) for one in chosen)
-                for part in _parts(chosen, size):
+                for part in _of_like_length(chosen, options.micro_batch_size):
                     (_loss(model, language, part, options) / count).backward()
-                torch.nn.utils.clip_grad_norm_(parameters, _LONGEST_GRADIENT)
-                optimiser.step()
-                schedule.step()
-                optimiser.zero_grad()
-                advance(1)
-            losses.append(_mean_loss(model, language, held_out, options))
-            if not np.isfinite(losses[-1]):
-                raise BenchError(
-                    f"language model '{language.name}': the loss became {losses[-1]} in epoch "
-                    f"{epoch}; lower 'tuning.learning_rate'"
-                )
-            if losses[-1] == min(losses):
-                best = _copy(parameters)
-            _logger.info(f"tuning epoch {epoch}: held-out loss {losses[-1]:.4f}")
-            if epoch - int(np.argmin(losses)) >= options.patience:
+                    advance(len(part))
+                run.advance(factor(step))
+            if epoch == len(run.losses):
+                run.judge(_mean_loss(model, language, held_out, options))
+                if not np.isfinite(run.losses[-1]):
+                    raise BenchError(
+                        f"language model '{language.name}': the loss became {run.losses[-1]} in "
+                        f"epoch {epoch}; lower 'tuning.learning_rate'"
+                    )
+                _logger.info(f"tuning epoch {epoch}: held-out loss {run.losses[-1]:.4f}")
+                run.keep()
+            if epoch - int(np.argmin(run.losses)) >= options.patience:
                 break
-    with torch.no_grad():
-        for parameter, value in zip(parameters, best, strict=True):
-            parameter.copy_(value)
+    run.choose()
     return {
         "rows_learned_from": len(examples),
         "rows_held_out": len(held_out),
-        "best_epoch": int(np.argmin(losses)),
-        "held_out_loss_from_epoch_0": [round(value, 5) for value in losses],
+        "best_epoch": int(np.argmin(run.losses)),
+        "held_out_loss_from_epoch_0": [round(value, 5) for value in run.losses],
     }
+
+
+class _Run:
+    """A tuning as it stands, and the file from which another process takes it up.
+
+    Attributes:
+        step: steps of the optimiser that are done.
+        losses: held-out loss before tuning and after every epoch.
+    """
+
+    def __init__(self, parameters: list[Tensor], options: TuningOptions, file: Path) -> None:
+        self.step, self.losses = 0, list[float]()
+        self._parameters, self._file, self._kept = parameters, file, time.monotonic()
+        self._best = _copy(parameters)
+        self._rate = options.learning_rate
+        self._optimiser = torch.optim.AdamW(parameters, lr=self._rate, weight_decay=0.0)
+        if file.is_file():
+            self._take_up()
+
+    def advance(self, factor: float) -> None:
+        """One step of the optimiser, at this part of the learning rate."""
+        torch.nn.utils.clip_grad_norm_(self._parameters, _LONGEST_GRADIENT)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._rate * factor
+        self._optimiser.step()
+        self._optimiser.zero_grad()
+        self.step += 1
+        if time.monotonic() - self._kept >= SECONDS_BETWEEN_STATES:
+            self.keep()
+
+    def judge(self, loss: float) -> None:
+        """The held-out loss of the adapters as they are."""
+        self.losses.append(loss)
+        if loss == min(self.losses):
+            self._best = _copy(self._parameters)
+
+    def choose(self) -> None:
+        """Return to the adapters of the smallest held-out loss."""
+        self._put(self._best)
+
+    def keep(self) -> None:
+        """Write the state."""
+        state = {
+            "step": self.step,
+            "losses": self.losses,
+            "best": self._best,
+            "parameters": _copy(self._parameters),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        write_whole(self._file, written(state, {}))
+        self._kept = time.monotonic()
+
+    def _take_up(self) -> None:
+        try:
+            state, _ = read(self._file)
+        except (OSError, ValueError) as error:
+            _logger.warning(f"{self._file} cannot be used ({error}): tuning begins anew")
+            return
+        self.step, self.losses = state["step"], state["losses"]
+        self._best = [
+            value.to(one) for value, one in zip(state["best"], self._parameters, strict=True)
+        ]
+        self._put(state["parameters"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+    @torch.no_grad()
+    def _put(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self._parameters, values, strict=True):
+            parameter.copy_(value)
 
 
 @torch.no_grad()
@@ -222,23 +311,34 @@ def _mean_loss(
 ) -> float:
     """Mean cross entropy of the learned tokens."""
     model.eval()
-    parts = _parts(examples, options.micro_batch_size)
-    total = sum(float(_loss(model, language, part, options)) for part in parts)
+    total = 0.0
+    with track("held-out loss", len(examples), "rows") as advance:
+        for part in _of_like_length(examples, options.micro_batch_size):
+            total += float(_loss(model, language, part, options))
+            advance(len(part))
     return total / sum(_learned(one, options) for one in examples)
 
 
 def _loss(
     model: Any, language: LanguageModel, examples: Sequence[Example], options: TuningOptions
 ) -> Tensor:
-    """Summed cross entropy of the learned tokens."""
+    """Summed cross entropy of the learned tokens; no logits are computed before the first."""
     batch = language.batch([np.append(one.prompt, one.answer) for one in examples], "right")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, _IGNORED)
     if not options.whole_text:
         for row, one in enumerate(examples):
             labels[row, : len(one.prompt)] = _IGNORED
-    logits = model(**batch).logits[:, :-1].float()
+    first = 0 if options.whole_text else min(len(one.prompt) for one in examples) - 1
+    places = torch.arange(first, labels.shape[1] - 1, device=labels.device)
+    if "logits_to_keep" in inspect.signature(language.model.forward).parameters:
+        logits = model(**batch, use_cache=False, logits_to_keep=places).logits
+    else:  # a model of another kind, or an older transformers
+        logits = model(**batch, use_cache=False).logits[:, places]
     return functional.cross_entropy(
-        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=_IGNORED, reduction="sum"
+        logits.float().flatten(0, 1),
+        labels[:, first + 1 :].flatten(),
+        ignore_index=_IGNORED,
+        reduction="sum",
     )
 
 
@@ -250,6 +350,11 @@ def _learned(example: Example, options: TuningOptions) -> int:
 
 def _parts(rows: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _of_like_length(examples: Sequence[Example], size: int) -> list[Sequence[Example]]:
+    """Parts of at most `size` examples, in which little is padding; the longest first."""
+    return _parts(sorted(examples, key=lambda one: -len(one.prompt) - len(one.answer)), size)
 
 
 def _copy(parameters: Sequence[Tensor]) -> list[Tensor]:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +20,7 @@ from bench.cli.main import main
 from bench.data.examples import Examples, PreparedData
 from bench.errors import ConfigError, DataError
 from bench.evaluation.metrics import metrics_from_ranks
-from bench.paths import SHIPPED, Workspace
+from bench.paths import Workspace
 from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import TeacherConfig
 from bench.teachers.contract import check
@@ -40,6 +36,7 @@ from bench.teachers.weights import find
 
 from ....listening import listening
 from ...language.tiny import make_causal
+from .killing import assert_same_bytes, is_tuning, is_writing, kill_when
 
 pytest.importorskip("peft", reason="needs the extra 'llm'")
 
@@ -212,6 +209,18 @@ def test_rows_that_are_held_out_are_not_learned_from(
     file = "adapter_model.safetensors"
     assert (first / file).read_bytes() == (second / file).read_bytes()
     assert first.parent.name != second.parent.name
+
+
+def test_every_text_is_a_title_where_the_catalogue_leads(
+    books: PreparedData, model: Path, product: Product, cache: Path
+) -> None:
+    led = built(
+        books, model, cache, {"generation": {"decode": "catalogue", "max_new_tokens": None}}
+    )
+    assert led.recipe["share_of_texts_that_are_titles"] == 1.0
+    assert set(led.generated or []) <= set(TITLES)
+    assert np.asarray(led.distances)[:, 0].max() == 0
+    assert led.metrics["test"]["hr@1"] > product.metrics["test"]["hr@1"] - 0.1
 
 
 # -- grounding -------------------------------------------------------------------------------------
@@ -407,7 +416,7 @@ def workspace(tmp_path: Path, model: Path) -> Workspace:
     items = [f"i{item:02}\t{title}" for item, title in enumerate(TITLES)]
     (tables / "items.tsv").write_text("\n".join(["item_id\ttitle", *items]) + "\n")
     done("data", "import", "shelf", str(tables))
-    changes = {"tuning": {"epochs": 1}, "generation": {"batch_size": 4}}
+    changes = {"tuning": {"epochs": 4}, "generation": {"batch_size": 4}}
     config = {"kind": "bigrec", "options": options_of(model, changes).model_dump(mode="json")}
     for kind, name, content in (
         ("teachers", "writer", config),
@@ -424,29 +433,13 @@ TRAINING = {"max_epochs": 1, "min_epochs": 1, "batch_size": 64, "learning_rate":
 BUILD = ("teacher", "build", "--dataset", "shelf", "--teacher", "writer", "--device", "cpu")
 
 
-def kill_in_the_middle(workspace: Workspace) -> list[Path]:
-    """Build in another process, and kill it when some titles are written: the shards it leaves."""
-    command = [sys.executable, "-m", "bench", *BUILD]
-    environment = {**os.environ, "BENCH_HOME": str(workspace.home), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(  # noqa: S603
-        command, cwd=SHIPPED, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
-        cache = workspace.tocf / ".cache"
-        while process.poll() is None:
-            shards = list(cache.glob(f"titles-*/{SHARDS}"))
-            if shards and shards[0].read_bytes().count(b"\n") >= 2:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-            time.sleep(0.01)
-        process.wait()
-        assert process.returncode == -signal.SIGKILL, process.stderr.read()
-    return shards
-
-
 def test_a_killed_build_goes_on_where_it_was_and_a_student_learns_from_it(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (shard,) = kill_in_the_middle(workspace)
+    kill_when(BUILD, workspace, is_tuning)
+    assert not any(workspace.tocf.glob(".cache/adapter-*/adapter"))
+    kill_when(BUILD, workspace, is_writing)
+    (shard,) = workspace.tocf.glob(f".cache/titles-*/{SHARDS}")
     folder, left = workspace.tocf / "shelf" / "writer", shard.read_bytes()
     before = batches_of_whole_lines(left)
     assert not folder.exists()
@@ -468,8 +461,7 @@ def test_a_killed_build_goes_on_where_it_was_and_a_student_learns_from_it(
     monkeypatch.setenv("BENCH_HOME", str(fresh))
     done(*BUILD)
     uninterrupted = Workspace(fresh).tocf / "shelf" / "writer"
-    for file in sorted(path.name for path in uninterrupted.iterdir()):
-        assert (folder / file).read_bytes() == (uninterrupted / file).read_bytes(), file
+    assert_same_bytes(folder, uninterrupted)
 
     asked = ("--dataset", "shelf", "--teacher", "writer")
     found = json.loads(done("teacher", "check", *asked, "--format", "json").stdout)
@@ -497,7 +489,7 @@ def test_defaults_are_those_of_the_paper() -> None:
     assert (tuning.batch_size, tuning.micro_batch_size, tuning.rows) == (128, 4, 1024)
     assert (tuning.epochs, tuning.patience, options.held_out_rows) == (50, 5, 5000)
     assert (options.prompt_tokens, options.list_length, options.popularity) == (512, 100, 0)
-    assert (generation.beams, generation.max_new_tokens) == (4, 128)
+    assert (generation.beams, generation.decode, generation.max_new_tokens) == (4, "free", None)
     assert options.words.item == "movie" and options.title_end == ". Genres: "
 
 

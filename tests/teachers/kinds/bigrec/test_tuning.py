@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from bench.data.examples import PreparedData
 from bench.errors import BenchError, ConfigError
+from bench.teachers.kinds.bigrec import tuning
 from bench.teachers.kinds.bigrec.instructions import Instructions, Words
 from bench.teachers.kinds.bigrec.tuning import (
     Adapter,
@@ -142,6 +143,68 @@ def test_tuned_once_and_the_same_every_time(
     config = json.loads((first.folder / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 16, 0.1)
     assert sorted(config["target_modules"]) == ["q_proj", "v_proj"]
+
+
+class Stopped(Exception):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_tuning_that_stopped_goes_on_to_the_same_bits(
+    language: LanguageModel,
+    examples: list[Example],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
+) -> None:
+    """Within an epoch, at its end, and behind it; with dropout, whose draws depend on the step."""
+    whole = tune(language, examples, tmp_path / "whole")
+    monkeypatch.setattr(tuning, "SECONDS_BETWEEN_STATES", 0.0)
+    keep, kept = tuning._Run.keep, []
+
+    def keep_and_stop(run: Any) -> None:
+        keep(run)
+        kept.append(run.step)
+        if len(kept) == after:
+            raise Stopped
+
+    with monkeypatch.context() as patched, pytest.raises(Stopped):
+        patched.setattr(tuning._Run, "keep", keep_and_stop)
+        tune(language, examples, tmp_path / "parts")
+    (state,) = tmp_path.glob(f"parts/adapter-*/{tuning.STATE}")
+    lines: list[str] = []
+    again = tune(language, examples, tmp_path / "parts", lines=lines)
+    assert any(f"; {kept[-1]} steps are there from before" in line for line in lines)
+    assert again.course == whole.course and not state.exists()
+    file = "adapter_model.safetensors"
+    assert (again.folder / file).read_bytes() == (whole.folder / file).read_bytes()
+
+
+def test_a_damaged_state_is_told_and_left(
+    language: LanguageModel, examples: list[Example], tmp_path: Path
+) -> None:
+    whole = tune(language, examples, tmp_path / "whole")
+    folder = tmp_path / "damaged" / whole.folder.parent.name
+    folder.mkdir(parents=True)
+    (folder / tuning.STATE).write_bytes(b"not a state" * 9)
+    lines: list[str] = []
+    assert tune(language, examples, tmp_path / "damaged", lines=lines).course == whole.course
+    assert any("tuning begins anew" in line for line in lines)
+
+
+def test_no_logits_are_computed_before_the_first_that_is_learned(
+    language: LanguageModel, examples: list[Example], tmp_path: Path
+) -> None:
+    shapes = []
+    hook = language.model.get_output_embeddings().register_forward_hook(
+        lambda module, given, logits: shapes.append(logits.shape)
+    )
+    tune(language, examples, tmp_path, {"whole_text": False, "epochs": 1})
+    hook.remove()
+    longest = max(len(one.answer) for one in examples)
+    spread = max(len(one.prompt) for one in examples) - min(len(one.prompt) for one in examples)
+    assert max(shape[1] for shape in shapes) <= longest + spread
+    assert min(shape[1] for shape in shapes) <= longest
 
 
 def test_tuning_stops_when_it_no_longer_gets_better(
