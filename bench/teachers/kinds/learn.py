@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
@@ -62,7 +62,9 @@ class LearnTeacher(TowerTeacher):
     Options = LearnOptions
 
     @classmethod
-    def network(cls, texts: Tensor, length: int, options: LearnOptions) -> PreferenceAlignment:
+    def network(
+        cls, texts: Tensor, length: int, options: LearnOptions, **known: Any
+    ) -> PreferenceAlignment:
         return PreferenceAlignment(
             texts,
             normalise=options.normalise,

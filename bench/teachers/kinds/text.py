@@ -7,6 +7,8 @@ cross entropy on exactly the training examples and histories that the student se
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
@@ -34,7 +36,7 @@ class TextTeacher(TowerTeacher):
     Options = TextOptions
 
     @classmethod
-    def network(cls, texts: Tensor, length: int, options: TextOptions) -> Towers:
+    def network(cls, texts: Tensor, length: int, options: TextOptions, **known: Any) -> Towers:
         return Towers(
             texts,
             length=length,

@@ -91,7 +91,13 @@ class LanguageModel:
         return {"input_ids": tokens.to(self.device), "attention_mask": mask.to(self.device)}
 
 
-def load(weights: Weights, architecture: Architecture, device: str, dtype: Dtype) -> LanguageModel:
+def load(
+    weights: Weights,
+    architecture: Architecture,
+    device: str,
+    dtype: Dtype,
+    layers: int | None = None,
+) -> LanguageModel:
     """Load a model and its tokenizer.
 
     Args:
@@ -99,10 +105,12 @@ def load(weights: Weights, architecture: Architecture, device: str, dtype: Dtype
         architecture: what the model must be, `CAUSAL` or `ENCODER_DECODER`.
         device: name of the torch device to compute on.
         dtype: of the weights.
+        layers: the last layer whose states are wanted, counted from 1, and none above the next
+            is loaded; None: all are.
 
     Raises:
         ConfigError: transformers is not installed, there is no such model, it is another
-            architecture, or its tokenizer does not fit.
+            architecture, has fewer layers, or its tokenizer does not fit.
     """
     name, source, local = weights.name, weights.source, weights.is_local
     _logger.info(f"loading the language model {name}")
@@ -117,11 +125,17 @@ def load(weights: Weights, architecture: Architecture, device: str, dtype: Dtype
         try:
             config = transformers.AutoConfig.from_pretrained(source, local_files_only=local)
             _check_model(name, config, architecture, getattr(modeling_auto, architecture.classes))
+            if layers is not None:
+                _cut(name, config, layers)
             revision = getattr(config, "_commit_hash", None)
             where = {"revision": revision} if revision else {"local_files_only": local}
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, **where)
             model = getattr(transformers, architecture.loader).from_pretrained(
-                source, use_safetensors=True, torch_dtype=getattr(torch, dtype), **where
+                source,
+                config=config,
+                use_safetensors=True,
+                torch_dtype=getattr(torch, dtype),
+                **where,
             )
         except (OSError, ValueError) as error:
             reason = f"{str(error).strip().splitlines()[0]}"
@@ -145,6 +159,15 @@ def _check_model(name: str, config: Any, wanted: Architecture, classes: Any) -> 
             f"language model '{name}' is no {wanted.description}: its configuration says "
             f"{', '.join(found)}"
         )
+
+
+def _cut(name: str, config: Any, layers: int) -> None:
+    """Let the configuration end above a layer: states of the last one would be normalised."""
+    if layers > config.num_hidden_layers:
+        raise ConfigError(
+            f"language model '{name}' has {config.num_hidden_layers} layers; {layers} are asked for"
+        )
+    config.num_hidden_layers = min(layers + 1, config.num_hidden_layers)
 
 
 def _fit(name: str, tokenizer: Any, model: Any, architecture: Architecture) -> None:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from bench.data.examples import PreparedData
+
+
+class Words(BaseModel):
+    """What a dataset's items are called in prompts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    item: str = Field("item", description="one of them: game, movie")
+    done: str = Field("chosen", description="what users did with it: played, watched")
 
 
 def titles_of(data: PreparedData, end: str) -> list[str]:

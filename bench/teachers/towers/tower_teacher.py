@@ -59,15 +59,21 @@ class TowerTeacher(Builder):
     """Builder of a kind whose teacher is two towers; the kind says what they are made of."""
 
     @classmethod
-    def network(cls, texts: Tensor, length: int, options: Any) -> TwoTowers:
+    def network(cls, texts: Tensor, length: int, options: Any, **known: Any) -> TwoTowers:
         """Towers with their initial parameters.
 
         Args:
             texts: float32 [N, T], frozen text vectors.
             length: L, the longest history.
             options: an instance of `Options`.
+            known: what `known` returned.
         """
         raise NotImplementedError
+
+    @classmethod
+    def known(cls, options: Any, data: PreparedData, cache: Path, device: str) -> dict[str, Any]:
+        """What the network is given beside the texts, by name; here nothing."""
+        return {}
 
     @classmethod
     def phases(cls, options: Any, train: Examples) -> list[tuple[Loss, FitOptions]]:
@@ -89,6 +95,7 @@ class TowerTeacher(Builder):
         options: Any,
         validate: Callable[[TwoTowers], float],
         device: str = "cpu",
+        **known: Any,
     ) -> Fitted:
         """Fit the towers to examples, the only ones that are learned from.
 
@@ -98,6 +105,7 @@ class TowerTeacher(Builder):
             options: sizes and optimisation.
             validate: metric (larger is better) of the towers as they are; chooses the epoch.
             device: name of the torch device to compute on.
+            known: what the network is given beside the texts.
 
         Returns:
             The towers of the best epoch of the last phase, in evaluation mode.
@@ -107,7 +115,7 @@ class TowerTeacher(Builder):
         """
         with torch.random.fork_rng():
             torch.manual_seed(options.seed)
-            towers = cls.network(texts, train.history.shape[1], options).to(device)
+            towers = cls.network(texts, train.history.shape[1], options, **known).to(device)
             fitted = Fitted(cls.name, towers)
             for loss, phase in cls.phases(options, train):
                 fit(fitted, loss, train, phase, validate)
@@ -133,11 +141,12 @@ class TowerTeacher(Builder):
     @classmethod
     def _train(cls, options: Any, data: PreparedData, cache: Path, device: str) -> Train:
         texts = torch.from_numpy(text_vectors(data, options, cache, device))
+        known = cls.known(options, data, cache, device)
 
         def validate(towers: TwoTowers) -> float:
             return metrics_from_ranks(rank_targets(towers, data.valid).ranked)[SELECT]
 
-        return lambda rows: cls.fit(texts, rows, options, validate, device)
+        return lambda rows: cls.fit(texts, rows, options, validate, device, **known)
 
 
 def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[Product, Fitted]:

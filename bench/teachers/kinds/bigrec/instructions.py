@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.fingerprints import digest
+from bench.teachers.language.titles import Words
 
 Tokens = NDArray[np.int32]
 """One text, int32 [length]."""
@@ -26,15 +26,6 @@ that the user will want next.
 
 ### Response:
 """
-
-
-class Words(BaseModel):
-    """What a dataset's items are called in the instruction."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    item: str = Field("item", description="one of them: game, movie")
-    done: str = Field("chosen", description="what users did with it: played, watched")
 
 
 class Instructions:

@@ -31,11 +31,11 @@ from bench.teachers.kinds.bigrec.generation import (
     writer,
 )
 from bench.teachers.kinds.bigrec.grounding import Catalogue, Popularity, embed
-from bench.teachers.kinds.bigrec.instructions import Instructions, Words, tokens_digest
+from bench.teachers.kinds.bigrec.instructions import Instructions, tokens_digest
 from bench.teachers.kinds.bigrec.tuning import Adapter, Example, TuningOptions, tuned
 from bench.teachers.language.loading import CAUSAL, Dtype, LanguageModel, load
 from bench.teachers.language.resume import folder_of, in_batches, longest_first
-from bench.teachers.language.titles import titles_of
+from bench.teachers.language.titles import Words, titles_of
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import hold_out, rows_where, sampled

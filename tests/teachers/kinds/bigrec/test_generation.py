@@ -18,9 +18,10 @@ from bench.teachers.kinds.bigrec.generation import (
     check_installed,
     with_transformers,
 )
-from bench.teachers.kinds.bigrec.instructions import Instructions, Tokens, Words, title_in
+from bench.teachers.kinds.bigrec.instructions import Instructions, Tokens, title_in
 from bench.teachers.kinds.bigrec.trie import TitleTrie
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
+from bench.teachers.language.titles import Words
 from bench.teachers.weights import find
 
 from ...conftest import PROMPTS

@@ -13,11 +13,10 @@ from bench.errors import DataError
 from bench.teachers.kinds.bigrec.instructions import (
     PROMPT,
     Instructions,
-    Words,
     title_in,
     tokens_digest,
 )
-from bench.teachers.language.titles import titles_of
+from bench.teachers.language.titles import Words, titles_of
 
 from ...language.tiny import END, make_tokenizer
 

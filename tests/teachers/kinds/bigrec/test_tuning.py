@@ -15,7 +15,7 @@ from torch.nn import functional
 from bench.data.examples import PreparedData
 from bench.errors import BenchError, ConfigError
 from bench.teachers.kinds.bigrec import tuning
-from bench.teachers.kinds.bigrec.instructions import Instructions, Words
+from bench.teachers.kinds.bigrec.instructions import Instructions
 from bench.teachers.kinds.bigrec.tuning import (
     Adapter,
     Example,
@@ -24,6 +24,7 @@ from bench.teachers.kinds.bigrec.tuning import (
     with_adapter,
 )
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
+from bench.teachers.language.titles import Words
 from bench.teachers.weights import find
 
 from ....listening import listening

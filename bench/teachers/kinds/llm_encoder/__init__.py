@@ -1,0 +1,1 @@
+"""The kind `llm-encoder`: a causal language model that reads whole histories."""
