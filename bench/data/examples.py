@@ -12,6 +12,9 @@ from bench.errors import DataError
 
 Ids = NDArray[np.int32]
 
+BLOCK = 1 << 16
+"""Interactions that are looked at together."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -54,19 +57,24 @@ class Sequences:
     @classmethod
     def of(cls, user: Ids, item: Ids, n_users: int) -> Sequences:
         """Those of interactions int32 [M] in order of (user, time), items counted from 0."""
-        start = np.searchsorted(user, np.arange(n_users + 1))
+        start = np.append(0, np.cumsum(np.bincount(user, minlength=n_users)))
         return cls(np.asarray(item + 1, dtype=np.int32), start.astype(np.int64))
 
     def is_repeat(self) -> NDArray[np.bool_]:
         """Which interactions are with an item that the user had before: bool [M]."""
-        sizes = np.diff(self.start)
-        user = np.repeat(np.arange(len(sizes)), sizes)
+        repeat = np.zeros(len(self.item), dtype=np.bool_)
         span = int(self.item.max(initial=0)) + 1
-        pair = user * span + self.item
-        order = stable_order(pair)
-        pair = pair[order]
-        repeat = np.zeros(len(pair), dtype=np.bool_)
-        repeat[order[1:][pair[1:] == pair[:-1]]] = True
+        first = 0
+        while first < len(self.start) - 1:  # some users at a time, so that a cache holds them
+            enough = np.searchsorted(self.start, self.start[first] + BLOCK)
+            last = min(max(int(enough), first + 1), len(self.start) - 1)
+            begin, end = self.start[first], self.start[last]
+            sizes = np.diff(self.start[first : last + 1])
+            pair = np.repeat(np.arange(last - first) * span, sizes) + self.item[begin:end]
+            order = stable_order(pair)
+            pair = pair[order]
+            repeat[begin:end][order[1:][pair[1:] == pair[:-1]]] = True
+            first = last
         return repeat
 
 

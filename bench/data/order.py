@@ -5,6 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 1 << 16
+
+
+def divisor(values: NDArray[np.int64]) -> int:
+    """The greatest common divisor of whole numbers [M], 1 or more: 86,400 of days in seconds."""
+    found = 0
+    for start in range(0, len(values), _BLOCK):
+        found = int(np.gcd.reduce(values[start : start + _BLOCK], initial=found))
+        if found == 1:
+            break
+    return found or 1
+
 
 def stable_order(values: NDArray[np.integer]) -> NDArray[np.int64]:
     """`np.argsort(values, kind="stable")` of whole numbers [M].

@@ -20,7 +20,7 @@ from bench.data.fingerprints import catalogue_fingerprint, data_fingerprint, spl
 from bench.data.prepare import filters, interactions
 from bench.data.prepare.interactions import SOURCE_FILE, SPLITS, Interactions
 from bench.data.prepare.protocols import targets_of
-from bench.data.prepare.windows import examples_at, ordinals
+from bench.data.prepare.windows import examples_at
 from bench.data.sources import fetch as sources
 from bench.errors import DataError
 from bench.folders import replaced
@@ -211,7 +211,7 @@ def _write(
     folder: Path,
 ) -> None:
     data = filters.apply(data, config.filters_under(protocol))
-    ordinal, size = ordinals(data.user)
+    ordinal, size = data.ordinals
     report = list(data.report)
     if data.split is not None and protocol.name == "temporal":
         report.append("the split is that of the source's labels, as in protocol given")

@@ -267,7 +267,10 @@ def test_the_order_is_that_of_a_sort_by_all_keys(span):
         ]
         keys[1][rows // 2 :] = keys[1][: rows - rows // 2]
         expected = np.lexsort(keys)
-        found, same = _sorted_by(keys[1:], keys[:1])
+        rest = keys[1:3]
+        found, same = _sorted_by(
+            keys[4], keys[3], lambda at, rest=rest: [key[at] for key in rest], keys[:1]
+        )
         assert sorted(found) == list(range(rows))
         ordered = [tuple(key[row] for key in keys[1:]) for row in found]
         assert same.tolist() == [False, *(a == b for a, b in itertools.pairwise(ordered))]

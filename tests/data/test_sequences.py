@@ -123,19 +123,27 @@ def write_rows(folder: Path, *, width: int = 4, items: int = ITEMS, train=TRAIN)
     return folder
 
 
-@pytest.mark.parametrize("mixed", [False, True])
-def test_titles_of_another_run_are_doubted(tmp_path, mixed):
-    """Ten series of twenty games each; people stay within a series."""
-    random = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("moved", ["no", "half", "all"])
+def test_titles_of_another_run_are_doubted(tmp_path, moved, seed):
+    """Ten series of twenty games each; people stay within a series. Eight more have no title."""
+    random = np.random.default_rng(seed)
     series = 20 * random.integers(0, 10, 600)
     first, second = (series + random.integers(0, 20, (2, 600))).tolist()
     rows = [([before], after) for before, after in zip(first, second, strict=True)]
-    folder = write_rows(tmp_path / "game", items=200, train=rows)
-    place = random.permutation(200) if mixed else np.arange(200)
-    titles = [f"Series{place[n] // 20} Part {place[n] % 20}\t{n}" for n in range(200)]
-    (folder / "id2name.txt").write_text("\n".join(titles) + "\n")
-    doubted = any("seem to belong to other rows" in line for line in read(folder).report)
-    assert doubted == mixed
+    folder = write_rows(tmp_path / "game", items=208, train=rows)
+    titles = [f"Series{n // 20} Part {n % 20}" for n in range(200)] + ["None"] * 8
+    move = {"no": [], "half": range(104, 208), "all": range(208)}[moved]
+    place = np.arange(208)
+    place[list(move)] = random.permutation(place[list(move)])
+    lines = [f"{titles[place[n]]}\t{n}" for n in range(208)]
+    (folder / "id2name.txt").write_text("\n".join(lines) + "\n")
+    report = [line for line in read(folder).report if "titles of items that follow" in line]
+    nameless = sum(titles[place[n]] == "None" for n in {*first, *second})
+    told = [line for line in read(folder).report if "seem to belong to other rows" in line]
+    assert bool(told) == (moved != "no")
+    assert all(line.startswith("WARNING") and f"{nameless} items" in line for line in told)
+    assert bool(report) == (moved != "half")  # half of them are still more alike than by chance
 
 
 def test_rows_and_items_of_dllm2rec_keep_their_numbers(tmp_path):

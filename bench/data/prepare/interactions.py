@@ -8,8 +8,9 @@ users, and a model learns it: the next item would be one that comes later in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 
 from bench.data.files import read_json, write_json
 from bench.data.fingerprints import digest
-from bench.data.order import stable_order
+from bench.data.order import divisor, stable_order
+from bench.data.prepare.windows import Index, ordinals
 from bench.errors import DataError
 
 SPLITS = ("train", "valid", "test")
@@ -31,6 +33,8 @@ ORDER = 2
 
 SORTED, SORTED_AFTER = 0.98, 50
 """Share of steps to a greater item id that is no order of time, among so many or more."""
+
+Rows = NDArray[np.int64] | slice
 
 _ARRAYS = ("user", "item", "time", "split", "rating", "position")
 _OPTIONAL = ("time", "split", "rating", "position")
@@ -89,6 +93,11 @@ class Interactions:
                 if array is not None
             ),
         )
+
+    @cached_property
+    def ordinals(self) -> tuple[Index, Index]:
+        """Of each interaction its place among its user's, from 0, and their number: [M] each."""
+        return ordinals(self.user)
 
     def keep(self, mask: NDArray[np.bool_]) -> Interactions:
         """The interactions under `mask` [M], users and items that lost all of theirs left out."""
@@ -155,17 +164,21 @@ def canonical(
     place = {token: index for index, token in enumerate(item_tokens)}
     item_code = np.array([place[token] for token in seen], dtype=np.int32)[item_code]
 
-    drawn = _drawn_order(user_code, item_code, len(item_tokens))
-    keys = [key for key in (drawn, position, time, user_code) if key is not None]
+    second, *third = [key for key in (time, position) if key is not None]
     extra = [key for key in (rating, split) if key is not None]
-    order, repeated = _sorted_by(keys, extra)
+
+    def rest(rows: Rows) -> list[NDArray[Any]]:
+        drawn = _drawn_order(user_code[rows], item_code[rows], len(item_tokens))
+        return [drawn, *(key[rows] for key in third)]
+
+    order, repeated = _sorted_by(user_code, second, rest, extra)
     if split is not None:
         ordered = split[order]
         if (repeated[1:] & (ordered[1:] != ordered[:-1])).any():
             raise DataError(f"{origin}: one interaction stands twice, with different split labels")
     if repeated.any():
         report.append(f"dropped {repeated.sum():,} interactions that repeat another one exactly")
-    order = order[~repeated]
+        order = order[~repeated]
 
     unused = len(item_tokens) - len(seen)
     if unused:
@@ -190,43 +203,51 @@ def canonical(
 
 
 def _sorted_by(
-    keys: Sequence[NDArray[Any]], extra: Sequence[NDArray[Any]]
+    first: NDArray[np.integer],
+    second: NDArray[np.integer],
+    rest: Callable[[Rows], list[NDArray[Any]]],
+    extra: Sequence[NDArray[Any]],
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """`np.lexsort([*extra, *keys])`, and which rows in that order equal the one before in `keys`.
+    """`np.lexsort([*extra, *rest, second, first])`, and which rows there equal the one before.
 
-    The last two keys in one number tell most rows apart; the others are asked about the rest.
+    The first two keys in one number tell most rows apart; the others are asked about those alone
+    that are equal in both.
 
     Args:
-        keys: at least two, [M] each, the last one the first to sort by, 0 or more.
-        extra: further keys, which order what is equal in all keys.
+        first: [M], 0 or more.
+        second: [M].
+        rest: further keys of some rows, the last one the first to sort by.
+        extra: keys [M] that order what is equal in all others, and count as equal.
     """
-    second, first = keys[-2], keys[-1].astype(np.int64)
     low, high = int(second.min()), int(second.max())
     if (int(first.max()) + 1) * (high - low + 1) >= 2**63:
+        keys = [*rest(slice(None)), second, first]
         order = np.lexsort([*extra, *keys])
-        return order, _equal(keys, order)
-    both = first * (high - low + 1)
-    both += (second - second.dtype.type(low)).astype(np.int64)
+        return order, _equal([key[order] for key in keys])
+    since = (second - second.dtype.type(low)).astype(np.int64)
+    unit = divisor(since)
+    both = first.astype(np.int64)
+    both *= (high - low) // unit + 1
+    both += since if unit == 1 else since // unit
     order = stable_order(both)
-    same = _equal([both], order)
+    same = _equal([both[order]])
     tied = same.copy()
     tied[:-1] |= same[1:]
     place = np.flatnonzero(tied)
     rows = order[place]
-    rest = [key[rows] for key in (*extra, *keys[:-2], both)]
-    among = np.lexsort(rest)
+    keys = [*rest(rows), both[rows]]
+    among = np.lexsort([*(key[rows] for key in extra), *keys])
     order[place] = rows[among]
-    same[place] = _equal(rest[len(extra) :], among)
+    same[place] = _equal([key[among] for key in keys])
     return order, same
 
 
-def _equal(keys: Sequence[NDArray[Any]], order: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which rows [M] in this order equal the one before in all keys."""
-    same = np.ones(len(order), dtype=bool)
+def _equal(keys: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
+    """Which rows [M] of ordered keys equal the one before in all of them."""
+    same = np.ones(len(keys[0]), dtype=bool)
     same[:1] = False
     for key in keys:
-        ordered = key[order]
-        same[1:] &= ordered[1:] == ordered[:-1]
+        same[1:] &= key[1:] == key[:-1]
     return same
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.data.config import ProtocolConfig
 from bench.data.order import stable_order
 from bench.data.prepare.interactions import HISTORY, SPLITS, Interactions
-from bench.data.prepare.windows import Index, ordinals
+from bench.data.prepare.windows import Index
 from bench.errors import DataError
 
 Targets = tuple[Index, Index, Index]
@@ -62,7 +62,7 @@ def leave_one_out(data: Interactions, protocol: ProtocolConfig) -> Targets:
     interactions gives one train row, a user with one gives none. Rows are ordered by
     (user, ordinal); split labels of the source are not used.
     """
-    ordinal, size = ordinals(data.user)
+    ordinal, size = data.ordinals
     left = size - 1 - ordinal
     label = np.full(len(data), HISTORY)
     first = np.minimum(protocol.first_target, size - 3)
@@ -83,7 +83,7 @@ def given(data: Interactions, protocol: ProtocolConfig) -> Targets:
     """
     if data.split is None:
         raise DataError(f"{data.origin}: has no split labels, which protocol 'given' consists of")
-    ordinal, _ = ordinals(data.user)
+    ordinal, _ = data.ordinals
     return _by_label(np.where(ordinal > 0, data.split, HISTORY))
 
 
@@ -101,7 +101,7 @@ def targets_of(data: Interactions, protocol: ProtocolConfig) -> Targets:
     Raises:
         DataError: a split would be empty, or the data lack what the protocol needs.
     """
-    ordinal, _ = ordinals(data.user)
+    ordinal, _ = data.ordinals
     train, valid, test = PROTOCOLS[protocol.name](data, protocol)
     targets = train[ordinal[train] > 0], valid[ordinal[valid] > 0], test[ordinal[test] > 0]
     if protocol.cold_targets == "drop":
@@ -140,7 +140,7 @@ def _chronological(data: Interactions, protocol: ProtocolConfig) -> tuple[Index,
             f"protocol '{protocol.name}' needs a time column"
             f"{' or split labels' if protocol.name == 'temporal' else ''}; 'leave-one-out' does not"
         )
-    ordinal, size = ordinals(data.user)
+    ordinal, size = data.ordinals
     first = np.minimum(protocol.first_target, size - 1)
     if data.position is None:
         targets = np.flatnonzero(ordinal >= np.maximum(first, 1))

@@ -9,7 +9,7 @@ from bench.data.examples import Examples, Ids
 
 Index = NDArray[np.int64]
 
-BLOCK = 1 << 14
+BLOCK = 1 << 12
 """Rows that are filled together, so that a cache holds them."""
 
 
@@ -38,13 +38,12 @@ def examples_at(targets: Index, user: Ids, item: Ids, ordinal: Index, history: i
         history: L, the width of the table.
     """
     length = np.minimum(ordinal[targets], history)
-    table = np.zeros((len(targets), history), dtype=np.int32)
-    oldest, column = targets - length, np.arange(history)
+    table = np.empty((len(targets), history), dtype=np.int32)
+    oldest, column, ids = targets - length, np.arange(history), item + np.int32(1)
     for start in range(0, len(targets), BLOCK):
         part = slice(start, start + BLOCK)
-        shown = column < length[part, None]
-        place = oldest[part, None] + column
-        table[part][shown] = item[place[shown]] + 1
+        np.take(ids, oldest[part, None] + column, mode="clip", out=table[part])
+        table[part] *= column < length[part, None]
     return Examples(
         history=table,
         length=length.astype(np.int32),

@@ -34,6 +34,9 @@ ENDINGS = (".df", ".csv")
 
 Table = dict[str, list[Any]]
 
+NO_TITLE = "None"
+"""What BIGRec writes in place of a title that there is not."""
+
 PAIRS, ENOUGH_PAIRS = 20_000, 200
 """Neighbours whose titles are compared at most, and at least."""
 
@@ -85,7 +88,7 @@ def _read_folder(folder: Path, budget: Budget) -> Events:
         sequences += [[names[item] for item in row] for row in kept.values()]
         labels += [label] * len(kept)
     lines += [*report, "rows carry no user: each counts as a user of its own"]
-    lines += _doubted_titles([texts.get(name, "") for name in names], sequences)
+    lines += _doubts_of_titles([texts.get(name, "") for name in names], sequences)
     if longest > 10:
         lines.append(f"histories hold up to {longest} items: see protocol.history")
     return from_sequences(
@@ -93,17 +96,46 @@ def _read_folder(folder: Path, budget: Budget) -> Events:
     )
 
 
-def _doubted_titles(texts: list[str], sequences: list[list[str]]) -> list[str]:
-    """A warning where titles of neighbours have no more words in common than by chance.
+def _doubts_of_titles(texts: list[str], sequences: list[list[str]]) -> list[str]:
+    """What the rows say of the titles: whether both are of one run of BIGRec's program.
 
-    Neighbours are a target and the item before it. What people take one after the other is alike
-    in any shop; titles that belong to other numbers are not.
+    Its numbers of items change with every run, and two things tell. It leaves out rows of items
+    without a title, so an item called `None` stands in none. And neighbours, a target and the item
+    before it, are alike in any shop; titles that belong to other numbers are not.
+    """
+    if not any(texts):
+        return []
+    listed = {int(name) for row in sequences for name in row}
+    nameless = sum(len(texts[item]) == 1 or texts[item] == NO_TITLE for item in listed)
+    doubts = []
+    if nameless:
+        doubts.append(
+            f"{nameless:,} items of the rows are called '{NO_TITLE}' or by one character, and the "
+            "program that makes both leaves such items out of the rows"
+        )
+    likeness, by_chance, error = _likeness(texts, sequences)
+    alike = f"share {likeness:.1%} of their words, those of any two {by_chance:.1%}"
+    if likeness - by_chance <= 3 * error:
+        doubts.append(f"titles of items that follow one another {alike}")
+    if not doubts:
+        return [f"titles of items that follow one another {alike}"] if error else []
+    return [
+        f"WARNING: the titles of {TITLES} seem to belong to other rows: {'; '.join(doubts)}. "
+        "Its numbers change with every run of the program that makes it: without the file, items "
+        "have no titles, and nothing is wrong"
+    ]
+
+
+def _likeness(texts: list[str], sequences: list[list[str]]) -> tuple[float, float, float]:
+    """Mean share of words that titles of neighbours have in common, and titles of any two.
+
+    Also the standard error of the difference; all 0 where there are too few to tell.
     """
     words = [frozenset(text.lower().split()) for text in texts]
     pairs = np.array([[int(row[-2]), int(row[-1])] for row in sequences[:PAIRS]])
     pairs = pairs[[bool(words[a] and words[b]) and a != b for a, b in pairs]]
     if len(pairs) < ENOUGH_PAIRS:
-        return []
+        return 0.0, 0.0, 0.0
     others = np.random.default_rng(0).permutation(pairs[:, 1])
     near, far = (
         np.array(
@@ -115,13 +147,7 @@ def _doubted_titles(texts: list[str], sequences: list[list[str]]) -> list[str]:
         for second in (pairs[:, 1], others)
     )
     error = float((near - far).std() / len(pairs) ** 0.5)
-    if float((near - far).mean()) > 3 * error:
-        return []
-    return [
-        f"WARNING: the titles of {TITLES} seem to belong to other rows: those of items that follow "
-        f"one another share {near.mean():.1%} of their words, those of any two {far.mean():.1%}. "
-        "Its numbers change with every run of the program that makes it"
-    ]
+    return float(near.mean()), float(far.mean()), error
 
 
 def _locate(folder: Path, stem: str) -> Path:

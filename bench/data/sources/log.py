@@ -32,7 +32,7 @@ LABELS = {
 IDS = ("user", "item")
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 
-COLLECTED = 1 << 27
+COLLECTED = 1 << 29
 """Bytes of ids of which equal ones are found together."""
 
 WIDTH = 16
@@ -226,7 +226,7 @@ def _distinct(
     codes, found = pd.factorize(mixed)
     first = np.empty(len(found), dtype=np.int64)
     first[codes[::-1]] = np.arange(len(texts))[::-1]
-    for place in range(words.shape[1]):
+    for place in range(1, words.shape[1]):  # of these and the number the first word follows
         if (words[first, place][codes] != words[:, place]).any():  # two texts became one number
             return np.unique(texts, return_inverse=True)
     return texts[first], codes
