@@ -28,6 +28,7 @@ RUNGS = {
     "random vectors": r".+-random",
     "texts of other items": r".+-shuffled",
     "texts, nothing learned": r"raw-text|text-neighbours",
+    "texts and counting": r"l3ae",
     TEACHER: r".+",
 }
 """The rungs from the lowest to the highest, and the names of the teachers that stand on each."""

@@ -533,7 +533,7 @@ def test_a_ladder_is_a_method_and_its_controls_beside_what_is_named(tiny: Worksp
     methods = {("none", "-"), ("label-smoothing", "-"), ("label-smoothing:popularity", "-")}
     teachers = {
         *("published", "self-tiny", "counting-knn", "counting-ease"),
-        *("text-random", "text-neighbours", "text"),
+        *("text-random", "text-neighbours", "l3ae", "text"),
     }
     taught = {("soft-label", teacher) for teacher in teachers}
     assert {(line[6], line[7]) for line in lines} == methods | taught

@@ -38,7 +38,7 @@ def test_of_all_teachers_a_method_keeps_those_that_offer_what_it_needs(
     assert {spec.teacher for spec in left.trials} == {
         *("text", "text-out-of-fold", "text-histories", "learn", "ensemble", "mix", "self-sasrec"),
         *("counting-ease", "counting-knn", "counting-markov", "text-neighbours"),
-        *("text-open", "text-mpnet", "text-smollm2"),
+        *("text-open", "text-mpnet", "text-smollm2", "l3ae"),
     }
     assert len(lines) == len(grid.trials) - len(left.trials)
     raw = "teacher 'raw-text' does not offer rankings (it offers embeddings)"

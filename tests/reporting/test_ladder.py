@@ -37,6 +37,7 @@ def climbed(bench):
         text_random=0.4,
         text_shuffled=0.38,
         raw_text=0.41,
+        l3ae=0.45,
     )
     bench.done("dllm2rec", 2, skill=0.21, teacher="text", control="shuffled")
     bench.done("dllm2rec", 2, skill=0.21, teacher="text", control="popularity")
@@ -55,7 +56,7 @@ def test_rungs_are_in_their_order_and_the_best_teacher_is_the_top(climbed):
     assert (ladder.method, ladder.teacher) == ("dllm2rec", "my-llm")
     assert teachers == [
         *("", "", "self-sasrec", "counting-knn", "counting-ease", "text"),
-        *("text-random", "text-shuffled", "raw-text", "text", "my-llm"),
+        *("text-random", "text-shuffled", "raw-text", "l3ae", "text", "my-llm"),
     ]
     assert ladder.lines["control"].tolist()[5] == "shuffled"
     assert ladder.closest["teacher"] == "text-random"

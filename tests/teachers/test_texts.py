@@ -68,7 +68,7 @@ def test_shuffled_texts_are_the_same_texts_of_other_items(
 
 
 @pytest.mark.parametrize("twin", ["random", "shuffled"])
-@pytest.mark.parametrize("name", ["raw-text", "text-neighbours", "text", "learn", "text-histories"])
+@pytest.mark.parametrize("name", ["raw-text", "text-neighbours", "text", "learn", "l3ae"])
 def test_every_teacher_of_text_vectors_has_twins(name: str, twin: str, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     plain, other = read_teacher(name, workspace), read_teacher(f"{name}-{twin}", workspace)

@@ -21,7 +21,7 @@ from bench.paths import Workspace
 from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import configured, read_teacher
 from bench.teachers.folds import OutOfFold, folds_of
-from bench.teachers.kinds import counting
+from bench.teachers.kinds import counting, l3ae
 from bench.teachers.kinds import self as of_self
 from bench.teachers.recommenders import teaching
 from bench.teachers.registry import KINDS
@@ -38,6 +38,7 @@ SASREC = {
 OF_ONE: list[tuple[ModuleType, str, dict[str, Any]]] = [
     (counting, "counting", {"baseline": "markov"}),
     (of_self, "self", SASREC),
+    (l3ae, "l3ae", {"encoder": "random-8"}),
 ]
 IN_SAMPLE = {"out_of_fold": None}
 
@@ -108,6 +109,26 @@ def test_lists_are_the_best_of_what_the_other_folds_counted(toy: PreparedData) -
         np.testing.assert_allclose(product.distances[row], -found, rtol=1e-5)
         assert product.truth_distance is not None
         assert product.truth_distance[row] == pytest.approx(truth, rel=1e-5)
+
+
+def test_lists_of_l3ae_hold_an_item_that_nobody_had_beside_the_one_it_is_worded_like(
+    toy: PreparedData,
+) -> None:
+    """Both are described alike, so that a history with the one asks for the other."""
+    wanted = int(np.bincount(toy.train.target).argmax())
+    new = toy.n_items + 1
+    texts = [f"item {n}" for n in range(1, new)]
+    data = dataclasses.replace(
+        toy,
+        item_tokens=[*toy.item_tokens, "new"],
+        item_texts=[*texts, texts[wanted - 1]],
+    )
+    product = built("l3ae", data, encoder="random-64", list_length=3)
+    assert product.rankings is not None
+    np.testing.assert_array_equal(product.embeddings[new - 1], product.embeddings[wanted - 1])
+    with_it = (toy.train.history == wanted).any(axis=1)
+    listed = (product.rankings == new).any(axis=1)
+    assert listed[with_it].mean() > 0.5 > listed[~with_it].mean()
 
 
 def test_inner_products_of_item_vectors_are_cosines_of_consumption(toy: PreparedData) -> None:
