@@ -8,15 +8,17 @@ text, so that planning needs no torch. Both import a thing when it is first load
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -337,6 +339,17 @@ def register_method(
         return cls
 
     return decorate
+
+
+def entry_points(group: str) -> Iterable[EntryPoint]:
+    """Entry points of a group, of the packages that are installed."""
+    return _all_entry_points(tuple(sys.path)).select(group=group)
+
+
+@functools.lru_cache(maxsize=1)
+def _all_entry_points(path: tuple[str, ...]) -> EntryPoints:
+    """Those of all groups: reading them takes as long as reading one group's."""
+    return importlib.metadata.entry_points()
 
 
 def _imported(target: Any) -> Any:

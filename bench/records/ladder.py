@@ -76,12 +76,15 @@ def ladders(entries: pd.DataFrame, runs: pd.DataFrame) -> list[Ladder]:
     trials = trials.assign(
         rung=[*map(_rung, trials["method"], trials["teacher"], trials["control"])]
     )
+    made = trials.loc[trials["rung"].isin(MAKING), ["setting", "method"]].drop_duplicates()
+    trials = trials[trials["setting"].isin(made["setting"])]  # mostly none has a ladder
     values = _Values(entries, runs)
     return [
         found
-        for _, setting in trials.groupby("setting", sort=False)
+        for name, setting in trials.groupby("setting", sort=False)
         for method in setting.loc[setting["rung"] == TEACHER, "method"].unique()
-        if (found := _ladder(setting, method, values)) is not None
+        if method in {*made.loc[made["setting"] == name, "method"]}
+        and (found := _ladder(setting, method, values)) is not None
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -17,19 +18,30 @@ def spent(
 ) -> tuple[float, float]:
     """CPU and clock seconds of Python with these arguments.
 
+    Args:
+        arguments: of Python.
+        environment: its variables.
+        stdin: what it reads, from a stream that stays open: workers end with it.
+
     Raises:
         click.ClickException: it failed.
     """
     before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(  # noqa: S603 - this suite
-        [sys.executable, *arguments],
-        env=environment,
-        input=stdin,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    receiving, sending = os.pipe()
+    try:
+        os.write(sending, stdin.encode())
+        done = subprocess.run(  # noqa: S603 - this suite
+            [sys.executable, *arguments],
+            env=environment,
+            stdin=receiving,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(sending)
+        os.close(receiving)
     clock = time.perf_counter() - clock
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
