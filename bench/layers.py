@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from bench import limits
 from bench.errors import ConfigError, UnknownNameError, nearest
 from bench.paths import Workspace
+from bench.printable import is_text
 
 KINDS = ("datasets", "students", "teachers", "methods", "suites")
 
@@ -243,6 +244,8 @@ def _reject_odd_values(content: dict[str, Any], where: str) -> None:
         if not isinstance(value, str | int | float | None):
             kind = type(value).__name__
             raise ConfigError(f"{where}: '{key}' is a {kind}: a text, number or truth is expected")
+        if not is_text(key) or (isinstance(value, str) and not is_text(value)):
+            raise ConfigError(f"{where}: '{key}' holds half a character, which is no text")
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ConfigError(f"{where}: '{key}' must be a number that 64 bits hold")
         if _is_non_finite(value):

@@ -74,9 +74,21 @@ def allowed(most: int) -> int:
         ConfigError: it is no whole number from 1.
     """
     text = os.environ.get(VARIABLE, "1")
-    if not (text.isdecimal() and text.isascii() and 1 <= int(text[:10]) <= 10**6):
+    times = whole_number(text, 10**6)
+    if not times:
         raise ConfigError(f"{VARIABLE}={text[:40]}: a whole number from 1 to 1000000 is expected")
-    return most * int(text)
+    return most * times
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """The number from 0 to `most` that ASCII digits say; None of any other text.
+
+    Python raises where there are thousands of digits, and takes other scripts' digits for its own.
+    """
+    digits = text.lstrip("0") or text[:1]
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= len(str(most))):
+        return None
+    return number if (number := int(digits)) <= most else None
 
 
 def read_whole(path: Path | zipfile.Path, most: int) -> bytes:

@@ -17,7 +17,14 @@ _ODD = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+_HALVES = re.compile("[\ud800-\udfff]")
+
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def is_text(value: str) -> bool:
+    """Whether it is whole characters, which UTF-8 has: names of files may hold other bytes."""
+    return not _HALVES.search(value)
 
 
 def for_terminal(text: str) -> str:

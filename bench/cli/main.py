@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import os
+import re
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -16,7 +18,7 @@ from bench.cli import streams
 from bench.cli.printing import tell
 from bench.display import shown
 from bench.errors import BenchError, nearest
-from bench.printable import for_screen, for_terminal
+from bench.printable import for_screen, for_terminal, is_text
 
 USAGE = 2
 DEFECT = 70
@@ -66,8 +68,13 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if any("\0" in arg for arg in args):
-            ctx.fail("an argument holds the character 0, which no name and no path can have")
+        for arg in args:
+            if "\0" in arg:
+                ctx.fail("an argument holds the character 0, which no name and no path can have")
+            if not is_text(arg) and not os.path.lexists(arg):
+                ctx.fail(f"the argument {arg} is no text in UTF-8, and no file either")
+            if not arg or re.fullmatch("--[a-z-]+=", arg):
+                ctx.fail(f"the argument '{arg}' is empty: leave it out, or give it a value")
         debug = [arg for arg in args if arg == "--debug"]
         return super().parse_args(ctx, [*debug[:1], *(arg for arg in args if arg != "--debug")])
 

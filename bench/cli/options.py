@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.limits import whole_number
+
 if TYPE_CHECKING:
     from bench.config.selection import Selection
     from bench.execution.devices import Jobs
@@ -21,9 +23,9 @@ def _jobs(context: click.Context, option: click.Parameter, value: str | None) ->
         return None
     if value == "auto":
         return "auto"
-    if not (value.isdecimal() and len(value) < 5 and int(value)):
+    if not (number := whole_number(value, 9999)):
         raise click.BadParameter(f"'{value}' is neither a number from 1 to 9999 nor auto")
-    return int(value)
+    return number
 
 
 def _isolate(context: click.Context, option: click.Parameter, value: bool) -> bool:

@@ -10,6 +10,7 @@ import click
 
 from bench.cli import options
 from bench.cli.printing import say, tell
+from bench.limits import whole_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +97,12 @@ def command(
     if serve:
         if output is not None or format_name not in (None, "html"):
             raise click.UsageError("--serve shows a page: leave out --output and --format")
-        follow(store.folder, metrics, chosen, *_host_and_port(address or DEFAULT_ADDRESS))
+        follow(
+            store.folder,
+            metrics,
+            chosen,
+            *_host_and_port(DEFAULT_ADDRESS if address is None else address),
+        )
         return
     if address is not None:
         raise click.UsageError("--address goes with --serve")
@@ -131,8 +137,9 @@ def follow(
 
 def _host_and_port(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > LAST_PORT:
+    number = whole_number(port, LAST_PORT)
+    if not colon or not host or number is None:
         raise click.UsageError(
             f"--address {address}: expected HOST:PORT, such as {DEFAULT_ADDRESS}"
         )
-    return host, int(port)
+    return host, number

@@ -83,7 +83,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,9})(?:\s*-\s*(\d{1,9}))?\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?\s*", part)
         if match is None:
             raise ConfigError(f"--seeds {text}: expected such as 0-4 or 0,2,5")
         first, last = int(match[1]), int(match[2] or match[1])

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bench.data.config import Seen
 from bench.errors import ConfigError, UnknownNameError
+from bench.limits import whole_number
 
 CUTOFFS = (1, 5, 10, 20)
 
@@ -100,6 +101,9 @@ class Metric:
         return np.take(by_rank(self), ranks, mode="clip")
 
 
+LARGEST_CUTOFF = 2**31 - 1
+"""The largest rank that a record can hold."""
+
 LARGEST_TABLE = 10_000
 """The largest cutoff whose metrics are tabulated: a name such as ndcg@1000000000 costs nothing."""
 
@@ -135,11 +139,11 @@ def parse_metric(name: str) -> Metric:
             f"'{name}' is not a metric; write FAMILY@K with FAMILY one of "
             f"{', '.join(sorted(_GAIN))}, such as ndcg@20"
         )
-    family, cutoff = match[1], int(match[2])
+    family, cutoff = match[1], whole_number(match[2], LARGEST_CUTOFF)
     if family not in _GAIN:
         raise UnknownNameError("metric", family, _GAIN, where=name)
-    if cutoff < 1:
-        raise ConfigError(f"'{name}': the cutoff of a metric is at least 1")
+    if not cutoff:
+        raise ConfigError(f"'{name}': the cutoff of a metric is 1 to {LARGEST_CUTOFF:,}")
     return Metric(family, cutoff)
 
 

@@ -16,6 +16,7 @@ from bench.errors import ConfigError
 from bench.execution.devices import divide
 from bench.executors.interface import Event, Executor, ExecutorConfig, Said, register_executor
 from bench.executors.process import WorkerProcess, ended
+from bench.limits import whole_number
 
 if TYPE_CHECKING:
     from bench.execution.devices import Jobs
@@ -120,9 +121,12 @@ def visible(gpus: tuple[str, ...], here: str | None) -> list[str]:
     if here is None:
         return list(gpus)
     seen = [name.strip() for name in here.split(",") if name.strip()]
-    if beyond := [gpu for gpu in gpus if gpu.isdecimal() and int(gpu) >= len(seen)]:
+    numbers = [whole_number(gpu, len(seen) - 1) for gpu in gpus]
+    pairs = zip(gpus, numbers, strict=True)
+    if beyond := [gpu for gpu, number in pairs if gpu.isdecimal() and number is None]:
         raise ConfigError(
             f"--gpus {','.join(gpus)}: no GPU {beyond[0]} here: {VISIBLE}={here} leaves "
             f"{len(seen)}, counted from 0"
         )
-    return [seen[int(gpu)] if gpu.isdecimal() else gpu for gpu in gpus]
+    named = zip(gpus, numbers, strict=True)
+    return [gpu if number is None else seen[number] for gpu, number in named]

@@ -27,6 +27,7 @@ from bench.executors.interface import (
     register_executor,
 )
 from bench.executors.process import WorkerProcess, ended, python_path
+from bench.limits import whole_number
 from bench.records.store import ResultStore
 
 _logger = logging.getLogger(__name__)
@@ -132,8 +133,9 @@ def _connect(address: str | None) -> None:
 
     host, _, port = (address or "").rpartition(":")
     try:
-        if port.isdecimal() and "/" not in host:  # Ray would try for minutes
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        number = whole_number(port, 65535)
+        if number is not None and "/" not in host:  # Ray would try for minutes
+            socket.create_connection((host, number), timeout=CONNECT_SECONDS).close()
         ray.init(
             address=address,
             log_to_driver=False,

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.data.examples import PreparedData
+from bench.limits import whole_number
 from bench.plan import seed_of
 from bench.teachers.encoder import MINILM, encode
 
 Texts = Literal["own", "shuffled"]
 """Whose text an item has: its own, or that of another item, drawn at random."""
 
-RANDOM, RANDOM_WIDTH = "random", 384
+RANDOM, RANDOM_WIDTH, WIDEST = "random", 384, 1 << 16
 """The name of the encoder that knows nothing, and its width, that of MiniLM."""
 
 
@@ -48,9 +49,7 @@ class TextVectorOptions(BaseModel):
     def width_of_random(self) -> int | None:
         """Size of the random vectors; None for an encoder."""
         name, _, width = self.encoder.partition("-")
-        if name != RANDOM or (width and not width.isdecimal()):
-            return None
-        return int(width or RANDOM_WIDTH)
+        return whole_number(width or str(RANDOM_WIDTH), WIDEST) if name == RANDOM else None
 
 
 def notes_of(texts: Texts) -> list[str]:

@@ -1,10 +1,9 @@
 """The same grid under every executor, with real engines: a Slurm cluster and a Ray cluster.
 
-    python -m pytest -m engine -n 2 --dist loadgroup tests/engines
+    python -m pytest -m engine tests/engines
 
-They take minutes, half of them waiting, and are not among the usual tests. Slurm is that of the
-system (`apt install slurm-wlm munge`, as root) with `pip install '.[slurm]'`; Ray is
-`pip install '.[ray]'`.
+They take minutes and are not among the usual tests. Slurm is that of the system (`apt install
+slurm-wlm munge`, as root) with `pip install '.[slurm]'`; Ray is `pip install '.[ray]'`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from bench.records.store import ResultStore
 from . import slurm
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
-on_slurm, on_ray = pytest.mark.xdist_group("slurm"), pytest.mark.xdist_group("ray")
 
 SHORT = ["training.max_epochs=2", "training.min_epochs=1"]
 GRID = [
@@ -142,7 +140,7 @@ def ray_engine(home: Path) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture(params=[pytest.param("slurm", marks=on_slurm), pytest.param("ray", marks=on_ray)])
+@pytest.fixture(params=["slurm", "ray"])
 def engine(request: pytest.FixtureRequest) -> Engine:
     found: Engine = request.getfixturevalue(f"{request.param}_engine")
     return found
@@ -258,7 +256,6 @@ def test_the_submitting_process_killed(
     same(local(*FEW), tmp_path)
 
 
-@on_slurm
 def test_the_whole_allocation_cancelled(
     slurm_engine: Engine, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -272,7 +269,6 @@ def test_the_whole_allocation_cancelled(
     the_same_command_finishes(slurm_engine, local(*FEW), tmp_path)
 
 
-@on_ray
 def test_the_whole_ray_cluster_goes_down(
     home: Path, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -287,7 +283,6 @@ def test_the_whole_ray_cluster_goes_down(
         the_same_command_finishes(engine, local(*FEW), tmp_path)
 
 
-@on_ray
 def test_a_ray_node_that_leaves_frees_its_trials_for_the_others(
     home: Path, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -302,7 +297,6 @@ def test_a_ray_node_that_leaves_frees_its_trials_for_the_others(
     same(local(*FEW), tmp_path)
 
 
-@on_slurm
 def test_a_wall_time_requeues_the_workers(
     slurm_engine: Engine, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -320,7 +314,6 @@ def test_a_wall_time_requeues_the_workers(
     same(local(*FEW), tmp_path)
 
 
-@on_slurm
 def test_the_line_for_any_scheduler_at_its_wall_time(
     slurm_engine: Engine, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -347,7 +340,6 @@ def test_the_line_for_any_scheduler_at_its_wall_time(
     same(local(*FEW), tmp_path)
 
 
-@on_slurm
 def test_a_preemption_requeues_the_workers(
     slurm_engine: Engine, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -361,7 +353,6 @@ def test_a_preemption_requeues_the_workers(
     same(local(*FEW), tmp_path)
 
 
-@on_slurm
 def test_a_full_queue_is_waited_for_and_one_that_refuses_says_so(
     slurm_engine: Engine, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -390,7 +381,6 @@ def test_a_full_queue_is_waited_for_and_one_that_refuses_says_so(
     assert trials(tmp_path / "refused") == []
 
 
-@on_ray
 def test_workers_wait_for_ray_nodes_that_are_busy(
     ray_engine: Engine, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:
@@ -418,7 +408,6 @@ def test_workers_wait_for_ray_nodes_that_are_busy(
     same(local(*FEW), tmp_path)
 
 
-@on_ray
 def test_ray_brings_records_from_nodes_that_share_no_disk(
     ray_engine: Engine, local: Callable[..., ResultStore], tmp_path: Path
 ) -> None:

@@ -258,9 +258,9 @@ def _total(response: requests.Response, start: int) -> int | None:
     """
     import requests
 
-    length = response.headers.get("Content-Length", "")
-    if length.isdecimal():
-        return start + int(length)
+    length = limits.whole_number(response.headers.get("Content-Length", ""), 2**63)
+    if length is not None:
+        return start + length
     if response.headers.get("Transfer-Encoding", "").lower() == "chunked":
         return None
     raise requests.HTTPError("the server does not say how long the file is", response=response)

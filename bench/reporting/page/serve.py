@@ -135,7 +135,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.followed = followed
         try:
             super().__init__((host, port), _Handler)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, TypeError, UnicodeError) as error:  # no name of a host
             raise ConfigError(
                 f"--address {host}:{port} cannot be listened on: {error}. {LOOPBACK}:0 takes any "
                 "port that is free"
