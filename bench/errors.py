@@ -75,6 +75,14 @@ class UnknownNameError(ConfigError):
         )
 
 
+def said(error: BaseException) -> str:
+    """The message of an exception of anybody's."""
+    try:
+        return str(error)
+    except Exception as problem:
+        return f"(no message: {type(problem).__name__})"
+
+
 class TrialFailure(Exception):
     """A trial that ended without a result; `status` is what its record says."""
 

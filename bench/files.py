@@ -54,10 +54,7 @@ def write_whole(
     temporary = path.with_name(f".{path.name}.writing-{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("xb") as stream:
-            if callable(content):
-                content(stream)
-            else:
-                stream.write(content)
+            _fill(stream, content)
             stream.flush()
             _sync(stream.fileno())
         if check is not None:
@@ -66,6 +63,32 @@ def write_whole(
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_output(
+    path: Path,
+    content: bytes | Callable[[BinaryIO], object],
+    check: Callable[[Path], object] | None = None,
+) -> None:
+    """Write where a user says, as `write_whole`; into a device, a pipe or a link as it is there.
+
+    Root would put a file in the place of `/dev/null`.
+
+    Raises:
+        OSError: the place cannot be written to.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with path.open("wb") as stream:
+            _fill(stream, content)
+    else:
+        write_whole(path, content, check)
+
+
+def _fill(stream: BinaryIO, content: bytes | Callable[[BinaryIO], object]) -> None:
+    if callable(content):
+        content(stream)
+    else:
+        stream.write(content)
 
 
 def sync_tree(folder: Path) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from bench import limits
-from bench.errors import ConfigError, UnknownNameError, nearest
+from bench.errors import ConfigError, DataError, UnknownNameError, nearest
 from bench.paths import Workspace
 from bench.printable import is_text
 
@@ -77,8 +77,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
             number that is not finite, or far more than a configuration.
     """
     try:
-        content = _parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        content = _parse(limits.read_whole(path, 4 * limits.CONFIG).decode())
+    except (DataError, OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: {_yaml_problem(error)}") from error
@@ -167,6 +167,8 @@ def build(
     except ValidationError as error:
         problems = [_problem(model, detail, also) for detail in error.errors()]
         raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems)) from error
+    except UnicodeError as error:
+        raise ConfigError(f"{where}: holds half a character, which is no text") from error
     for path, given in _truths_for_numbers(built, mapping, ""):
         raise ConfigError(f"{where}: '{path}': a number is expected (given: {given!r})")
     return built

@@ -18,14 +18,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from bench import layers
-from bench.errors import BenchError, ConfigError, UnknownNameError
+from bench.errors import BenchError, ConfigError, Terminated, UnknownNameError, said
 from bench.paths import PACKAGE, SHIPPED, shipped
 from bench.signals import SignalName
 from bench.source import code_digest, decorated_classes
@@ -153,12 +153,12 @@ class Registry(Generic[T, E]):
         entry = self.get(name)
         try:
             loaded = _imported(entry.target)
-        except BenchError:
+        except (BenchError, KeyboardInterrupt, Terminated):
             raise
-        except (Exception, SystemExit) as error:  # a file of anybody's runs
+        except BaseException as error:  # a file of anybody's runs
             raise ConfigError(
                 f"{self.kind} '{name}' cannot be imported from {entry.origin}: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {said(error)}"
             ) from error
         if self._base and not issubclass(loaded, _imported(self._base)):
             raise ConfigError(
@@ -343,11 +343,12 @@ def register_method(
 
 def entry_points(group: str) -> Iterable[EntryPoint]:
     """Entry points of a group, of the packages that are installed."""
-    return _all_entry_points(tuple(sys.path)).select(group=group)
+    found: Iterable[EntryPoint] = _all_entry_points(tuple(sys.path)).select(group=group)
+    return found
 
 
 @functools.lru_cache(maxsize=1)
-def _all_entry_points(path: tuple[str, ...]) -> EntryPoints:
+def _all_entry_points(path: tuple[str, ...]) -> Any:
     """Those of all groups: reading them takes as long as reading one group's."""
     return importlib.metadata.entry_points()
 

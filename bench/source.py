@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import limits
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError
 from bench.paths import PACKAGE, SHIPPED, shipped
 
 _KERNELS = PACKAGE / "distillation"
@@ -179,13 +179,12 @@ def tree_of(path: Path) -> ast.Module:
             followed; tells file and line.
     """
     try:
-        if path.stat().st_size > limits.allowed(limits.SOURCE):
-            raise limits.TooMuch(path, f"has more than {limits.SOURCE:,} bytes of Python")
+        text = limits.read_whole(path, limits.SOURCE).decode()
         with _followed(path):
-            return ast.parse(path.read_text(encoding="utf-8"), str(path))
+            return ast.parse(text, str(path))
     except SyntaxError as error:
         raise ConfigError(f"{path}: line {error.lineno}: {error.msg}") from error
-    except (OSError, ValueError) as error:
+    except (DataError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 Python: {error}") from error
 
 

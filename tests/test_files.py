@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.errors import ConfigError
-from bench.files import write_whole, writing_to
+from bench.files import write_output, write_whole, writing_to
 
 
 def test_bytes_and_what_a_function_writes(tmp_path: Path) -> None:
@@ -55,3 +57,17 @@ def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path: Path) -
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power cut"), writing_to(tmp_path):
         raise RuntimeError("power cut")
+
+
+def test_an_output_goes_into_what_is_no_ordinary_file(tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link", tmp_path / "target"
+    os.mkfifo(pipe)
+    link.symlink_to(target)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    write_output(pipe, b"text")
+    reader.join()
+    write_output(link, b"text")
+    assert received == [b"text"] and pipe.is_fifo()
+    assert link.is_symlink() and target.read_bytes() == b"text"

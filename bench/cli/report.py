@@ -81,7 +81,7 @@ def command(
       bench report --format html --output report.html
       bench report --serve
     """
-    from bench.files import write_whole, writing_to
+    from bench.files import write_output, writing_to
     from bench.paths import Workspace
     from bench.records.store import ResultStore
     from bench.reporting.formats import DEFAULT_FORMAT
@@ -111,7 +111,7 @@ def command(
         say(text)
     else:
         with writing_to(f"--output {output}"):
-            write_whole(output, f"{text}\n".encode())
+            write_output(output, f"{text}\n".encode())
         tell(f"written to {output}")
 
 

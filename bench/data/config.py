@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from bench import layers
+from bench import layers, limits
 from bench.data.sources.download_config import FAMILY_KEYS, PlaceConfig, over_family
 from bench.data.sources.synthetic_config import MARK, SyntheticConfig, is_synthetic
 from bench.errors import ConfigError, UnknownNameError
@@ -282,7 +282,7 @@ def dataset_config(name: str, workspace: Workspace) -> DatasetConfig:
         raise UnknownNameError("dataset", name, dataset_names(workspace))
     path = workspace.datasets / name / "source" / DATASET_FILE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(limits.read_whole(path, limits.RECORD))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     if isinstance(content, dict):  # what an earlier version left empty may exist no more

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from bench import limits
 from bench.errors import DataError
 from bench.folders import locked
 
@@ -37,6 +38,6 @@ def read_json(path: Path) -> Any:
         DataError: unreadable or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(limits.read_whole(path, limits.ARRAY))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}; delete its folder") from error

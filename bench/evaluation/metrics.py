@@ -143,7 +143,7 @@ def parse_metric(name: str) -> Metric:
     if family not in _GAIN:
         raise UnknownNameError("metric", family, _GAIN, where=name)
     if not cutoff:
-        raise ConfigError(f"'{name}': the cutoff of a metric is 1 to {LARGEST_CUTOFF:,}")
+        raise ConfigError(f"'{name}': a cutoff is at least 1, at most {LARGEST_CUTOFF:,}")
     return Metric(family, cutoff)
 
 

@@ -19,6 +19,7 @@ from bench.errors import (
     KnowledgeWritten,
     NotWritten,
     TrialFailure,
+    said,
 )
 from bench.execution import stopping
 from bench.execution.devices import LOCAL, free_memory, set_up, still_works
@@ -190,7 +191,7 @@ def _run_and_record(
             record = failed(trial, status, text, environment)
             curve = error.curve if isinstance(error, Diverged) else []
             task.store.write(record, curve=curve)
-            message = f"{status}: {_said(error)}{_place(error, METHODS.get(trial.method).path)}"
+            message = f"{status}: {said(error)}{_place(error, METHODS.get(trial.method).path)}"
         state.remove()
         track(task.trackers, task.store.folder, record, curve)
         _logger.info(f"{message}, {time.perf_counter() - started:.0f} s")
@@ -222,17 +223,9 @@ def _place(error: BaseException, method: Path) -> str:
     return f" ({method.name}:{inside[-1].lineno}, in {inside[-1].name})" if inside else ""
 
 
-def _said(error: BaseException) -> str:
-    """The message of an exception of anybody's."""
-    try:
-        return str(error)
-    except Exception as problem:
-        return f"(no message: {type(problem).__name__})"
-
-
 def _failure(error: BaseException) -> tuple[str, str]:
     """What a record says of a trial that raised."""
-    text = f"{type(error).__name__}: {_said(error)}"[:MAX_TEXT]
+    text = f"{type(error).__name__}: {said(error)}"[:MAX_TEXT]
     if isinstance(error, TrialFailure):
         return error.status, text
     # PyTorch says that the host is out of memory in a plain RuntimeError.

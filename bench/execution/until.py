@@ -9,10 +9,14 @@ from statistics import median
 
 from bench.errors import ConfigError
 from bench.execution import stopping
+from bench.limits import whole_number
 from bench.plan import Trial
 from bench.records.store import ResultStore
 
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+LONGEST = 10**6
+"""Of each unit; what is longer is no duration."""
+
 _DURATION = re.compile(r"(?:\d+[dhms])+")
 
 
@@ -23,7 +27,7 @@ def seconds_of(text: str) -> int:
         ConfigError: not of that form. A bare number is none: schedulers read one as minutes.
     """
     parts = re.findall(r"(\d+)([dhms])", text) if _DURATION.fullmatch(text) else []
-    seconds = sum(int(count) * _UNITS[unit] for count, unit in parts)
+    seconds = sum((whole_number(count, LONGEST) or 0) * _UNITS[unit] for count, unit in parts)
     if not seconds:
         raise ConfigError(f"'{text}' is no duration: write such as 90s, 55m, 2h or 1h30m")
     return seconds

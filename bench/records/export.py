@@ -10,7 +10,7 @@ import numpy as np
 from bench import limits
 from bench.data.examples import PreparedData
 from bench.errors import ConfigError, DataError, UnknownNameError
-from bench.files import write_whole, writing_to
+from bench.files import write_output, writing_to
 from bench.records.archive import Place
 from bench.records.arrays import STUDENT, state_hash
 from bench.records.checks import refuse_another
@@ -131,7 +131,7 @@ def export_checkpoint(record: Record, store: ResultStore, data: PreparedData, ou
     }
     with writing_to(f"--output {output}"):
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(
+        write_output(
             output,
             lambda stream: torch.save(checkpoint, stream),
             lambda written: _check_written(written, checkpoint),

@@ -73,6 +73,8 @@ class ResultStore:
         """Where records are: the folder itself, if it is there, and its archives."""
         if self.folder.is_file():
             return [open_archive(self.folder)]
+        if self.folder.exists() and not self.folder.is_dir():
+            raise DataError(f"{self.folder}: is neither a folder nor an archive of records")
         return [self.folder, *map(open_archive, sorted(self.folder.glob(f"*{SUFFIX}")))]
 
     def place(self, *names: str) -> Place | None:

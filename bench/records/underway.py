@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import locks
+from bench import limits, locks
+from bench.errors import BenchError
 from bench.files import write_whole
 from bench.plan import Trial, digest
 from bench.records.store import CLAIMS, RECORD, ResultStore
@@ -132,10 +133,10 @@ class Watcher:
         try:
             stamp = path.stat().st_mtime_ns
             if self._known.get(key, (None,))[0] != stamp:
-                record = json.loads(path.read_bytes())
+                record = json.loads(limits.read_whole(path, limits.RECORD))
                 taken = record.get("timings", {}).get("total_seconds")
                 self._known[key] = stamp, str(record["status"]), taken
-        except (OSError, ValueError, KeyError, AttributeError):
+        except (BenchError, OSError, ValueError, KeyError, AttributeError):
             return None
         return self._known[key]
 
@@ -170,9 +171,9 @@ def _plans(folder: Path) -> list[tuple[Path, list[Planned]]]:
     found = []
     for path in sorted((folder / PLANS).glob("*.json")):
         try:
-            lines = json.loads(path.read_bytes())
+            lines = json.loads(limits.read_whole(path, limits.RECORD))
             plan = [Planned(str(x["key"]), str(x["label"]), tuple(x["like"])) for x in lines]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (BenchError, OSError, ValueError, KeyError, TypeError):
             continue
         found.append((path, plan))
     return found

@@ -143,45 +143,6 @@ def test_names_in_data_reach_no_terminal(tmp_path: Path) -> None:
         assert "\\u001b]0;owned\\u0007" in done.output
 
 
-PLANNED = ["run", "--method", "none", "--dataset", "movielens", "--dry-run"]
-LONG = "9" * 5000
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        *([*PLANNED, "--set", f"training.epochs={v}"] for v in (LONG, f"0x{'f' * 90}", "9" * 30)),
-        *(
-            [*PLANNED, "--set", f"training.epochs=!!{v}"]
-            for v in ("timestamp 2024-01-01", "set {a}")
-        ),
-        *(
-            [*PLANNED, "--set", f"student.dropout=!!{v}"]
-            for v in ("binary aGk=", "int x", "float x")
-        ),
-        *([*PLANNED, "--set", f"training.seen={v}"] for v in ("[" * 2000, "&a [*a]", "*a")),
-        *([*PLANNED, f"--{name}", LONG] for name in ("jobs", "plugin", "teacher")),
-        ["data", "import", "shop", LONG],
-        ["data", "import", "shop", "x\0y"],
-        ["report", "--results", "x\0y"],
-        ["teacher", "check", "-d", "movielens", LONG],
-    ],
-    ids=lambda line: " ".join(line[-2:])[:40].encode("unicode_escape").decode(),
-)
-def test_odd_arguments_are_a_users_mistake(line: list[str]) -> None:
-    done = CliRunner().invoke(main, line)
-    assert done.exit_code == 2, done.output
-    assert "Error in the suite" not in done.stderr and len(done.stderr) < 3000
-
-
-def test_odd_sources_are_a_users_mistake(tmp_path: Path) -> None:
-    path = tmp_path / "plugin.py"
-    for source in ("x = " + "-" * 50_000 + "1", "x = a" + ".b" * 9000, "x = " + LONG, "x = '\0'"):
-        path.write_text(source)
-        done = CliRunner().invoke(main, [*PLANNED, "--plugin", str(path)])
-        assert done.exit_code == 2, done.output
-
-
 def test_a_message_is_cut_to_a_screen(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text(",".join(f"column{n}" for n in range(100_000)) + "\n")

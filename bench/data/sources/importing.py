@@ -115,13 +115,19 @@ def tables_at(
         unused += ["--items"] * (items is not None) + ["--column text"] * bool(texts)
     if unused:
         raise DataError(f"{path}: layout {layout} has no use for {', '.join(unused)}")
-    for given in filter(None, (path, items)):
-        if not given.exists():
-            raise DataError(f"{given}: no such file or folder")
+    _check_there(path, items)
     if path.is_dir() != (layout in FOLDERS):
         kind = "folder" if layout in FOLDERS else "file"
         raise DataError(f"{path}: layout {layout} is read from a {kind}")
     return Tables(path, items, by_role, texts, layout)
+
+
+def _check_there(path: Path, items: Path | None) -> None:
+    for given in filter(None, (path, items)):
+        if not given.exists():
+            raise DataError(f"{given}: no such file or folder")
+        if not (given.is_file() or given.is_dir()):
+            raise DataError(f"{given}: is a pipe or a device, which may never end: save it first")
 
 
 def locate(path: Path, items: Path | None = None) -> tuple[Path, Path | None]:
@@ -134,9 +140,7 @@ def locate(path: Path, items: Path | None = None) -> tuple[Path, Path | None]:
     Raises:
         DataError: nothing there, or several candidates.
     """
-    for given in filter(None, (path, items)):
-        if not given.exists():
-            raise DataError(f"{given}: no such file or folder")
+    _check_there(path, items)
     if not path.is_dir():
         return path, items
     found = _named(path, INTERACTION_FILES)

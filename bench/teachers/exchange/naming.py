@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import limits
 from bench.data.examples import PreparedData
 from bench.data.sources.columns import COLUMNS, first_column
 from bench.data.sources.tables import read_table, table_format
@@ -152,11 +153,12 @@ def find_base(ids: NDArray[Any], size: int, given: int | None, what: str) -> tup
 def _names(path: Path, key: Key) -> list[str]:
     if path.suffix in (".txt", "") or table_format(path) is None:
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = limits.read_whole(path, limits.ARRAY).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
         # Not `splitlines`: titles hold some of the other characters that it takes for line ends.
-        return [line.strip() for line in text.removesuffix("\n").split("\n")]
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+        return [line.strip() for line in lines]
     frame = read_table(path)
     if len(frame.columns) == 1:
         return frame.iloc[:, 0].tolist()
