@@ -152,7 +152,8 @@ class HistoryReader:
             for layer, parts in found.items():
                 for place, (one, (_, ends)) in enumerate(zip(some, texts, strict=True)):
                     ends = [ends[seen - 1] for seen in one.seen]
-                    parts.append(self._pooled(states[layer][place], ends))
+                    found_there = pooled(states[layer][place], ends, len(self._lines.head))
+                    parts.append(found_there.cpu())
             advance(len(some))
         for layer, file in files.items():
             values = torch.cat(found[layer]).half().numpy()
@@ -163,14 +164,6 @@ class HistoryReader:
                 )
             write_whole(file, lambda stream, values=values: np.save(stream, values))  # type: ignore[misc]
 
-    def _pooled(self, states: Tensor, ends: Sequence[int]) -> Tensor:
-        """Float32 [len(ends), poolings, width] of the states [tokens, width] of one pass."""
-        start = len(self._lines.head)
-        sums = states[start:].float().cumsum(0)
-        place = torch.tensor(ends, device=states.device)
-        mean = sums[place - start] / (place - start + 1)[:, None]
-        return torch.stack([states[place].float(), mean], dim=1).cpu()
-
     def _digest(self, blocks: Sequence[Sequence[Pass]]) -> str:
         read = [self._lines.read(one.items)[0] for block in blocks for one in block]
         rows = [[*one.rows, *one.seen] for block in blocks for one in block]
@@ -179,6 +172,20 @@ class HistoryReader:
             for many in (read, rows, [[len(one)] for one in (*read, *rows)])
         )
         return digest(*arrays)
+
+
+def pooled(states: Tensor, ends: Sequence[int], start: int) -> Tensor:
+    """States of one reading, pooled in each way up to several places: float32 [n, poolings, width].
+
+    Args:
+        states: [tokens, width].
+        ends: the n places.
+        start: place of the first token of the first item.
+    """
+    sums = states[start:].float().cumsum(0)
+    place = torch.tensor(ends, device=states.device)
+    mean = sums[place - start] / (place - start + 1)[:, None]
+    return torch.stack([states[place].float(), mean], dim=1)
 
 
 def identity_of(language: LanguageModel, dtype: str) -> dict[str, Any]:

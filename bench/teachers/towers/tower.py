@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,15 @@ class TwoTowers(nn.Module, ABC):
     Attributes:
         texts: float32 [N, T], what is known of the items; on the device of the parameters.
         distance: what the distance of a query and a point is, for manifests.
+        origin: how what they stand on came about, for manifests.
     """
 
     texts: Tensor
     distance: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origin: dict[str, Any] = {}
 
     @abstractmethod
     def items(self) -> Tensor:

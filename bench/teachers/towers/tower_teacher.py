@@ -177,6 +177,7 @@ def _product(train: Train, data: PreparedData, options: TowerOptions) -> tuple[P
         metrics=split_metrics(valid=rank_targets(towers, data.valid, seen), test=test),
         recipe={
             TEXTS: texts_hash(data),
+            **towers.origin,
             **fitted.story,
             "share_of_training_targets_in_top_10": round(in_top_ten, 4),
             "list_policy": policy,

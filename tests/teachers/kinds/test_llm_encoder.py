@@ -19,10 +19,14 @@ from bench.teachers.builder import Product, resolved_options
 from bench.teachers.config import TeacherConfig
 from bench.teachers.contract import check
 from bench.teachers.kinds.llm_encoder.network import HistoryTowers
+from bench.teachers.kinds.llm_encoder.objective import NextItem, Reading
 from bench.teachers.kinds.llm_encoder.teacher import LlmEncoderOptions, LlmEncoderTeacher
 from bench.teachers.knowledge import load_knowledge
+from bench.teachers.language.loading import CAUSAL, load
 from bench.teachers.language.passes import keys_of
-from bench.teachers.language.states import HistoryStates
+from bench.teachers.language.states import HistoryStates, Lines
+from bench.teachers.language.titles import Words
+from bench.teachers.weights import find
 
 pytest.importorskip("transformers", reason="needs the extra 'llm'")
 
@@ -98,10 +102,77 @@ def test_items_that_read_another_title_are_a_control(
     assert any("text of another" in note for note in shuffled.notes)
 
 
-def towers(n_items: int, history: np.ndarray, stream: bool, ids: bool) -> HistoryTowers:
+TUNING = {
+    "learning_rate": 0.003,
+    "warm_up_steps": 5,
+    "batch_size": 16,
+    "micro_batch_size": 16,
+    "epochs": 8,
+    "readings": 200,
+    "held_out_readings": 10,
+}
+
+
+def test_adapters_are_tuned_before_the_states_are_read(
+    toy: PreparedData, tiny_causal: Path, cache: Path
+) -> None:
+    pytest.importorskip("peft")
+    frozen = built(toy, tiny_causal, cache, epochs=1)
+    found = built(toy, tiny_causal, cache, epochs=1, tuning=TUNING)
+    course = found.recipe["tuning"]
+    losses = course["held_out_loss_from_epoch_0"]
+    assert min(losses) < losses[0] == pytest.approx(np.log(toy.n_items), abs=0.3)
+    assert (course["rows_learned_from"], course["rows_held_out"]) == (200, 10)
+    assert not np.array_equal(found.rankings, frozen.rankings)
+    assert "tuning" not in frozen.recipe and any("tuned on training" in n for n in found.notes)
+    again = built(toy, tiny_causal, cache, epochs=1)  # the model is what it was
+    np.testing.assert_array_equal(again.rankings, frozen.rankings)
+
+
+def test_validation_and_test_targets_are_not_read_by_the_tuning(
+    toy: PreparedData, tiny_causal: Path, tmp_path: Path
+) -> None:
+    """Their histories are: what is kept of adapters depends on training rows alone."""
+    pytest.importorskip("peft")
+    turned = {
+        split: replace(rows, target=rows.target[::-1].copy(), history=rows.history % 7 + 1)
+        for split, rows in (("valid", toy.valid), ("test", toy.test))
+    }
+    for name, data in (("a", toy), ("b", replace(toy, **turned))):
+        built(data, tiny_causal, tmp_path / name, epochs=1, tuning={**TUNING, "epochs": 1})
+    first, second = (
+        next((tmp_path / name).glob("adapter-*/adapter/adapter_model.safetensors"))
+        for name in ("a", "b")
+    )
+    assert first.read_bytes() == second.read_bytes()
+    assert first.parent.parent.name == second.parent.parent.name
+
+
+def test_the_tuned_loss_is_that_of_rows_one_at_a_time(toy: PreparedData, tiny_causal: Path) -> None:
+    language = load(find(str(tiny_causal), Path()), CAUSAL, "cpu", "float32")
+    lines = Lines.of(toy.item_texts, Words(), language.tokenizer, 32)
+    head = towers(toy.n_items, np.zeros((0, 4), np.int32), False, False, read=32)
+    objective = NextItem(language, head, len(lines.head), [1], "end")
+    histories, targets = [(3, 5, 9), (4,)], [[7, 8], [2]]
+    readings = []
+    for items, wanted in zip(histories, targets, strict=True):
+        tokens, ends = lines.read(items)
+        readings.append(Reading(tokens, ends[-len(wanted) :], wanted))
+    alone = [
+        NextItem(language, head, len(lines.head), [1], "end").loss([Reading(one.tokens, [e], [t])])
+        for one in readings
+        for e, t in zip(one.ends, one.targets, strict=True)
+    ]
+    torch.testing.assert_close(objective.loss(readings), torch.stack(alone).sum())
+    assert [objective.count(one) for one in readings] == [2, 1]
+
+
+def towers(
+    n_items: int, history: np.ndarray, stream: bool, ids: bool, read: int = 6
+) -> HistoryTowers:
     random = np.random.default_rng(1)
     keys = np.unique(keys_of(history))
-    values = random.standard_normal((len(keys), 6)).astype(np.float16)
+    values = random.standard_normal((len(keys), read)).astype(np.float16)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return HistoryTowers(

@@ -17,8 +17,8 @@ from torch import Tensor
 from bench.errors import ConfigError
 from bench.teachers.kinds.bigrec.instructions import Tokens, title_in
 from bench.teachers.kinds.bigrec.trie import TitleTrie
-from bench.teachers.kinds.bigrec.tuning import with_adapter
 from bench.teachers.language.loading import LanguageModel, peft_package
+from bench.teachers.language.tuning import with_adapter
 
 Writer = Callable[[Sequence[Tokens]], list[str]]
 """The title that is written after each prompt of a batch."""

@@ -32,10 +32,11 @@ from bench.teachers.kinds.bigrec.generation import (
 )
 from bench.teachers.kinds.bigrec.grounding import Catalogue, Popularity, embed
 from bench.teachers.kinds.bigrec.instructions import Instructions, tokens_digest
-from bench.teachers.kinds.bigrec.tuning import Adapter, Example, TuningOptions, tuned
+from bench.teachers.kinds.bigrec.objective import Example, NextTitle, TitleTuningOptions
 from bench.teachers.language.loading import CAUSAL, Dtype, LanguageModel, load
 from bench.teachers.language.resume import folder_of, in_batches, longest_first
 from bench.teachers.language.titles import Words, titles_of
+from bench.teachers.language.tuning import Adapter, tuned
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.registry import register_teacher
 from bench.teachers.rows import hold_out, rows_where, sampled
@@ -70,7 +71,7 @@ class BigRecOptions(BaseModel):
     prompt_tokens: PositiveInt = Field(
         512, description="of a prompt; a longer one loses its oldest titles"
     )
-    tuning: TuningOptions = Field(default_factory=TuningOptions)
+    tuning: TitleTuningOptions = Field(default_factory=TitleTuningOptions)
     held_out: float = Field(
         0.05, gt=0, lt=0.5, description="share of the training rows that chooses the epoch"
     )
@@ -192,13 +193,20 @@ class _Author:
 
     def tuned(self, learn: Examples, held_out: Examples) -> Adapter:
         """Adapters that learned from a sample of rows."""
+        options = self.options.tuning
+        examples, others = map(self._examples, (self.sample(learn, options.rows), held_out))
+        texts = [
+            tokens_digest([text for one in part for text in (one.prompt, one.answer)])
+            for part in (examples, others)
+        ]
         return tuned(
             self.language,
-            self._examples(self.sample(learn, self.options.tuning.rows)),
-            self._examples(held_out),
-            self.options.tuning,
+            NextTitle(self.language, options.whole_text),
+            examples,
+            others,
+            options,
             self.options.seed,
-            self._inputs(),
+            self._inputs() | {"texts": texts},
             self.cache,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +13,11 @@ from bench.errors import BenchError
 from bench.teachers.language.passes import factors
 from bench.teachers.language.states import HistoryStates
 from bench.teachers.towers.tower import Towers
+
+
+def no_states(width: int) -> HistoryStates:
+    """Of no history: for a head whose states of this width are given to it as they are made."""
+    return HistoryStates(np.empty(0, np.int64), np.empty((0, width), np.float16))
 
 
 class HistoryTowers(Towers):

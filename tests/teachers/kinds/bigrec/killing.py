@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.paths import SHIPPED, Workspace
-from bench.teachers.kinds.bigrec.tuning import STATE
 from bench.teachers.language.resume import SHARDS
+from bench.teachers.language.tuning import STATE
 
 
 def kill_when(

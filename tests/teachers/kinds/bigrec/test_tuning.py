@@ -14,24 +14,19 @@ from torch.nn import functional
 
 from bench.data.examples import PreparedData
 from bench.errors import BenchError, ConfigError
-from bench.teachers.kinds.bigrec import tuning
 from bench.teachers.kinds.bigrec.instructions import Instructions
-from bench.teachers.kinds.bigrec.tuning import (
-    Adapter,
-    Example,
-    TuningOptions,
-    tuned,
-    with_adapter,
-)
+from bench.teachers.kinds.bigrec.objective import Example, NextTitle, TitleTuningOptions
+from bench.teachers.language import tuning
 from bench.teachers.language.loading import CAUSAL, LanguageModel, load
 from bench.teachers.language.titles import Words
+from bench.teachers.language.tuning import Adapter, tuned, with_adapter
 from bench.teachers.weights import find
 
 from ....listening import listening
 
 pytest.importorskip("peft", reason="needs the extra 'llm'")
 
-OPTIONS = TuningOptions(
+OPTIONS = TitleTuningOptions(
     learning_rate=0.01, warm_up_steps=0, batch_size=8, micro_batch_size=3, epochs=2, dropout=0.1
 )
 
@@ -60,7 +55,8 @@ def tune(
 ) -> Adapter:
     options = OPTIONS.model_copy(update=changes or {})
     with listening([].append if lines is None else lines.append):
-        return tuned(language, examples[:16], examples[16:], options, seed, {}, cache)
+        objective = NextTitle(language, options.whole_text)
+        return tuned(language, objective, examples[:16], examples[16:], options, seed, {}, cache)
 
 
 def weights(language: LanguageModel) -> dict[str, torch.Tensor]:

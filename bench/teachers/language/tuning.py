@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from bench.errors import BenchError, ConfigError
 from bench.files import write_whole
 from bench.folders import locked, replaced
 from bench.plan import digest, seed_of
 from bench.progress import track
-from bench.teachers.kinds.bigrec.instructions import Tokens, tokens_digest
 from bench.teachers.language.loading import LanguageModel, peft_package
 from bench.teachers.language.resume import folder_of
 from bench.teachers.weights import quiet
@@ -35,7 +32,6 @@ COURSE, STATE = "course.json", "tuning.state"
 SECONDS_BETWEEN_STATES = 30.0
 """What a tuning that is killed loses, at most, beside the step it is at."""
 
-_IGNORED = -100
 _LONGEST_GRADIENT = 1.0
 
 
@@ -56,16 +52,26 @@ class TuningOptions(BaseModel):
     micro_batch_size: PositiveInt = Field(4, description="rows that are in memory at once")
     epochs: NonNegativeInt = Field(50, description="passes over the sample, at most; 0: no tuning")
     patience: PositiveInt = Field(5, description="epochs without a smaller held-out loss")
-    rows: PositiveInt | None = Field(1024, description="sample to learn from; null takes all rows")
-    whole_text: bool = Field(True, description="learn prompt and title, not the title alone")
 
 
-@dataclass(frozen=True)
-class Example:
-    """A prompt and its right answer, as tokens."""
+_Example = TypeVar("_Example", contravariant=True)
 
-    prompt: Tokens
-    answer: Tokens
+
+class Objective(Protocol[_Example]):
+    """What adapters are tuned for."""
+
+    @property
+    def head(self) -> nn.Module:
+        """What is tuned with them, and not kept; it may have no parameters."""
+
+    def loss(self, examples: Sequence[_Example]) -> Tensor:
+        """Summed loss of examples under the model as it is."""
+
+    def count(self, example: _Example) -> int:
+        """How many losses an example adds to the sum."""
+
+    def tokens(self, example: _Example) -> int:
+        """How long an example is."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,9 @@ class Adapter:
 
 def tuned(
     language: LanguageModel,
-    examples: Sequence[Example],
-    held_out: Sequence[Example],
+    objective: Objective[Any],
+    examples: Sequence[Any],
+    held_out: Sequence[Any],
     options: TuningOptions,
     seed: int,
     inputs: dict[str, Any],
@@ -98,28 +105,26 @@ def tuned(
 
     Args:
         language: the model, left as it is.
+        objective: what is made small.
         examples: what is learned from.
         held_out: what the epoch is chosen by: that of the smallest loss.
         options: of the tuning.
         seed: of initial values, order and dropout.
-        inputs: whatever else determines the result, as JSON values.
+        inputs: whatever else determines the result, the examples too, as JSON values.
         cache: folder of what is costly and can be computed again.
 
     Raises:
         ConfigError: peft is not installed, or the model has no layers of these names.
         BenchError: the loss became NaN or infinite.
     """
-    texts = [
-        tokens_digest([text for one in part for text in (one.prompt, one.answer)])
-        for part in (examples, held_out)
-    ]
-    inputs = {**inputs, "tuning": options.model_dump(mode="json"), "seed": seed, "texts": texts}
+    inputs = {**inputs, "tuning": options.model_dump(mode="json"), "seed": seed}
     folder = folder_of(cache, "adapter", inputs) / "adapter"
     state = folder.parent / STATE
     with locked(folder):
         if not folder.is_dir():
             with adapted(language, options, seed) as model:
-                course = _tune(model, language, examples, held_out, options, seed, state)
+                tuning = _Tuning(model, language.name, objective, options)
+                course = tuning.run(examples, held_out, seed, state)
                 with quiet(), replaced(folder) as temporary:
                     model.save_pretrained(str(temporary))
                     (temporary / COURSE).write_text(json.dumps(course))
@@ -170,70 +175,98 @@ def _unloaded(model: Any) -> Iterator[None]:
         model.unload().eval().requires_grad_(False)
 
 
-def _tune(
-    model: Any,
-    language: LanguageModel,
-    examples: Sequence[Example],
-    held_out: Sequence[Example],
-    options: TuningOptions,
-    seed: int,
-    file: Path,
-) -> dict[str, Any]:
-    """Tune the adapters of `model` and leave them as they were after the best epoch.
+@dataclass(frozen=True)
+class _Tuning:
+    """A model with new adapters, and what these are tuned for."""
 
-    Args:
-        model: with new adapters.
-        language: the model without peft around it.
-        examples: what is learned from.
-        held_out: what the epoch is chosen by.
-        options: of the tuning.
-        seed: of order and dropout.
-        file: keeps the state, from which a later call goes on with the same bits.
-    """
-    run = _Run([one for one in model.parameters() if one.requires_grad], options, file)
-    per_epoch = -(-len(examples) // options.batch_size)
-    factor = _warm_up_and_decay(options.warm_up_steps, per_epoch * options.epochs)
-    order = np.random.default_rng(seed_of(seed, "adapter", "order"))
-    if not run.losses:
-        run.judge(_mean_loss(model, language, held_out, options))
-    _logger.info(
-        f"tuning on {len(examples):,} rows; loss of {len(held_out):,} others {run.losses[0]:.4f}"
-        + (f"; {run.step} steps are there from before" if run.step else "")
-    )
-    passes, steps = divmod(run.step, per_epoch)
-    left = (options.epochs - passes) * len(examples) - steps * options.batch_size
-    with torch.random.fork_rng(), track("tuning, at most", left, "rows") as advance:
-        for epoch in range(1, options.epochs + 1):
-            batches = _parts(order.permutation(len(examples)).tolist(), options.batch_size)
-            model.train()
-            for step, batch in enumerate(batches, start=(epoch - 1) * per_epoch):
-                if step < run.step:
-                    continue
-                torch.manual_seed(seed_of(seed, "adapter", f"dropout of step {step}"))
-                chosen = [examples[row] for row in batch]
-                count = sum(_learned(one, options) for one in chosen)
-                for part in _of_like_length(chosen, options.micro_batch_size):
-                    (_loss(model, language, part, options) / count).backward()
-                    advance(len(part))
-                run.advance(factor(step))
-            if epoch == len(run.losses):
-                run.judge(_mean_loss(model, language, held_out, options))
-                if not np.isfinite(run.losses[-1]):
-                    raise BenchError(
-                        f"language model '{language.name}': the loss became {run.losses[-1]} in "
-                        f"epoch {epoch}; lower 'tuning.learning_rate'"
-                    )
-                _logger.info(f"tuning epoch {epoch}: held-out loss {run.losses[-1]:.4f}")
-                run.keep()
-            if epoch - int(np.argmin(run.losses)) >= options.patience:
-                break
-    run.choose()
-    return {
-        "rows_learned_from": len(examples),
-        "rows_held_out": len(held_out),
-        "best_epoch": int(np.argmin(run.losses)),
-        "held_out_loss_from_epoch_0": [round(value, 5) for value in run.losses],
-    }
+    model: Any
+    name: str
+    objective: Objective[Any]
+    options: TuningOptions
+
+    def run(
+        self, examples: Sequence[Any], held_out: Sequence[Any], seed: int, file: Path
+    ) -> dict[str, Any]:
+        """Tune the adapters and leave them as they were after the best epoch.
+
+        Args:
+            examples: what is learned from.
+            held_out: what the epoch is chosen by.
+            seed: of order and dropout.
+            file: keeps the state, from which a later call goes on with the same bits.
+        """
+        options = self.options
+        learned = [one for one in self.model.parameters() if one.requires_grad]
+        run = _Run([*learned, *self.objective.head.parameters()], options, file)
+        per_epoch = -(-len(examples) // options.batch_size)
+        factor = _warm_up_and_decay(options.warm_up_steps, per_epoch * options.epochs)
+        order = np.random.default_rng(seed_of(seed, "adapter", "order"))
+        if not run.losses:
+            run.judge(self._mean_loss(held_out))
+        _logger.info(
+            f"tuning on {len(examples):,} rows; loss of {len(held_out):,} others "
+            f"{run.losses[0]:.4f}"
+            + (f"; {run.step} steps are there from before" if run.step else "")
+        )
+        passes, steps = divmod(run.step, per_epoch)
+        left = (options.epochs - passes) * len(examples) - steps * options.batch_size
+        with torch.random.fork_rng(), track("tuning, at most", left, "rows") as advance:
+            for epoch in range(1, options.epochs + 1):
+                batches = parts(order.permutation(len(examples)).tolist(), options.batch_size)
+                self._is_training(True)
+                for step, batch in enumerate(batches, start=(epoch - 1) * per_epoch):
+                    if step < run.step:
+                        continue
+                    torch.manual_seed(seed_of(seed, "adapter", f"dropout of step {step}"))
+                    self._backward([examples[row] for row in batch], advance)
+                    run.advance(factor(step))
+                if epoch == len(run.losses):
+                    run.judge(self._mean_loss(held_out))
+                    self._check(run.losses[-1], epoch)
+                    run.keep()
+                if epoch - int(np.argmin(run.losses)) >= options.patience:
+                    break
+        run.choose()
+        return {
+            "rows_learned_from": len(examples),
+            "rows_held_out": len(held_out),
+            "best_epoch": int(np.argmin(run.losses)),
+            "held_out_loss_from_epoch_0": [round(value, 5) for value in run.losses],
+        }
+
+    def _backward(self, chosen: Sequence[Any], advance: Callable[[int], None]) -> None:
+        """Leave the gradient of the mean loss of a batch in the parameters."""
+        count = sum(map(self.objective.count, chosen))
+        for part in self._of_like_length(chosen):
+            (self.objective.loss(part) / count).backward()
+            advance(len(part))
+
+    @torch.no_grad()
+    def _mean_loss(self, examples: Sequence[Any]) -> float:
+        self._is_training(False)
+        total = 0.0
+        with track("held-out loss", len(examples), "rows") as advance:
+            for part in self._of_like_length(examples):
+                total += float(self.objective.loss(part))
+                advance(len(part))
+        return total / sum(map(self.objective.count, examples))
+
+    def _of_like_length(self, examples: Sequence[Any]) -> list[Sequence[Any]]:
+        """Parts that are in memory at once, in which little is padding; the longest first."""
+        longest_first = sorted(examples, key=lambda one: -self.objective.tokens(one))
+        return parts(longest_first, self.options.micro_batch_size)
+
+    def _is_training(self, wanted: bool) -> None:
+        self.model.train(wanted)
+        self.objective.head.train(wanted)
+
+    def _check(self, loss: float, epoch: int) -> None:
+        if not np.isfinite(loss):
+            raise BenchError(
+                f"language model '{self.name}': the loss became {loss} in epoch {epoch}; "
+                "lower 'tuning.learning_rate'"
+            )
+        _logger.info(f"tuning epoch {epoch}: held-out loss {loss:.4f}")
 
 
 class _Run:
@@ -305,56 +338,9 @@ class _Run:
             parameter.copy_(value)
 
 
-@torch.no_grad()
-def _mean_loss(
-    model: Any, language: LanguageModel, examples: Sequence[Example], options: TuningOptions
-) -> float:
-    """Mean cross entropy of the learned tokens."""
-    model.eval()
-    total = 0.0
-    with track("held-out loss", len(examples), "rows") as advance:
-        for part in _of_like_length(examples, options.micro_batch_size):
-            total += float(_loss(model, language, part, options))
-            advance(len(part))
-    return total / sum(_learned(one, options) for one in examples)
-
-
-def _loss(
-    model: Any, language: LanguageModel, examples: Sequence[Example], options: TuningOptions
-) -> Tensor:
-    """Summed cross entropy of the learned tokens; no logits are computed before the first."""
-    batch = language.batch([np.append(one.prompt, one.answer) for one in examples], "right")
-    labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, _IGNORED)
-    if not options.whole_text:
-        for row, one in enumerate(examples):
-            labels[row, : len(one.prompt)] = _IGNORED
-    first = 0 if options.whole_text else min(len(one.prompt) for one in examples) - 1
-    places = torch.arange(first, labels.shape[1] - 1, device=labels.device)
-    if "logits_to_keep" in inspect.signature(language.model.forward).parameters:
-        logits = model(**batch, use_cache=False, logits_to_keep=places).logits
-    else:  # a model of another kind, or an older transformers
-        logits = model(**batch, use_cache=False).logits[:, places]
-    return functional.cross_entropy(
-        logits.float().flatten(0, 1),
-        labels[:, first + 1 :].flatten(),
-        ignore_index=_IGNORED,
-        reduction="sum",
-    )
-
-
-def _learned(example: Example, options: TuningOptions) -> int:
-    """Tokens of an example that are learned: the first one is never predicted."""
-    prompt = len(example.prompt) - 1 if options.whole_text else 0
-    return prompt + len(example.answer)
-
-
-def _parts(rows: Sequence[Any], size: int) -> list[Sequence[Any]]:
+def parts(rows: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Rows in their order, at most `size` at a time."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def _of_like_length(examples: Sequence[Example], size: int) -> list[Sequence[Example]]:
-    """Parts of at most `size` examples, in which little is padding; the longest first."""
-    return _parts(sorted(examples, key=lambda one: -len(one.prompt) - len(one.answer)), size)
 
 
 def _copy(parameters: Sequence[Tensor]) -> list[Tensor]:
