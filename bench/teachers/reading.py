@@ -73,7 +73,7 @@ def _read(path: Path, holds: Holds, key: str | None, mapped: bool, keep: bool) -
     if ending in TORCH:
         return read_tensor(path, holds)
     if ending == ".npz":
-        raise Unreadable(f"{path.name} holds several arrays; save the one that counts as .npy")
+        raise Unreadable(f"{path.name} is an archive of arrays; save the one that counts as .npy")
     if ending == ".txt":
         array: NDArray[Any] = read_text(path) if keep else _parse(path)
     elif ending == ".safetensors":
@@ -180,8 +180,10 @@ def read_npy(path: Path, holds: Holds = "numbers", mapped: bool = False) -> NDAr
                 else np.lib.format.read_array(stream, allow_pickle=False)
             )
     except Exception as error:  # a damaged file fails anywhere in its reader
+        known = path.suffix.lower() == ".npy"
+        hint = "" if known else f"; arrays are .npy, {', '.join(TORCH)}, .safetensors and .txt"
         raise Unreadable(
-            f"{path.name} is truncated or no plain .npy array ({_first_line(error)})"
+            f"{path.name} is truncated or no plain .npy array ({_first_line(error)}){hint}"
         ) from error
     return _of_kind(array, holds, path)
 

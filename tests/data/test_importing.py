@@ -486,6 +486,32 @@ def test_two_spellings_of_one_id_are_one(tmp_path):
     assert (data.user_tokens, data.item_tokens) == (["1", "2"], ["6", "7"])
     assert data.item_texts == ["Six", "Seven"]
     assert "ids of items are read as '6' where they are written '6.0'" in data.report
+    assert "ids of items.tsv are read as '7' where they are written '7.0'" in data.report
+
+
+def test_powers_of_ten_are_the_numbers_that_r_means(tmp_path):
+    """R writes 1e+05 for 100000, and Parquet has floats of 17 digits as text; `1e05` is a hash."""
+    log = "user,item,time\n1,1e+05,1\n1,100000,2\n2,1.23456789012e+11,3\n2,1e05,4\n"
+    data = read(write(tmp_path / "shop", log, None, "inter.csv"))
+    assert data.item_tokens == ["100000", "123456789012", "1e05"]
+    assert "ids of items are read as '100000' where they are written '1e+05'" in data.report
+
+
+def test_ids_that_programs_write_for_none_are_doubted(tmp_path):
+    log = "user,item,time\n1,NA,1\n1,x,2\n2,NA,3\n2,x,4\n"
+    data = read(write(tmp_path / "shop", log, None, "inter.csv"))
+    doubts = [line for line in data.report if "is read as an id" in line]
+    assert [line.partition(" is")[0] for line in doubts] == ["WARNING: item 'NA'"]
+
+
+def test_rows_of_parquet_are_counted(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"user": ["u", "u"], "item": ["x", "y"], "time": [1.0, None]})
+    frame.to_parquet(tmp_path / "inter.parquet")
+    with pytest.raises(DataError, match=r"row 2: '' is not a number .* \(1 such rows of 2\)"):
+        read(tmp_path)
+    frame.fillna(2.0).to_parquet(tmp_path / "inter.parquet")
+    assert "read 2 rows of inter.parquet" in read(tmp_path).report
 
 
 def test_items_of_another_dataset_are_a_mistake(tmp_path):

@@ -226,8 +226,13 @@ def test_missing_parts_are_named(tmp_path):
         "user_id:token items\nu 1 2 3\nv 2 3\n",
         "u 1 2 3 -1\nv 2 3 -1 -1\n",
         "u -1 1 2 3\nv -1 -1 2 3\n",
+        "userId,itemIds\nu,1,2,3\nv,2,3\n",
+        "user_id:token\titem_id_list:token_seq\nu\t1 2 3\nv\t2 3\n",
+        "user item_1 item_2 item_3\nu 1 2 3\nv 2 3\n",
+        "u 1 2 3 <pad>\nv 2 3 <PAD> <PAD>\n",
+        "u 1 2 3\nv 2 3 nan\n",
+        "u 1.0 2.0 3.0\nv 2 3\n",
     ],
-    ids=["brackets", "quotes", "header", "padded behind", "padded before"],
 )
 def test_decoration_is_no_item(tmp_path, text):
     path = tmp_path / "s.txt"
@@ -242,6 +247,13 @@ def test_decoration_is_no_item(tmp_path, text):
         ('{"user": "u", "items": [1, 2]}\n', r"line 1: '.*' does not look like an id"),
         ("u [1, 2] [3]\n", r"line 1: '\[1' does not look like an id"),
         ("u 1 '2\n", r"line 1: ''2' does not look like an id"),
+        ("# of 2020\nu 1 2\n", r"line 1: '#' does not look like an id"),
+        ("u -> 1 2\n", r"line 1: '->' does not look like an id"),
+        ("u 1 -1 2\nv 2 3\n", "user 'u': '-1', which programs write where there is no item"),
+        ("u 1 2 9 9\nv 2 3 4 9\n", "item '9' stands only at the ends of lines, up to 2 times"),
+        ("u 1:100 2:200\nv 2:100\n", "each item has a number behind a colon, such as '1:100'"),
+        ("a 1 x\nb 2 x y\nc 1 y\nd 3 x y z\n", "each line says how many items it has"),
+        ("u;1;2\nv;2;3\n", "holds no sequence of items: a line such as 'u;1;2' has one id"),
     ],
 )
 def test_decoration_that_cannot_be_told_from_items_is_refused(tmp_path, text, message):

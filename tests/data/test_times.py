@@ -45,6 +45,11 @@ def test_what_is_finer_or_larger_than_that_stays_exact():
     dates = ["2020-01-01T00:00:00.000000001", "2020-01-01T00:00:00.000000002Z"]
     whole, scale = scaled(dates)
     assert scale == 10**9 and whole[1] - whole[0] == 1
+    finer = [f"2020-01-01T00:00:00.{digits}" for digits in ("0000000000010", "000000000002")]
+    with pytest.raises(DataError, match="cannot be told apart in the 64 bits"):
+        scaled(finer)
+    with pytest.raises(DataError, match=r"row 1: .* is not an ISO 8601 time"):
+        scaled([f"2020-01-01T00:00:00.{'0' * 18}1"])
     assert scaled(["2020-01-01"]) == ([1577836800 * 10**6], 10**6)
 
 

@@ -68,7 +68,10 @@ def need_column(names: Sequence[str], role: str, given: str | None, path: Path) 
 def _hint(role: str, names: Sequence[str]) -> str:
     """What may stand behind a column that is missing."""
     if len(names) == 1:
-        return ". There is one column only: is another separator between the fields?"
+        return (
+            ". There is one column only: is another separator between the fields, or does another "
+            "line stand above the names?"
+        )
     if role == "time":
         return ". Do the rows of a user stand in the order of time? Then give --file-order"
     if role in ("user", "item"):

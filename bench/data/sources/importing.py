@@ -344,9 +344,13 @@ def _read_items(tables: Tables) -> tuple[dict[str, str], list[str]]:
     if item is None:
         item = need_column(names, "item", None, path)
     title = need_column(names, "title", tables.columns.get("title"), path)
-    frame[item] = frame[item].map(token_of)
+    written = frame[item]
+    frame[item] = written.map(token_of)
     extra = [find_column(names, "title", column, path) for column in tables.texts]
     report = [f"read {len(frame):,} rows of {path.name}"]
+    if (respelt := frame[item] != written).any():
+        new, old = frame[item][respelt].iloc[0], written[respelt].iloc[0]
+        report.append(f"ids of {path.name} are read as '{new}' where they are written '{old}'")
     named = frame[item] != ""
     if not named.all():
         report.append(f"dropped {(~named).sum():,} items without id")

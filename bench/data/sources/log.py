@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,10 @@ LABELS = {
 
 IDS = ("user", "item")
 _WHOLE = re.compile(r"(-?\d+)\.0+")
+_POWER = re.compile(r"-?\d(\.\d+)?[eE]\+\d{2}")
+
+MISSING = ("nan", "NaN", "NA", "N/A", "<NA>", "None", "null", "NULL")
+"""What programs write where there is no id."""
 
 COLLECTED = 1 << 29
 """Bytes of ids of which equal ones are found together."""
@@ -89,6 +94,7 @@ def read_log(
     report = [f"read {faults.rows:,} rows of {faults.name}", *faults.report()]
     report += [f"ids of {role}s are read as {r}" for role in IDS if (r := ids[role].respelt)]
     report += [f"dropped {dropped:,} rows without user or item"] * bool(dropped)
+    report += [doubt for role in IDS for doubt in _missing(role, ids[role])]
     places = np.arange(user.count) if file_order else None
     return Events(
         user=users,
@@ -102,11 +108,27 @@ def read_log(
     )
 
 
+def _missing(role: str, ids: Tokens) -> list[str]:
+    """A warning where an id is what programs write when there is none."""
+    found = [f"'{text}'" for text in MISSING if text in ids.codes]
+    return [
+        f"WARNING: {role} {text} is read as an id: is it how a program wrote that there is none?"
+        for text in found
+    ]
+
+
 def token_of(value: object) -> str:
-    """An id as text: without outer blanks, and a whole number without the `.0` of a float."""
+    """An id as text: without outer blanks, and a whole number as its digits.
+
+    Floats have `.0` behind them, and R and Python write `1e+05` for 100000. Only with the sign is
+    that a number: `1e05` may be a hash.
+    """
     text = str(value).strip()
-    whole = _WHOLE.fullmatch(text) if text.endswith("0") and "." in text else None
-    return whole[1] if whole else text
+    if text.endswith("0") and "." in text and (whole := _WHOLE.fullmatch(text)):
+        return whole[1]
+    if "+" in text and _POWER.fullmatch(text) and (number := Decimal(text)) == int(number):
+        return str(int(number))
+    return text
 
 
 class Tokens(Column):
@@ -117,13 +139,14 @@ class Tokens(Column):
     collection is looked up once.
 
     Attributes:
+        codes: the number of each id.
         respelt: `'6' where they are written '6.0'`, of the first whose spelling changed; or empty.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.respelt = ""
-        self._codes: dict[str, int] = {}
+        self.codes: dict[str, int] = {}
         self._texts: list[NDArray[np.bytes_]] = []
         self._bytes = 0
 
@@ -172,10 +195,10 @@ class Tokens(Column):
             self._texts, self._bytes = [], 0
             texts = [text.decode("utf-8", "surrogatepass") for text in distinct.tolist()]
             together = "".join(texts)
-            if "." in together or together.split() != [together]:
+            if "." in together or "+" in together or together.split() != [together]:
                 codes = [self._code(text) for text in texts]
             else:  # each is spelt as `token_of` spells it
-                known = self._codes
+                known = self.codes
                 codes = [known.setdefault(text, len(known)) for text in texts]
             self._kept.append((np.array(codes, dtype=np.int32)[place],))
 
@@ -183,7 +206,7 @@ class Tokens(Column):
         text = token_of(written)
         if not self.respelt and text != written.strip():
             self.respelt = f"'{text}' where they are written '{written}'"
-        return self._codes.setdefault(text, len(self._codes)) if text else -1
+        return self.codes.setdefault(text, len(self.codes)) if text else -1
 
     def categorical(self) -> pd.Categorical:
         """All texts that were kept."""
@@ -191,7 +214,7 @@ class Tokens(Column):
 
         self._look_up()
         (codes,) = self.arrays()
-        texts = pd.Index(list(self._codes), dtype=object)
+        texts = pd.Index(list(self.codes), dtype=object)
         return pd.Categorical.from_codes(codes, categories=texts)
 
 

@@ -391,6 +391,7 @@ class _Parquet(Table):
         batches = self._file.iter_batches(self._affordable(names), columns=names)
         while (block := self._next(batches, names)) is not None:
             count, values = block
+            self.faults.check(count)
             yield range(start, start + count), values
             start += count
 

@@ -68,7 +68,9 @@ class Times(Column):
         dates = values.astype("str").str.contains(r"\d[-/T:]\d", regex=True).to_numpy(bool)
         if self._dates is None:  # of two kinds the rarer one is the mistake
             self._dates = bool(dates.mean() >= 1 / 2)
-        kind = "an ISO 8601 time" if self._dates else "a number that 64 bits hold exactly"
+        kind = "an ISO 8601 time"
+        if not self._dates:
+            kind = f"a number that 64 bits hold exactly, nor {kind}"
         mixed = dates != self._dates
         self._noted(cells, ~mixed, "a time like those of the other rows", faults)
         if self._dates:
@@ -139,11 +141,17 @@ def _dates(values: pd.Series, form: str) -> tuple[Parts, Mask]:
     import pandas as pd
 
     times = pd.to_datetime(values, utc=True, errors="coerce", format=form)
-    good = times.notna().to_numpy()
+    good = times.notna().to_numpy(copy=True)
     times = times.fillna(pd.Timestamp(0, tz="UTC"))
     seconds = times.dt.floor("s").dt.as_unit("s").astype("int64").to_numpy()
     nano = times.dt.microsecond.to_numpy(np.int64) * 10**3 + times.dt.nanosecond.to_numpy(np.int64)
-    return (seconds, nano * 10 ** (FINEST - 9)), good
+    fraction = nano * 10 ** (FINEST - 9)
+    finer = values.astype("str").str.extract(r"[.,]\d{9}(\d+)", expand=False).fillna("")
+    for at in np.flatnonzero(finer != ""):  # which pandas cuts off
+        digits = finer.iloc[at].rstrip("0")
+        good[at] &= len(digits) <= FINEST - 9
+        fraction[at] += int(digits[: FINEST - 9].ljust(FINEST - 9, "0"))
+    return (seconds, fraction), good
 
 
 def _decimals(values: pd.Series, numbers: NDArray[np.float64]) -> tuple[Parts, Mask]:

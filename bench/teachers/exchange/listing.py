@@ -40,6 +40,9 @@ NAMES = {
 
 SPLITS = ("train", "valid", "test")
 
+_OTHER_BASES = (1, 2, -1, -2)
+"""From what ordinals may have been counted by mistake."""
+
 _NO_LIST = "no row has a list of items that the catalogue knows"
 
 
@@ -260,11 +263,11 @@ def _rows_of(
     keyed = pd.DataFrame({"user": frame[columns["user"]], "key": frame[columns[by]]})
     if by == "ordinal":
         numbers = parse_numbers(keyed["key"], path)
-        if numbers.dtype.kind == "f":
-            row = keyed.index[numbers != np.floor(numbers)][0]
+        odd = keyed.index[(numbers != np.floor(numbers)) | (numbers < 0)]
+        if len(odd):
             raise DataError(
-                f"{path}: row {row}: ordinal '{keyed['key'][row]}' is no whole number: it is the "
-                "place of the target in its user's history, counted from 0"
+                f"{path}: row {odd[0]}: ordinal '{keyed['key'][odd[0]]}' is no whole number from 0 "
+                "on: it is the place of the target in its user's history, counted from 0"
             )
         keyed["key"] = numbers
     keyed["list"] = keyed.groupby(["user", "key"], sort=False).ngroup()
@@ -281,7 +284,7 @@ def _rows_of(
             f"in the user's history (column 'ordinal', counted from 0)"
         )
     if by == "ordinal":
-        _reject_from_1(found, rows, path, report)
+        _reject_shifted(found, rows, path, report)
     where = found.set_index("list")[["split", "row"]]
     of_split = where["split"].fillna("").value_counts()
     keys = "user" if by == "user" else f"user and {by}"
@@ -299,17 +302,24 @@ def _rows_of(
     return table.dropna(subset="split").astype({"row": np.int64})
 
 
-def _reject_from_1(found: pd.DataFrame, rows: pd.DataFrame, path: Path, report: list[str]) -> None:
-    """Ordinals that are those of more rows if they count from 1 are none from 0."""
-    shifted = found[["user", "key"]].assign(key=found["key"] - 1)
+def _reject_shifted(found: pd.DataFrame, rows: pd.DataFrame, path: Path, report: list[str]) -> None:
+    """Ordinals that are those of more rows if they count from 1, or -1, are none from 0."""
+
+    def of_rows(base: int) -> int:
+        counted = found[["user", "key"]].assign(key=found["key"] - base)
+        return len(counted.merge(rows, on=["user", "key"]))
+
     from_0 = int(found["split"].notna().sum())
-    from_1 = len(shifted.merge(rows, on=["user", "key"]))
-    if from_1 > from_0:
+    from_base = {base: of_rows(base) for base in _OTHER_BASES}
+    base = max(_OTHER_BASES, key=from_base.__getitem__)
+    if from_base[base] > from_0:
+        mended = f"Subtract {base}" if base > 0 else f"Add {-base}"
         raise DataError(
-            f"{path}: the ordinals seem to count from 1: {from_1:,} of {len(found):,} lists are "
-            f"those of rows so, and {from_0:,} counted from 0. Subtract 1, or name rows by target"
+            f"{path}: the ordinals seem to count from {base}: {from_base[base]:,} of "
+            f"{len(found):,} lists are those of rows so, and {from_0:,} counted from 0. {mended}, "
+            "or name rows by target"
         )
-    if from_1 == from_0 > 0:
+    if from_base[1] == from_0 > 0:
         report.append(
             "on trust: the ordinals count from 0 (counted from 1 they would be those of as many "
             "rows; a column 'target' would prove it)"

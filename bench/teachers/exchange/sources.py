@@ -88,26 +88,37 @@ def _in_folder(folder: Path, items: Path | None) -> list[tuple[str, Path]]:
     if (folder / MANIFEST).is_file():
         known.append(("manifest", folder / MANIFEST))
     if not known:
-        raise ConfigError(f"{folder}: no file that is known. {known_roles()}")
+        there = ", ".join(path.name for path in files_there) or "nothing"
+        raise ConfigError(f"{folder}: no file that is known. There: {there}. {known_roles()}")
     return known
 
 
 def _role_alone(path: Path) -> str:
     """What a file is that is given by itself, where a table needs no telling name."""
+    array = next((r for r, stems in ROLES.items() if r in ARRAYS and _stem(path) in stems), None)
+    if table_format(path) in _TABLES and array:
+        raise ConfigError(
+            f"{path}: {array} are an array, and this is a table: save its numbers as .npy "
+            "(numpy.save), .pt or .safetensors"
+        )
     role = "table" if table_format(path) in _TABLES else _role(path)
     if role is None and path.suffix.lower() == ".npz":
-        raise ConfigError(f"{path}: holds several arrays; save the one that counts as .npy")
+        raise ConfigError(f"{path}: is an archive of arrays; save the one that counts as .npy")
     if role is None:
         raise ConfigError(f"{path}: what is it? Say ROLE=PATH. {known_roles()}")
     return role
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0].lower()
 
 
 def _role(path: Path) -> str | None:
     """What a file is by its name, or None."""
     if path.name.startswith("."):
         return None
-    stem, ending = path.name.split(".")[0].lower(), path.suffix.lower()
-    known = next((role for role, stems in ROLES.items() if stem in stems), None)
+    ending = path.suffix.lower()
+    known = next((role for role, stems in ROLES.items() if _stem(path) in stems), None)
     if table_format(path) in _TABLES:
         return known if known == "table" else None
     if ending not in _ARRAYS:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from bench.data.examples import PreparedData
-from bench.errors import ConfigError, DataError
+from bench.errors import ArtifactError, ConfigError, DataError
 from bench.teachers.contract import check
 from bench.teachers.exchange.naming import find_base
 from bench.teachers.manifest import read_manifest
@@ -258,3 +258,26 @@ def test_embeddings_of_zeros_are_doubted(desk: Desk) -> None:
     assert any(doubt in line for line in desk.bring())
     (found,) = summarise(check(desk.folder, desk.data), desk.data)["doubts"]
     assert found.startswith(doubt)
+
+
+@pytest.mark.parametrize("name", ["all_embeddings.pt", "E.PT", "e.pth", "e.BIN", "embeddings.NPY"])
+def test_arrays_come_under_any_of_their_endings(name: str, desk: Desk) -> None:
+    vectors = np.random.default_rng(0).normal(size=(N_ITEMS, 4)).astype(np.float32)
+    path = desk.foreign / name
+    with path.open("wb") as stream:
+        if name.endswith("NPY"):
+            np.save(stream, vectors)
+        else:
+            torch.save(torch.from_numpy(vectors), stream)
+    for paths in ((), (path,), (f"embeddings={path}",)):
+        desk.bring(*paths, force=True)
+        np.testing.assert_array_equal(desk.knowledge().embeddings[1:], vectors)
+
+
+@pytest.mark.parametrize("name", ["embeddings.npz", "embeddings.csv", "embeddings.parquet"])
+def test_what_is_no_array_is_refused_with_the_way_out(name: str, desk: Desk) -> None:
+    path = desk.foreign / name
+    path.write_bytes(b"0,1\n1,2\n")
+    assert f"There: {name}" in desk.refused(kind=ConfigError)
+    assert ".npy" in desk.refused(path, kind=ConfigError)
+    assert ".npy" in desk.refused(f"embeddings={path}", kind=ArtifactError)

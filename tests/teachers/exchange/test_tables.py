@@ -295,8 +295,9 @@ def test_ordinals_that_count_from_1_or_are_no_numbers_are_refused(
 ) -> None:
     rows = list(range(N_ROWS))
     frame = lines(desk, rows, folder.ids, "ordinal")
-    with pytest.raises(DataError, match=r"seem to count from 1: .*Subtract 1, or name rows by"):
-        desk.bring(desk.table("one.csv", **{**frame, "ordinal": frame["ordinal"] + 1}))
+    for base, mended in ((1, "Subtract 1"), (2, "Subtract 2"), (-1, "Add 1")):
+        with pytest.raises(DataError, match=rf"seem to count from {base}: .*{mended}, or name"):
+            desk.bring(desk.table("one.csv", **{**frame, "ordinal": frame["ordinal"] + base}))
     with pytest.raises(DataError, match=r"row 1: ordinal '\d+\.5' is no whole number"):
         desk.bring(desk.table("half.csv", **{**frame, "ordinal": frame["ordinal"] + 0.5}))
 
