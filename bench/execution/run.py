@@ -78,7 +78,10 @@ def run_grid(
     check_trackers(trackers)
     hired = hire(executor, executor_set or {})
     if isolate and not hired.is_here:
-        raise ConfigError(f"--isolate: not with --executor {executor}, whose workers are shared")
+        raise ConfigError(
+            f"--isolate: not with --executor {executor}, whose workers run many trials each: "
+            "leave out one of the two"
+        )
     retry = Retry(failed=retry_failed)
     with METHODS.isolated() if isolate else contextlib.nullcontext():
         ready = _prepared(

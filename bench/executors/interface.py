@@ -149,7 +149,7 @@ class Executor(ABC):
         Raises:
             ConfigError: its workers are shared by many trials.
         """
-        raise ConfigError("--isolate: not with this executor, whose workers are shared")
+        raise ConfigError("--isolate: not with this executor, whose workers run many trials each")
 
 
 def hire(name: str, options: Mapping[str, Any]) -> Executor:

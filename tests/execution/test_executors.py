@@ -57,6 +57,8 @@ def test_numbers_of_gpus_count_what_a_scheduler_left_visible() -> None:
         (["--gpus", "0,0"], "expected different GPUs"),
         (["--executor", "slurm", "--jobs", "4"], "give --workers"),
         (["--executor", "ray", "--gpus", "0"], "--gpus chooses among those of this machine"),
+        (["--executor", "slurm", "--isolate"], "--isolate: not with --executor slurm, whose"),
+        (["--executor", "ray", "--isolate"], "--isolate: not with --executor ray, whose"),
         (["--share", "0/2"], "'0/2' is no share"),
         (["--share", "3/2"], "'3/2' is no share"),
     ],
