@@ -23,15 +23,11 @@ MOVIES = [
     *("Casablanca", "Psycho", "Vertigo", "The Godfather", "Goodfellas", "Jaws", "Toy Story"),
     *("Aladdin", "Bambi"),
 ]
-TUNING = '{"rows":12,"batch_size":4,"micro_batch_size":4,"epochs":3,"warm_up_steps":0}'
-GENERATION = '{"beams":2,"decode":"catalogue","batch_size":4}'
-SETTINGS = {
-    "tuning": TUNING,
-    "generation": GENERATION,
-    "held_out_rows": "8",
-    "rows": "16",
-    "evaluation_rows": "4",
-}
+SETTINGS = (
+    *("tuning.rows=12", "tuning.batch_size=4", "tuning.micro_batch_size=4", "tuning.epochs=3"),
+    *("tuning.warm_up_steps=0", "generation.beams=2", "generation.batch_size=4"),
+    *("held_out_rows=8", "rows=16", "evaluation_rows=4"),
+)
 BUILD = ("teacher", "build", "--dataset", "films", "--teacher", "bigrec-smollm2", "--device", "cpu")
 
 
@@ -65,8 +61,8 @@ def test_a_build_that_is_killed_twice_ends_with_the_same_bytes(
     films: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build = [*BUILD]
-    for name, value in SETTINGS.items():
-        build += ["--set", f"teacher.{name}={value}"]
+    for setting in SETTINGS:
+        build += ["--set", f"teacher.{setting}"]
     kill_when(build, films, is_tuning)
     kill_when(build, films, is_writing)
     done(*build)
