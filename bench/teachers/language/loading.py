@@ -93,7 +93,7 @@ class LanguageModel:
 
 def load(
     weights: Weights,
-    architecture: Architecture,
+    wanted: Architecture | tuple[Architecture, ...],
     device: str,
     dtype: Dtype,
     layers: int | None = None,
@@ -102,7 +102,8 @@ def load(
 
     Args:
         weights: as `bench.teachers.weights.find` found them.
-        architecture: what the model must be, `CAUSAL` or `ENCODER_DECODER`.
+        wanted: what the model must be, `CAUSAL` or `ENCODER_DECODER`; of several, the first that
+            it is.
         device: name of the torch device to compute on.
         dtype: of the weights.
         layers: the last layer whose states are wanted, counted from 1, and none above the next
@@ -124,7 +125,7 @@ def load(
             ) from error
         try:
             config = transformers.AutoConfig.from_pretrained(source, local_files_only=local)
-            _check_model(name, config, architecture, getattr(modeling_auto, architecture.classes))
+            architecture = _architecture(name, config, wanted, modeling_auto)
             if layers is not None:
                 _cut(name, config, layers)
             revision = getattr(config, "_commit_hash", None)
@@ -152,13 +153,19 @@ def load(
     return LanguageModel(name, source, identity, model, tokenizer)
 
 
-def _check_model(name: str, config: Any, wanted: Architecture, classes: Any) -> None:
+def _architecture(
+    name: str, config: Any, wanted: Architecture | tuple[Architecture, ...], known: Any
+) -> Architecture:
+    """The first of what is wanted that a model is, by its configuration."""
+    several = wanted if isinstance(wanted, tuple) else (wanted,)
     found = config.architectures or [type(config).__name__]
-    if not set(found) & set(classes.values()):
-        raise ConfigError(
-            f"language model '{name}' is no {wanted.description}: its configuration says "
-            f"{', '.join(found)}"
-        )
+    for one in several:
+        if set(found) & set(getattr(known, one.classes).values()):
+            return one
+    raise ConfigError(
+        f"language model '{name}' is no {' and no '.join(one.description for one in several)}: its "
+        f"configuration says {', '.join(found)}"
+    )
 
 
 def _cut(name: str, config: Any, layers: int) -> None:

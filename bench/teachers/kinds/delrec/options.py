@@ -66,7 +66,8 @@ class DelrecOptions(BaseModel):
 
     model: str = Field(
         "google/flan-t5-xl",
-        description="encoder-decoder model: local folder, `package:NAME` or hub name",
+        description="encoder-decoder or causal model: a folder, a `.gguf` file, `package:NAME` or "
+        "hub name",
     )
     dtype: Dtype = Field("bfloat16", description="of the language model's weights")
     conventional: dict[str, MemberOptions] = Field(

@@ -1,7 +1,7 @@
 """Teacher kind `delrec`: a language model that was taught how a conventional recommender thinks.
 
 DELRec (2024) in its own direction. Stage 1 distils the behaviour of a conventional recommender into
-soft prompts before a frozen encoder-decoder language model; stage 2 freezes them and fine-tunes the
+soft prompts before a frozen language model; stage 2 freezes them and fine-tunes the
 model by AdaLoRA to name the next item among candidates. What departs from the paper is told in
 docs/language-teachers.md.
 """
@@ -32,7 +32,7 @@ from bench.teachers.kinds.delrec.reranking import (
 )
 from bench.teachers.kinds.delrec.teaching import Taught, teach
 from bench.teachers.kinds.ensemble import EnsembleTeacher
-from bench.teachers.language.loading import ENCODER_DECODER, load, peft_package
+from bench.teachers.language.loading import CAUSAL, ENCODER_DECODER, load, peft_package
 from bench.teachers.language.resume import folder_of
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import TOLD
@@ -65,7 +65,9 @@ class DelrecTeacher(Builder):
         """Train both models on the training rows, then list items for rows and rank the others."""
         peft_package()  # whatever is missing is told before anything is computed
         with torch.random.fork_rng():
-            language = load(find(options.model, cache), ENCODER_DECODER, device, options.dtype)
+            language = load(
+                find(options.model, cache), (ENCODER_DECODER, CAUSAL), device, options.dtype
+            )
             inputs = {
                 "options": options.model_dump(mode="json", exclude={"model", *LISTING}),
                 "language_model": language.identity,
@@ -102,7 +104,7 @@ class DelrecTeacher(Builder):
                 "own_ranking": f"the {options.list_candidates} items that {recommender} ranks "
                 f"highest, ordered by the language model; below them the order of {recommender}",
                 "list_policy": "the row's history is left out, its target is not",
-                "embeddings": "mean of the tuned encoder's states of a title's tokens",
+                "embeddings": "mean of the tuned model's states of a title's tokens",
                 "distance": "mean negative log-likelihood of the tokens of an item's title",
                 "share_of_training_targets_in_top_10": round(float(in_top_ten), 4),
             },

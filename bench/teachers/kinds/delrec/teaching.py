@@ -14,6 +14,7 @@ from bench.files import sha256_of
 from bench.plan import seed_of
 from bench.teachers.kinds.delrec.adalora import AdaLoRA
 from bench.teachers.kinds.delrec.conventional import Conventional, trained_or_kept
+from bench.teachers.kinds.delrec.decoder_only import prompted_model
 from bench.teachers.kinds.delrec.options import DelrecOptions
 from bench.teachers.kinds.delrec.pattern_stage import PatternStage
 from bench.teachers.kinds.delrec.questions import Asking
@@ -72,7 +73,12 @@ def teach(
     _logger.info(f"{len(rows)} rows to learn from, {len(held_out)} held out to choose states by")
     conventional = _conventional(options, data, rows, held_out, folder, device)
     known = with_texts(data, options.texts)
-    titles = Titles(titles_of(known, options.title_end), language.tokenizer, options.title_tokens)
+    titles = Titles(
+        titles_of(known, options.title_end),
+        language.tokenizer,
+        options.title_tokens,
+        ends=language.model.config.is_encoder_decoder,
+    )
     asking = Asking(
         titles=titles,
         n_items=data.n_items,
@@ -87,7 +93,7 @@ def teach(
     )
     work = Work(options.batch_size, options.at_once, options.looked_at, options.seed)
     seed = seed_of(options.seed, "soft prompts", "vectors")
-    prompted = PromptedModel(language, titles, options.soft_prompts, seed)
+    prompted = prompted_model(language, titles, options.soft_prompts, seed)
     first = PatternStage(prompted, asking, learned, judged, options.patterns.alpha, work)
     file = folder / "patterns.pt"
     stories = {first.name: fit(first, options.patterns, file, options.seed)}

@@ -23,11 +23,15 @@ class Titles:
         titles: the N titles, item i is `titles[i - 1]`.
         tokenizer: of transformers; it has a token that ends a text.
         longest: tokens after which a title is cut off.
+        ends: whether a prompt ends with that token; what goes on from a prompt must not read it.
     """
 
-    def __init__(self, titles: Sequence[str], tokenizer: Any, longest: int) -> None:
+    def __init__(
+        self, titles: Sequence[str], tokenizer: Any, longest: int, ends: bool = True
+    ) -> None:
         cut = tokenizer(list(titles), add_special_tokens=False, truncation=True, max_length=longest)
         self.end = int(tokenizer.eos_token_id)
+        self._prompt_end = [self.end] if ends else []
         self._titles: list[Tokens] = [self._tokens(tokenizer, _MASK_TEXT), *cut["input_ids"]]
         self._between = self._tokens(tokenizer, _BETWEEN)
         self._literal = cache(lambda text: self._tokens(tokenizer, text))
@@ -41,13 +45,13 @@ class Titles:
         return [*self._titles[item], self.end]
 
     def prompt(self, template: str, **lists: Sequence[int]) -> Tokens:
-        """A template whose `{names}` are replaced by the titles of lists of items, and the end."""
+        """A template whose `{names}` are replaced by titles of lists of items, and its end."""
         parts: list[Tokens] = []
         for literal, name, _, _ in string.Formatter().parse(template):
             parts.append(self._literal(literal))
             if name is not None:
                 parts.append(self._listed(lists[name]))
-        return [*chain.from_iterable(parts), self.end]
+        return [*chain.from_iterable(parts), *self._prompt_end]
 
     def _listed(self, items: Sequence[int]) -> Tokens:
         tokens: Tokens = []

@@ -12,7 +12,7 @@ from bench.teachers.kinds.delrec.titles import Titles
 from bench.teachers.language.loading import ENCODER_DECODER, LanguageModel, load
 from bench.teachers.weights import find
 
-from ...language.tiny import make_encoder_decoder
+from ...language.tiny import make_causal, make_encoder_decoder
 
 THINGS = ["ball", "car", "doll", "kite", "lamp", "ring", "top"]
 COMMON = [f"{colour} {thing}" for colour in ("red", "blue", "green") for thing in THINGS]
@@ -57,6 +57,12 @@ def make_folder(folder: Path) -> Path:
     """A T5 of one layer with random weights that knows the words of titles and prompts."""
     texts = [*TITLES, TEMPORAL, PATTERN, NEXT, "[MASK] ; SASRec"]
     return make_encoder_decoder(folder, texts, layers=1)
+
+
+def make_causal_folder(folder: Path) -> Path:
+    """The same as a LLaMA."""
+    texts = [*TITLES, TEMPORAL, PATTERN, NEXT, "[MASK] ; SASRec"]
+    return make_causal(folder, texts, layers=1)
 
 
 def read(folder: Path) -> tuple[LanguageModel, Titles]:

@@ -336,9 +336,28 @@ def test_a_missing_package_is_told_first(
     assert lines == []
 
 
-def test_a_model_without_a_decoder(tiny_causal: Path, toy: PreparedData, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no encoder-decoder language model"):
-        DelrecTeacher.build(options_of(tiny_causal), toy, tmp_path, "cpu")
+def test_a_model_that_writes_nothing(tiny_encoder: Path, toy: PreparedData, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"is no encoder-decoder language .* and no causal language model .* Bert"
+    ):
+        DelrecTeacher.build(options_of(tiny_encoder), toy, tmp_path, "cpu")
+
+
+def test_a_causal_model_goes_through_both_stages(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    folder = colours.make_causal_folder(tmp_path_factory.mktemp("llama"))
+    ranking = {**OPTIONS["ranking"], "modules": ["q_proj", "v_proj"]}
+    options = options_of(folder, ranking=ranking, rows=10, evaluation_rows=6)
+    data = colours.make_data(120)
+    found = DelrecTeacher.build(options, data, tmp_path, "cpu")
+    assert found.rankings is not None and found.covered is not None and found.covered.sum() == 10
+    assert np.asarray(found.embeddings).shape == (colours.N_ITEMS, 32)
+    for stage in found.recipe["stages"].values():
+        assert len(stage["held_out_loss_by_step"]) == 3
+    again = DelrecTeacher.build(options, data, tmp_path, "cpu")  # from what was kept
+    np.testing.assert_array_equal(again.rankings, found.rankings)
+    np.testing.assert_array_equal(again.distances, found.distances)
 
 
 def test_maps_that_the_model_does_not_have(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError
 from bench.teachers.kinds.delrec.reranking import candidate_scores, reranked, target_ranks_of
-from bench.teachers.kinds.delrec.soft_prompts import PromptedModel
+from bench.teachers.kinds.delrec.soft_prompts import EncoderDecoder, PromptedModel
 
 from ....listening import listening
 from . import colours
@@ -46,7 +46,7 @@ def test_ranks_of_a_list_whose_head_is_reordered(size: int, seed: int) -> None:
 
 @pytest.fixture
 def prompted(colours_folder: Path) -> PromptedModel:
-    return PromptedModel(*colours.read(colours_folder), vectors=2, seed=0)
+    return EncoderDecoder(*colours.read(colours_folder), vectors=2, seed=0)
 
 
 def scored(prompted: PromptedModel, candidates: np.ndarray, folder: Path, at_once: int):  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from bench.errors import ConfigError
 from bench.teachers.kinds.delrec.questions import Question
-from bench.teachers.kinds.delrec.soft_prompts import PromptedModel
+from bench.teachers.kinds.delrec.soft_prompts import EncoderDecoder, PromptedModel
 from bench.teachers.kinds.delrec.titles import Titles
 
 from . import colours
@@ -25,7 +25,7 @@ LONG = ["ball", "red ball car", "gold ring lamp kite doll"]
 def prompted(colours_folder: Path) -> PromptedModel:
     language, _ = colours.read(colours_folder)
     titles = Titles(["red ball", *LONG], language.tokenizer, 8)
-    return PromptedModel(language, titles, vectors=3, seed=0)
+    return EncoderDecoder(language, titles, vectors=3, seed=0)
 
 
 def ask(titles: Titles, history: list[int], candidates: list[int], answer: int = 0) -> Question:
@@ -117,4 +117,4 @@ def test_a_model_with_absolute_positions(prompted: PromptedModel) -> None:
     with pytest.raises(
         ConfigError, match=r"\(bart\): .* relative positions, as those of the T5 family"
     ):
-        PromptedModel(language, prompted.titles, vectors=3, seed=0)
+        EncoderDecoder(language, prompted.titles, vectors=3, seed=0)

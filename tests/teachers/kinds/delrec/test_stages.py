@@ -19,7 +19,7 @@ from bench.teachers.kinds.delrec.adalora import AdaLoRA
 from bench.teachers.kinds.delrec.pattern_stage import PatternStage
 from bench.teachers.kinds.delrec.questions import ListedRows
 from bench.teachers.kinds.delrec.ranking_stage import RankingStage
-from bench.teachers.kinds.delrec.soft_prompts import PromptedModel
+from bench.teachers.kinds.delrec.soft_prompts import EncoderDecoder
 from bench.teachers.kinds.delrec.stages import Schedule, Stage, Work, batch_of, fit
 from bench.teachers.kinds.delrec.task_weights import task_weights
 
@@ -53,7 +53,7 @@ class Made:
         language, titles = colours.read(folder)
         self.model = language.model
         asking = colours.asking(titles)
-        self.prompted = PromptedModel(language, titles, vectors=6, seed=0)
+        self.prompted = EncoderDecoder(language, titles, vectors=6, seed=0)
         known = listed(200, 0), listed(60, 1)
         self.weights = {name: one.clone() for name, one in self.model.state_dict().items()}
         self.patterns = PatternStage(self.prompted, asking, *known, 0.5, work)
@@ -314,7 +314,7 @@ def test_batches_pass_through_all_rows_again_and_again() -> None:
 
 def test_rows_that_are_too_short(colours_folder: Path) -> None:
     language, titles = colours.read(colours_folder)
-    prompted = PromptedModel(language, titles, vectors=2, seed=0)
+    prompted = EncoderDecoder(language, titles, vectors=2, seed=0)
     known = listed(9, 0)
     short = ListedRows(colours.make_rows(9, 0), known.following, known.preceding)
     short.rows.length[:] = 2
