@@ -542,6 +542,44 @@ def test_every_shipped_dataset_says_what_it_is(name):
         assert len(dict(files)) == len(set(files)), "one name, one file"
 
 
+COUNTS = {
+    "game": (55223, 17408, 497577),
+    "steam": (281349, 11961, 3550272),
+    "movielens-10m": (69878, 10681, 10000054),
+    "arts-2023": (197300, 90000, 1800000),
+    "beauty-2023": (729600, 207600, 6600000),
+    "books-2023": (776400, 495100, 9500000),
+    "home-kitchen-2023": (2900000, 763600, 28200000),
+    "scientific-2023": (51000, 25800, 412900),
+    "instruments-2023": (57400, 24600, 511800),
+    "office-2023": (223300, 77600, 1800000),
+    "pet-2023": (594800, 114600, 5300000),
+    "sports-2023": (409800, 156200, 3500000),
+    "toys-2023": (432300, 162000, 3900000),
+    "game-2023": (94800, 25600, 814600),
+}
+"""Users, items and interactions that publishers state, those of 2023 in thousands."""
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_declared_counts_are_those_of_the_publishers(name):
+    published = dataset_config(name, Workspace(Path("/nowhere"))).published
+    assert published is not None
+    found = (published.users, published.items, published.interactions)
+    assert found == COUNTS[name]
+
+
+def test_hosts_that_do_not_answer_are_not_asked_and_refusals_come_last():
+    workspace = Workspace(Path("/nowhere"))
+    for name in dataset_names(workspace):
+        config = dataset_config(name, workspace)
+        said = json.dumps(config.model_dump(), default=str)
+        assert "datarepo.eng.ucsd" not in said and "//jmcauley.ucsd" not in said
+        refusing = ["recbole.s3" in place.interactions.urls[0] for place in config.tables]
+        assert refusing == sorted(refusing)
+    assert dataset_config("music-2023", workspace).published is None
+
+
 def test_a_file_that_an_import_stored_before_fields_went_is_read(tmp_path):
     folder = tmp_path / "datasets" / "shop" / "source"
     folder.mkdir(parents=True)
