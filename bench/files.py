@@ -19,6 +19,9 @@ from typing import BinaryIO
 
 from bench.errors import NotWritten
 
+_WRITING, _ATTEMPTS = ".writing-", 10
+"""In the name of a file that is being written; how often it is written that is swept away."""
+
 
 @contextlib.contextmanager
 def writing_to(place: Path | str) -> Iterator[None]:
@@ -43,6 +46,8 @@ def write_whole(
 ) -> None:
     """Write a file beside `path` and put it in its place, so that no reader sees a part of it.
 
+    What was written is written again if `swept` takes it away before it is in its place.
+
     Args:
         path: the file; its folder is there.
         content: the bytes, or a function that writes them to the open file it is given.
@@ -51,18 +56,37 @@ def write_whole(
     Raises:
         OSError: the folder is not there or cannot be written to; `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.writing-{uuid.uuid4().hex[:8]}")
+    for _ in range(_ATTEMPTS):
+        temporary = path.with_name(f".{path.name}{_WRITING}{uuid.uuid4().hex[:8]}")
+        try:
+            with temporary.open("xb") as stream:
+                _fill(stream, content)
+                stream.flush()
+                _sync(stream.fileno())
+            if check is not None:
+                check(temporary)
+            if _put(temporary, path):
+                return
+        finally:
+            temporary.unlink(missing_ok=True)
+    raise FileNotFoundError(errno.ENOENT, "what is written there is swept away", str(path))
+
+
+def _put(temporary: Path, path: Path) -> bool:
+    """Put a file in its place; False where it was swept away."""
     try:
-        with temporary.open("xb") as stream:
-            _fill(stream, content)
-            stream.flush()
-            _sync(stream.fileno())
-        if check is not None:
-            check(temporary)
         temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return False
+    sync_folder(path.parent)
+    return True
+
+
+def swept(folder: Path) -> None:
+    """Remove what killed writers left in a folder; whoever writes there now writes it again."""
+    with contextlib.suppress(OSError):  # mostly there is nothing, and who may not write leaves it
+        for leftover in folder.glob(f".*{_WRITING}*"):
+            leftover.unlink(missing_ok=True)
 
 
 def write_output(

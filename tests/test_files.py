@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench.errors import ConfigError
-from bench.files import write_output, write_whole, writing_to
+from bench.files import swept, write_output, write_whole, writing_to
 
 
 def test_bytes_and_what_a_function_writes(tmp_path: Path) -> None:
@@ -57,6 +57,22 @@ def test_a_place_that_cannot_be_written_to_is_told_in_one_line(tmp_path: Path) -
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="power cut"), writing_to(tmp_path):
         raise RuntimeError("power cut")
+
+
+def test_what_a_killed_writer_left_is_swept_and_a_living_one_writes_again(tmp_path: Path) -> None:
+    (tmp_path / ".some.writing-0123abcd").write_bytes(b"half")
+    swept(tmp_path)
+    assert [*tmp_path.iterdir()] == []
+    times: list[int] = []
+
+    def write(stream: BinaryIO) -> None:
+        times.append(stream.write(b"whole"))
+        if len(times) < 3:  # another process sweeps
+            swept(tmp_path)
+
+    write_whole(tmp_path / "some", write)
+    assert (tmp_path / "some").read_bytes() == b"whole" and len(times) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["some"]
 
 
 def test_an_output_goes_into_what_is_no_ordinary_file(tmp_path: Path) -> None:

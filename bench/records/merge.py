@@ -45,6 +45,7 @@ def merge(store: ResultStore, others: Iterable[ResultStore]) -> int:
     if conflicts:
         raise DataError("\n".join(["nothing was merged, since records contradict:", *conflicts]))
     store.check_writable()
+    store.sweep()
     for fingerprint, other in users.items():
         found = other.users(fingerprint)
         if found is not None and store.users(fingerprint) is None:

@@ -35,6 +35,7 @@ def pack(store: ResultStore) -> list[Path]:
             would lead out of the folder.
     """
     store.check_writable()
+    store.sweep()
     written = []
     records = sorted(store.records(), key=_dataset)  # stable: by key within a dataset
     for dataset, group in groupby(records, _dataset):

@@ -27,7 +27,7 @@ from bench import limits, locks
 from bench.data.config import Seen
 from bench.data.examples import Ids
 from bench.errors import ConfigError, DataError, NotWritten
-from bench.files import write_whole, writing_to
+from bench.files import swept, write_whole, writing_to
 from bench.folders import left_behind, replaced, sweep
 from bench.printable import for_spreadsheet
 from bench.records.archive import SUFFIX, UNREADABLE, Place, open_archive
@@ -41,6 +41,7 @@ LOG = "log.jsonl"
 USERS = "users"
 CLAIMS = ".claims"
 STATES = ".states"
+PLANS = ".plans"
 
 ATTEMPTS = 10
 """At a record that another process writes as well."""
@@ -268,6 +269,8 @@ class ResultStore:
 
     def sweep(self) -> None:
         """Remove what writers that were killed left: states of trials that are done, scratch."""
+        for folder in (self.folder, self.folder / USERS, self.folder / PLANS):
+            swept(folder)
         for key in filter(_KEY.fullmatch, left_behind(self.folder)):
             with contextlib.suppress(ConfigError), self.claim(key):  # who may not write leaves it
                 pass  # the claim removes it, unless somebody writes it now

@@ -19,9 +19,7 @@ from bench import limits, locks
 from bench.errors import BenchError
 from bench.files import write_whole
 from bench.plan import Trial, digest
-from bench.records.store import CLAIMS, RECORD, ResultStore
-
-PLANS = ".plans"
+from bench.records.store import CLAIMS, PLANS, RECORD, ResultStore
 
 
 def announce(store: ResultStore, trials: Sequence[Trial]) -> None:
