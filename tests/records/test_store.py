@@ -331,6 +331,16 @@ def test_what_a_killed_writer_left_is_swept_by_the_next(store: ResultStore) -> N
     assert not leftover.exists()
 
 
+@pytest.mark.parametrize("place", [".", "users", ".plans"])
+def test_files_that_killed_writers_left_are_swept(store: ResultStore, place: str) -> None:
+    kept, leftover = (store.folder / place / name for name in ("x", ".x.writing-0123abcd"))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(b"whole")
+    leftover.write_bytes(b"half")
+    store.sweep()
+    assert kept.exists() and not leftover.exists()
+
+
 def test_two_writers_of_one_key_do_no_harm(store: ResultStore) -> None:
     writers = [python(WRITER.replace("100_000", "60"), store.folder, "same", 7) for _ in range(2)]
     for writer in writers:
