@@ -77,9 +77,9 @@ class TrialState:
 
     def _write(self, state: Callable[[], State]) -> None:
         try:
-            content = written(state(), self.facts)
+            parts = written(state(), self.facts)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, content)
+            write_whole(self.path, lambda stream: stream.writelines(parts))
         except (OSError, TypeError) as error:  # the trial itself needs no state
             _logger.warning(f"its state cannot be kept ({error}): interrupted, it begins again")
             self._works = isinstance(error, OSError)  # the disk may have room the next time

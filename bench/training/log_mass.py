@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-_CAST_ROWS = 16
-"""Rows of a bfloat16 block that are cast to float32 at once."""
+_SWEPT_BYTES, _CAST_ROWS = 3 * 2**20, 16
+"""On a CPU, the first sweeps over a block take its rows in parts of this size, which stay near the
+core from one to the next. A sum in float32 casts this many rows of bfloat16 at once."""
 
 
 class Energy(Protocol):
@@ -93,6 +94,7 @@ class LogMass(torch.autograd.Function):
         spare: Tensor,
         left_out: Tensor | None,
         energy: Energy,
+        factor: Tensor,
     ) -> Tensor:
         """Log of the mass, [B]; -inf where every item is left out.
 
@@ -105,36 +107,40 @@ class LogMass(torch.autograd.Function):
             spare: [B', N + 1] of the same type, scratch that is this function's own if B' = B.
             left_out: int64 [B, K], ids that do not count; None leaves out no item.
             energy: f.
+            factor: `table` in the type of `block`.
         """
-        peaks, masses = [], []
-        for rows in _parts(len(block), len(spare)):
+        peaks, masses, kept = [], [], len(spare) == len(block)
+        for rows in _parts(len(block), min(len(spare), _swept_rows(block))):
+            place = spare[rows] if kept else spare
             counted = _counted(
-                block[rows], spare, None if left_out is None else left_out[rows], energy
+                block[rows], place, None if left_out is None else left_out[rows], energy
             )
             peak = counted.amax(dim=1, keepdim=True).clamp(min=torch.finfo(block.dtype).min)
-            part = torch.sub(counted, peak, out=spare[: len(counted)]).exp_()
+            part = torch.sub(counted, peak, out=place[: len(counted)]).exp_()
             peaks.append(peak)
             masses.append(_row_sums(part, hidden.dtype))
         peak, mass = torch.cat(peaks), torch.cat(masses)
-        ctx.save_for_backward(hidden, table)
+        ctx.save_for_backward(hidden, table, factor)
         ctx.block, ctx.spare, ctx.left_out, ctx.energy = block, spare, left_out, energy
         ctx.peak, ctx.mass = peak, mass
-        if len(spare) == len(block):
+        if kept:
             energy.times_slope_(spare, block)
         return (mass.log() + peak.to(mass.dtype)).squeeze(1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, table = ctx.saved_tensors
+        hidden, table, factor = ctx.saved_tensors
         # The gradient is exponentials / mass times the slope: what depends on the row or the item
         # alone scales the narrow sides, so that the wide block is only read. A row without any
         # mass has no gradient.
         scale = grads[0].unsqueeze(1) / ctx.mass.clamp(min=torch.finfo(hidden.dtype).tiny)
         factors = ctx.block.dtype
-        scaled, items = (hidden * scale).to(factors), ctx.energy.scaled(table).to(factors)
+        scaled = (hidden * scale).to(factors)
+        items = ctx.energy.scaled(table)
+        items = factor if items is table else items.to(factors)
         if len(ctx.spare) == len(ctx.block):
             by_table = ctx.energy.scaled((ctx.spare.T @ scaled).to(table.dtype))
-            return (ctx.spare @ items).to(hidden.dtype) * scale, by_table, *[None] * 4
+            return (ctx.spare @ items).to(hidden.dtype) * scale, by_table, *[None] * 5
         by_hidden, by_table = torch.empty_like(hidden), torch.zeros_like(table)
         for rows in _parts(len(ctx.block), len(ctx.spare)):
             scores = ctx.block[rows]
@@ -144,7 +150,7 @@ class LogMass(torch.autograd.Function):
             ctx.energy.times_slope_(part, scores)
             by_hidden[rows] = (part @ items).to(hidden.dtype) * scale[rows]
             _add_product(by_table, part.T, scaled[rows])
-        return by_hidden, ctx.energy.scaled(by_table), *[None] * 4
+        return by_hidden, ctx.energy.scaled(by_table), *[None] * 5
 
 
 def _counted(scores: Tensor, spare: Tensor, left_out: Tensor | None, energy: Energy) -> Tensor:
@@ -173,6 +179,13 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.addmm_(left, right)
     else:
         total.add_(left @ right)
+
+
+def _swept_rows(block: Tensor) -> int:
+    """Rows of a part that is swept at once; all where there is no such cache."""
+    if block.device.type != "cpu":
+        return len(block)
+    return max(_CAST_ROWS, _SWEPT_BYTES // (block.stride(0) * block.element_size()))
 
 
 def _parts(rows: int, size: int) -> Iterator[slice]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench.distillation import Batch, Stage
 from bench.errors import ConfigError, Diverged
 from bench.progress import track
+from bench.training.allocator import keep_freed_memory
 from bench.training.negatives import sample_negatives, shared_negatives
 from bench.training.output import BlockBuffers, StepOutput
 from bench.training.precision import encoding, factors, products
@@ -216,6 +217,7 @@ class _Step:
         config: TrainingConfig,
         streams: Streams,
     ) -> None:
+        keep_freed_memory()
         self.student, self.method, self.rows = student, method, rows
         self.config, self.streams = config, streams
         # A method may hold dropout of its own: it goes in and out of training with the student.

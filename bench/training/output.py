@@ -99,6 +99,7 @@ class StepOutput:
         self._buffers = buffers
         self._factors = hidden.dtype if factors is None else factors
         self._blocks: dict[torch.dtype, Tensor] = {}
+        self._cast_keys: dict[torch.dtype, Tensor] = {}
         self._masses = 0
         self._left_out = left_out
         if left_out is not None and target is not None:
@@ -176,11 +177,12 @@ class StepOutput:
         if self._left_out is not None:
             known = [self._left_out] if left_out is None else [self._left_out, left_out]
             left_out = torch.cat(known, dim=1)
-        block = self._score_block(self._queries.dtype if energy.is_exact else self._factors)
+        factors = self._queries.dtype if energy.is_exact else self._factors
+        block = self._score_block(factors)
         spare = self._buffers.spare(f"mass {self._masses}", block)
         self._masses += 1
         mass: Tensor = LogMass.apply(  # type: ignore[no-untyped-call]
-            self._queries, self._keys, block, spare, left_out, energy
+            self._queries, self._keys, block, spare, left_out, energy, self._cast_keys[factors]
         )
         return mass
 
@@ -188,6 +190,7 @@ class StepOutput:
         """Scores [B, N + 1] in the type of their factors; those of padding are -inf."""
         if factors not in self._blocks:
             queries, keys = self._queries.detach().to(factors), self._keys.detach().to(factors)
+            self._cast_keys[factors] = keys
             block = self._buffers.take("scores", len(queries), len(keys), queries)
             self._blocks[factors] = torch.mm(queries, keys.T, out=block)
             block[:, 0].fill_(-torch.inf)

@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import mmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.examples import Examples
+
+
+class Stored(Tensor):
+    """A tensor that is int64 to whoever reads it and takes the memory of int32.
+
+    An index widens what it takes out of it. Any other operation reads an int64 copy of all of it,
+    but for those that change nothing but the tensor itself: a write reaches the memory.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """See https://docs.pytorch.org/docs/stable/notes/extending.html."""
+        if func == Tensor.dtype.__get__:  # type: ignore[attr-defined]
+            return torch.int64
+        options = kwargs or {}
+        with torch._C.DisableTorchFunctionSubclass():
+            if func is Tensor.detach:
+                return args[0].detach().as_subclass(cls)
+            if args and isinstance(args[0], cls) and _stays(func.__name__):
+                found = func(args[0], *_wide(args[1:]), **_wide(options))
+                return found.long() if isinstance(found, Tensor) else found
+            return func(*_wide(args), **_wide(options))
+
+
+def _stays(name: str) -> bool:
+    """Whether an operation reads its first argument where it lies: of all others, a copy."""
+    looks = {"__get__", "__getitem__", "__setitem__", "__len__", "dim", "size", "numel"}
+    return name in looks or (name.endswith("_") and not name.startswith("_"))
+
+
+def stored(narrow: Tensor) -> Tensor:
+    """An int32 tensor as what is read as int64, in the same memory."""
+    return narrow.as_subclass(Stored)
+
+
+def _copied(column: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A copy of a column, which no longer takes memory where it was mapped."""
+    copy = np.array(column, dtype=np.int32)
+    mapping = getattr(column, "_mmap", None)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+    return copy
+
+
+def _wide(value: Any) -> Any:
+    """`value` with int64 tensors in place of `Stored` ones, wherever they lie in it."""
+    if isinstance(value, Stored):
+        return value.as_subclass(Tensor).long()
+    if isinstance(value, Mapping):
+        return {key: _wide(each) for key, each in value.items()}
+    return type(value)(map(_wide, value)) if type(value) in (list, tuple) else value
 
 
 @dataclass
@@ -26,10 +86,10 @@ class DeviceRows:
     def of(cls, rows: Examples, device: torch.device) -> DeviceRows:
         """Copy a (memory-mapped) table to `device`."""
         columns = (rows.history, rows.length, rows.target, rows.user, rows.ordinal)
-        return cls(*(torch.from_numpy(np.array(c, dtype=np.int64)).to(device) for c in columns))
+        return cls(*(stored(torch.from_numpy(_copied(column)).to(device)) for column in columns))
 
     def at(self, rows: slice | Tensor) -> DeviceRows:
-        """Some of the rows; nothing is copied for a slice."""
+        """Some of the rows."""
         columns = (self.history, self.length, self.target, self.user, self.ordinal)
         return DeviceRows(*(column[rows] for column in columns))
 

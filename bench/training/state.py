@@ -43,8 +43,8 @@ class Checkpoint(Protocol):
         """Called at the end of an epoch: keep `state()`, if it is time to."""
 
 
-def written(state: State, facts: dict[str, Any]) -> bytes:
-    """A state as a file, with its hash before it.
+def written(state: State, facts: dict[str, Any]) -> tuple[bytes, bytes]:
+    """A state as a file: the hash of its content, then the content.
 
     Args:
         state: what is kept.
@@ -56,7 +56,7 @@ def written(state: State, facts: dict[str, Any]) -> bytes:
     tensors: dict[str, Tensor] = {}
     text = json.dumps({"facts": facts, "state": _packed(state, tensors)})
     content = save(tensors, {"content": text})
-    return hashlib.sha256(content).digest() + content
+    return hashlib.sha256(content).digest(), content
 
 
 def read(path: Path) -> tuple[State, dict[str, Any]]:
@@ -78,8 +78,11 @@ def read(path: Path) -> tuple[State, dict[str, Any]]:
 def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
     """The value as JSON, its tensors put into `tensors`."""
     if isinstance(value, Tensor):
-        name = str(len(tensors))
-        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        name, plain = str(len(tensors)), value.detach().to("cpu").contiguous()
+        known = {tensor.untyped_storage().data_ptr() for tensor in tensors.values()}
+        # A file holds no memory twice; the tables of a large catalogue are not copied for nothing.
+        shares = plain.untyped_storage().data_ptr() in known
+        tensors[name] = plain.clone() if shares else plain
         return {_TENSOR: name}
     if isinstance(value, dict):
         return {_PAIRS: [[_packed(k, tensors), _packed(v, tensors)] for k, v in value.items()]}

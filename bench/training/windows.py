@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import DataError
-from bench.training.rows import DeviceRows, Portion
+from bench.training.rows import DeviceRows, Portion, stored
 
 
 class Windows:
@@ -35,20 +35,29 @@ class Windows:
         Raises:
             DataError: a history does not hold the targets of the rows before.
         """
-        if chosen is None:
-            chosen = torch.arange(len(rows), device=rows.target.device)
         self.size = rows.history.shape[1]
         span = rows.ordinal.max() + 1
-        # By user, the latest row first: that of a window is the one whose history is read.
-        order = (rows.user[chosen] * span - rows.ordinal[chosen]).argsort()
-        self.row_id = chosen[order]
-        user, ordinal = rows.user[self.row_id], rows.ordinal[self.row_id]
+        # By user, the latest row first: that of a window is the one whose history is read. Large
+        # tables are int32 but for a moment: of 20 million rows, int64 takes 160 MB each.
+        whole = slice(None) if chosen is None else chosen
+        order = (rows.user[whole] * span).sub_(rows.ordinal[whole]).argsort()
+        row_id = (order if chosen is None else chosen[order]).int()
+        del order
+        user, ordinal = rows.user[row_id].int(), rows.ordinal[row_id].int()
         first, count = _runs(user)
-        window = (ordinal[first].repeat_interleave(count) - ordinal) // stride
-        first, count = _runs(user * span + window)
-        last = self.row_id[first].repeat_interleave(count)
-        self.position = rows.length[last] - 1 - (rows.ordinal[last] - ordinal)
-        _check_targets(rows, self.row_id, last, self.position)
+        window = (
+            ordinal[first]
+            .repeat_interleave(count)
+            .sub_(ordinal)
+            .div_(stride, rounding_mode="floor")
+        )
+        first, count = _runs(user, window)
+        del user, window
+        last = row_id[first].repeat_interleave(count)
+        position = rows.length[last].sub_(1).sub_(rows.ordinal[last]).add_(ordinal).int()
+        del ordinal
+        _check_targets(rows, row_id, last, position)
+        self.row_id, self.position = stored(row_id), stored(position)
         self.first, self.count = first.cpu(), count.cpu()
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Iterator[Portion]:
@@ -70,10 +79,15 @@ class Windows:
         return Portion(self.row_id[index], self.row_id[first], place)
 
 
-def _runs(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Where runs of equal values begin and how long they are: int64 [W] each."""
-    _, count = values.unique_consecutive(return_counts=True)
-    return count.cumsum(0) - count, count
+def _runs(*columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Where runs of equal values in all columns begin and how long they are: int64 [W] each."""
+    size, device = len(columns[0]), columns[0].device
+    begins = torch.ones(size, dtype=torch.bool, device=device)
+    begins[1:] = False
+    for column in columns:
+        begins[1:] |= column[1:] != column[:-1]
+    first = begins.nonzero()[:, 0]
+    return first, first.diff(append=torch.tensor([size], device=device))
 
 
 def _check_targets(rows: DeviceRows, row_id: Tensor, last: Tensor, position: Tensor) -> None:

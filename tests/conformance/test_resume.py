@@ -52,7 +52,7 @@ class Kept:
         return state
 
     def offer(self, state: Callable[[], State]) -> None:
-        self.states.append(written(state(), {"made": "here"}))
+        self.states.append(b"".join(written(state(), {"made": "here"})))
 
 
 def same_bits(one: Outcome, other: Outcome) -> None:
