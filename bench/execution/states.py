@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.execution import stopping
-from bench.files import write_whole
 from bench.records.store import ResultStore
-from bench.training.state import State, read, written
+from bench.training.state import State, read, write
 from bench.variables import seconds_in
 
 _logger = logging.getLogger(__name__)
@@ -77,9 +76,8 @@ class TrialState:
 
     def _write(self, state: Callable[[], State]) -> None:
         try:
-            parts = written(state(), self.facts)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, lambda stream: stream.writelines(parts))
+            write(self.path, state(), self.facts)
         except (OSError, TypeError) as error:  # the trial itself needs no state
             _logger.warning(f"its state cannot be kept ({error}): interrupted, it begins again")
             self._works = isinstance(error, OSError)  # the disk may have room the next time

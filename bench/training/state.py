@@ -22,6 +22,8 @@ from pydantic import BaseModel
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from bench.files import write_whole
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -57,6 +59,22 @@ def written(state: State, facts: dict[str, Any]) -> tuple[bytes, bytes]:
     text = json.dumps({"facts": facts, "state": _packed(state, tensors)})
     content = save(tensors, {"content": text})
     return hashlib.sha256(content).digest(), content
+
+
+def write(path: Path, state: State, facts: dict[str, Any]) -> None:
+    """Write a state whole; its tensors are not joined in memory once more.
+
+    Args:
+        path: the file; its folder is there.
+        state: what is kept.
+        facts: what it was made by, as plain values.
+
+    Raises:
+        OSError: it cannot be written.
+        TypeError: a value of the state cannot be kept.
+    """
+    parts = written(state, facts)
+    write_whole(path, lambda stream: stream.writelines(parts))
 
 
 def read(path: Path) -> tuple[State, dict[str, Any]]:

@@ -17,14 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 
 from bench.errors import BenchError, ConfigError
-from bench.files import write_whole
 from bench.folders import locked, replaced
 from bench.plan import digest, seed_of
 from bench.progress import track
 from bench.teachers.language.loading import LanguageModel, peft_package
 from bench.teachers.language.resume import folder_of
 from bench.teachers.weights import quiet
-from bench.training.state import read, written
+from bench.training.state import read, write
 
 _logger = logging.getLogger(__name__)
 
@@ -316,7 +315,7 @@ class _Run:
             "parameters": _copy(self._parameters),
             "optimiser": self._optimiser.state_dict(),
         }
-        write_whole(self._file, written(state, {}))
+        write(self._file, state, {})
         self._kept = time.monotonic()
 
     def _take_up(self) -> None:
