@@ -30,17 +30,27 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith("bench ")]
 
 
+def files() -> dict[str, str]:
+    """The configuration files that pages show whole, by their paths."""
+    shown = r"^```yaml\n# (configs/\S+)\n(.*?)^```"
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    return dict(re.findall(shown, text, re.DOTALL | re.MULTILINE))
+
+
 SHOWN = sorted({line for page in PAGES for line in commands(page)})
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with what commands name: the method of the README, and a place of records."""
+    """A folder with what commands name: what pages show as files, and a place of records."""
     monkeypatch.chdir(tmp_path)
     Path("results", "reference").mkdir(parents=True)
     Path("copied", "results").mkdir(parents=True)
     monkeypatch.setattr(METHODS, "_found", {entry.name: entry for entry in METHODS})
     Path("my_method.py").write_text(example_method(), encoding="utf-8")
+    for name, content in files().items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(content, encoding="utf-8")
 
 
 @pytest.mark.usefixtures("place")
