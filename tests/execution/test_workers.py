@@ -253,7 +253,7 @@ def is_alive(pid: str) -> bool:
     return state not in ("", "Z")
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", ""])
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
 def test_a_wrong_number_of_jobs_is_refused(tiny: Workspace, value: str) -> None:
     run = CliRunner().invoke(main, ["run", "-d", "tiny", "-m", "none", f"--jobs={value}"])
     assert run.exit_code == 2
