@@ -44,8 +44,11 @@ def of_suite(
     dataset: str, student: str, seed: int, settings: dict[str, Any], threads: int
 ) -> list[float]:
     """Test metrics of `none`."""
-    settings = {"protocol.seen": "rank", "training.select": "ndcg@10"} | settings
-    settings = {"training.patience": PATIENCE} | settings
+    settings |= {
+        "protocol.seen": "rank",
+        "training.select": "ndcg@10",
+        "training.patience": PATIENCE,
+    }
     runs = bench.run("none", dataset, student, seeds=[seed], settings=settings, threads=threads)
     (trial,) = runs[runs["kind"] == "trial"].to_dict("records")
     return [trial[name] for name in METRICS]
@@ -98,7 +101,7 @@ def main(
         published = PUBLISHED.get(name, ("-", "-"))
         for metric, own, other, known in zip(METRICS, ours, theirs, published, strict=True):
             difference = f"{own / other - 1:+.1%}" if other else "-"
-            lines.append([name, metric, f"{own:.4f}", f"{other:.4f}", difference, f"{known}"])
+            lines.append([name, metric, f"{own:.4f}", f"{other:.4f}", difference, known])
     head = ["Student", "Metric", "Suite", "RecBole", "Difference", "Published of Beauty"]
     click.echo(pipe(head, lines, text_columns=2))
 

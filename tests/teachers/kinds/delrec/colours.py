@@ -19,6 +19,8 @@ COMMON = [f"{colour} {thing}" for colour in ("red", "blue", "green") for thing i
 TITLES = [*COMMON, *(f"gold {thing}" for thing in THINGS[:3])]
 N_ITEMS, LENGTH, GOLD = len(TITLES), 6, len(COMMON) + 1
 """Items from `GOLD` on are golden."""
+LONG = ["ball", "red ball car", "gold ring lamp kite doll"]
+"""Titles of different lengths, one of which begins another."""
 
 
 def make_rows(count: int, seed: int) -> Examples:

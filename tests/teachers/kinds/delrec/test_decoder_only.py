@@ -23,33 +23,13 @@ from . import colours
 
 pytest.importorskip("transformers", reason="needs the extra 'llm'")
 
-LONG = ["ball", "red ball car", "gold ring lamp kite doll"]
-"""Titles of different lengths, one of which begins another."""
-
 
 @pytest.fixture(scope="module")
 def prompted(tmp_path_factory: pytest.TempPathFactory) -> DecoderOnly:
     folder = colours.make_causal_folder(tmp_path_factory.mktemp("llama"))
     language = load(find(str(folder), Path()), CAUSAL, "cpu", "float32")
-    titles = Titles(["red ball", *LONG], language.tokenizer, 8, ends=False)
+    titles = Titles(["red ball", *colours.LONG], language.tokenizer, 8, ends=False)
     return DecoderOnly(language, titles, vectors=3, seed=0)
-
-
-def ask(titles: Titles, history: list[int], candidates: list[int], answer: int = 0) -> Question:
-    prompt = titles.prompt(
-        "items {history} candidates {candidates}", history=history, candidates=candidates
-    )
-    return Question(prompt, np.array(candidates, dtype=np.int32), answer)
-
-
-@pytest.fixture
-def questions(prompted: DecoderOnly) -> list[Question]:
-    titles = prompted.titles
-    return [
-        ask(titles, [1], [1, 2, 3], 2),
-        ask(titles, [4, 3, 4, 1, 4], [4, 3, 1], 0),
-        ask(titles, [], [2, 4, 1], 1),
-    ]
 
 
 def vectors_of(prompted: DecoderOnly, tokens: list[int]) -> torch.Tensor:

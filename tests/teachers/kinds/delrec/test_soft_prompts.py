@@ -17,32 +17,12 @@ from bench.teachers.kinds.delrec.titles import Titles
 
 from . import colours
 
-LONG = ["ball", "red ball car", "gold ring lamp kite doll"]
-"""Titles of different lengths, one of which begins another."""
-
 
 @pytest.fixture(scope="module")
 def prompted(colours_folder: Path) -> PromptedModel:
     language, _ = colours.read(colours_folder)
-    titles = Titles(["red ball", *LONG], language.tokenizer, 8)
+    titles = Titles(["red ball", *colours.LONG], language.tokenizer, 8)
     return EncoderDecoder(language, titles, vectors=3, seed=0)
-
-
-def ask(titles: Titles, history: list[int], candidates: list[int], answer: int = 0) -> Question:
-    prompt = titles.prompt(
-        "items {history} candidates {candidates}", history=history, candidates=candidates
-    )
-    return Question(prompt, np.array(candidates, dtype=np.int32), answer)
-
-
-@pytest.fixture
-def questions(prompted: PromptedModel) -> list[Question]:
-    titles = prompted.titles
-    return [
-        ask(titles, [1], [1, 2, 3], 2),
-        ask(titles, [4, 3, 4, 1, 4], [4, 3, 1], 0),
-        ask(titles, [], [2, 4, 1], 1),
-    ]
 
 
 @torch.no_grad()
