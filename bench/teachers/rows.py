@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
+from bench.evaluation.metrics import parse_metric
+from bench.evaluation.significance import compare_by_user
 from bench.training.rows import DeviceRows
 
 _logger = logging.getLogger(__name__)
@@ -56,6 +58,23 @@ def sampled(count: int, most: int | None, seed: int) -> NDArray[np.bool_]:
     chosen = np.zeros(count, dtype=bool)
     chosen[np.random.default_rng(seed).permutation(count)[:most]] = True
     return chosen
+
+
+def intervals(ranks: ArrayLike, rows: Examples, metrics: Iterable[str]) -> dict[str, list[float]]:
+    """The 95 % interval of metrics over other users, `[low, high]`; none with a single user.
+
+    Args:
+        ranks: [R], the rank of each row's target, 1-based.
+        rows: the R rows.
+        metrics: their names, such as `ndcg@20`.
+    """
+    found = {}
+    for name in metrics:
+        values = parse_metric(name).per_row(ranks)
+        told = compare_by_user(values, np.zeros_like(values), rows.user)
+        if told is not None:
+            found[name] = [round(max(0.0, told.low), 5), round(told.high, 5)]
+    return found
 
 
 def blocks(rows: Examples, device: str | torch.device) -> Iterator[tuple[slice, DeviceRows]]:

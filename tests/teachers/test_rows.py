@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from bench.data.examples import Examples, PreparedData
 from bench.errors import BenchError
-from bench.teachers.rows import blocks, hold_out, list_length, sampled, unseen
+from bench.teachers.rows import blocks, hold_out, intervals, list_length, sampled, unseen
 
 SCORES = torch.tensor([[5.0, 4.0, 3.0, 2.0], [1.0, 2.0, 3.0, 4.0]])
 HISTORY = torch.tensor([[2, 1, 0], [4, 3, 4]])
@@ -103,3 +105,19 @@ def test_sampled_rows() -> None:
     assert sampled(50, 20, 0).sum() == 20
     assert (sampled(50, 20, 0) == sampled(50, 20, 0)).all()
     assert (sampled(50, 20, 0) != sampled(50, 20, 1)).any()
+
+
+def test_an_interval_is_that_of_a_mean_over_users(make_rows: Callable[..., Examples]) -> None:
+    rows = make_rows(300, 0)
+    ranks = np.random.default_rng(0).integers(1, 40, 300)
+    hit = ranks <= 20
+    (low, high), (first, last) = intervals(ranks, rows, ["hr@20", "ndcg@20"]).values()
+    users, place = np.unique(rows.user, return_inverse=True)
+    sums = np.bincount(place, hit - hit.mean())
+    n = len(users)
+    error = np.sqrt(n / (n - 1) * (sums**2).sum()) / 300
+    margin = scipy.stats.t.ppf(0.975, n - 1) * error
+    np.testing.assert_allclose([low, high], [hit.mean() - margin, hit.mean() + margin], atol=1e-5)
+    assert 0 <= first < last < high
+    alone = dataclasses.replace(rows, user=np.zeros_like(rows.user))
+    assert intervals(ranks, alone, ["hr@20"]) == {}

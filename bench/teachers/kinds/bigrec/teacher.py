@@ -38,8 +38,9 @@ from bench.teachers.language.resume import folder_of, in_batches, longest_first
 from bench.teachers.language.titles import Words, titles_of
 from bench.teachers.language.tuning import Adapter, tuned
 from bench.teachers.recipe import TEXTS, texts_hash
+from bench.teachers.recommenders.members import TOLD
 from bench.teachers.registry import register_teacher
-from bench.teachers.rows import hold_out, rows_where, sampled
+from bench.teachers.rows import hold_out, intervals, rows_where, sampled
 from bench.teachers.texts import Texts, notes_of, with_texts
 from bench.teachers.weights import find
 
@@ -153,6 +154,10 @@ class BigRecTeacher(Builder):
                 "tuning": adapter.course,
                 "rows_written_for": len(train),
                 "rows_evaluated": {split: len(found) for split, found in ranks.items()},
+                "intervals": {
+                    split: intervals(found, asked[split].rows, TOLD)
+                    for split, found in ranks.items()
+                },
                 "gamma": gamma,
                 **choice,
                 "share_of_texts_that_are_titles": round(catalogue.share_of_titles(texts), 4),

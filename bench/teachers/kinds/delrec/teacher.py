@@ -37,7 +37,7 @@ from bench.teachers.language.resume import folder_of
 from bench.teachers.recipe import TEXTS, texts_hash
 from bench.teachers.recommenders.members import TOLD
 from bench.teachers.registry import register_teacher
-from bench.teachers.rows import rows_where, sampled
+from bench.teachers.rows import intervals, rows_where, sampled
 from bench.teachers.texts import notes_of
 from bench.teachers.weights import find
 
@@ -82,7 +82,8 @@ class DelrecTeacher(Builder):
         reranker = _Reranker(options, taught, cache, inputs)
         covered = sampled(len(data.train), options.rows, options.seed)
         rankings, distances = reranker.lists(data.train, covered)
-        judged = {"valid": data.valid, "test": data.test}
+        splits = {"valid": data.valid, "test": data.test}
+        judged = {split: reranker.sample(rows) for split, rows in splits.items()}
         ranks = {split: reranker.ranks(rows, split) for split, rows in judged.items()}
         in_top_ten = (rankings[:, :10] == data.train.target[:, None]).any(1)[covered].mean()
         recommender = taught.asking.recommender
@@ -93,6 +94,9 @@ class DelrecTeacher(Builder):
             recipe={
                 TEXTS: inputs[TEXTS],
                 "language_model": language.identity,
+                "intervals": {
+                    split: intervals(own, judged[split], TOLD) for split, (own, _) in ranks.items()
+                },
                 "stages": taught.stories,
                 "conventional": taught.conventional.member.story
                 | {
@@ -121,7 +125,7 @@ class DelrecTeacher(Builder):
                 *(
                     f"Its {split} metrics are of {len(ranks[split][0])} of {len(rows)} rows, drawn "
                     "at random."
-                    for split, rows in judged.items()
+                    for split, rows in splits.items()
                     if len(ranks[split][0]) < len(rows)
                 ),
             ],
@@ -148,13 +152,17 @@ class _Reranker:
         rankings[covered], spread[covered] = ids, distances
         return rankings, spread
 
+    def sample(self, rows: Examples) -> Examples:
+        """The rows of evaluation that are ranked, or all."""
+        chosen = sampled(len(rows), self.options.evaluation_rows, self.options.seed)
+        return rows_where(rows, chosen)
+
     def ranks(self, rows: Examples, split: str) -> tuple[Ids, Ids]:
-        """Ranks of the targets of a sample of rows: its own, and the conventional model's."""
-        some = rows_where(rows, sampled(len(rows), self.options.evaluation_rows, self.options.seed))
+        """Ranks of the targets of rows: its own, and the conventional model's."""
         conventional = self.taught.conventional
-        candidates, before = conventional.ranked(some, self.options.list_candidates)
-        scores = self.scores(some, candidates, f"{split} rows ranked")
-        return target_ranks_of(candidates, scores, before, some.target), before
+        candidates, before = conventional.ranked(rows, self.options.list_candidates)
+        scores = self.scores(rows, candidates, f"{split} rows ranked")
+        return target_ranks_of(candidates, scores, before, rows.target), before
 
     def scores(self, rows: Examples, candidates: Ids, what: str) -> Scores:
         """See `candidate_scores`."""

@@ -364,6 +364,9 @@ def test_a_sample_of_rows(
     assert set(manifest.signals) == KINDS.get("bigrec").signals
     assert not (folder / "test_ranks.npy").exists()
     assert manifest.recipe["rows_evaluated"] == {"valid": 15, "test": 15}
+    for split, metrics in manifest.metrics.items():
+        for name, (low, high) in manifest.recipe["intervals"][split].items():
+            assert low <= metrics[name] <= high
     assert any("sample of 50 of 200 rows" in note for note in manifest.notes)
     assert any("15 of 40 valid, 15 of 40 test" in note for note in manifest.notes)
     assert check(folder, books).problems == []
