@@ -11,7 +11,7 @@ import itertools
 import logging
 import math
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -120,7 +120,9 @@ def runs(records: Iterable[Record], folder: Path) -> pd.DataFrame:
     for record in records:
         try:
             line = {**_line(record), "folder": place}
-            _check(line)
+            values = [line.get(name) for name in COLUMNS]
+            _check(values)
+            _check_places(line)
             names, numbers = _metrics(record)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             _logger.warning(
@@ -132,7 +134,6 @@ def runs(records: Iterable[Record], folder: Path) -> pd.DataFrame:
         block.lines.append(len(lines))
         block.numbers.extend(numbers)
         # Thousands of records repeat the same texts: equal ones are kept once.
-        values = (line.get(name) for name in COLUMNS)
         lines.append([texts.setdefault(v, v) if isinstance(v, str) else v for v in values])
     columns = zip(*lines, strict=True) if lines else [[]] * len(COLUMNS)
     return pd.DataFrame(
@@ -163,34 +164,43 @@ def _measured(blocks: Mapping[tuple[str, ...], _Block], count: int) -> pd.DataFr
     return frame.drop(columns=[name for name in names if name in COLUMNS])  # of an odd record
 
 
-def _check(line: Mapping[str, Any]) -> None:
-    """Reject a line with a value that is not of its column's type.
-
-    Raises:
-        TypeError: one is not.
-    """
-    for name, kind in COLUMNS.items():  # metrics are numbers, as the record was validated
-        value = line.get(name)
-        if value is None:
-            continue
-        largest = _LARGEST.get(kind, math.inf)
-        fits = isinstance(value, _TYPES[kind])
-        if not fits or (isinstance(value, int | float) and not -largest <= value < largest):
-            raise TypeError(f"{name} is {value!r:.80}")
-    if line["kind"] != "trial":  # a method's settings have names of its own
-        for name in (RANKED_PLACES, CATALOGUE):
-            value = line["settings"].get(name, 1)
-            if type(value) is not int or value < 1:
-                raise TypeError(f"{name} is {value!r:.80}")
-
-
 _TYPES: dict[str, tuple[type, ...]] = {
     TEXT: (str, dict),
     "Int64": (int,),
     "float64": (int, float),
     "bool": (bool,),
 }
-_LARGEST: dict[str, float] = {"Int64": 2**63, "float64": 1e300}
+_LARGEST = {"Int64": 2.0**63, "float64": 1e300}
+_ALLOWED = [(name, _TYPES[kind], _LARGEST.get(kind)) for name, kind in COLUMNS.items()]
+"""Of each column its types, and what its numbers stay below."""
+
+
+def _check(values: Sequence[Any]) -> None:
+    """Reject a value that is not of its column's type; metrics were validated with the record.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for value, (name, types, largest) in zip(values, _ALLOWED, strict=True):
+        if value is None:
+            continue
+        fits = isinstance(value, types)
+        if not fits or (largest is not None and not -largest <= value < largest):
+            raise TypeError(f"{name} is {value!r:.80}")
+
+
+def _check_places(line: Mapping[str, Any]) -> None:
+    """Reject a ranking whose numbers of places are none; methods' settings have names of their own.
+
+    Raises:
+        TypeError: it does.
+    """
+    if line["kind"] == "trial":
+        return
+    for name in (RANKED_PLACES, CATALOGUE):
+        value = line["settings"].get(name, 1)
+        if type(value) is not int or value < 1:
+            raise TypeError(f"{name} is {value!r:.80}")
 
 
 def _line(record: Record) -> dict[str, Any]:
