@@ -6,7 +6,6 @@ reads the later one has, at the end of each of its items, read the recent part o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +65,3 @@ def keys_of(history: NDArray[np.int32]) -> NDArray[np.int64]:
 def factors(length: int) -> NDArray[np.int64]:
     """What a history's places count in its number, [L]; the sum wraps around."""
     return np.random.default_rng(0).integers(1, 2**62, length, dtype=np.int64) * 2 + 1
-
-
-def blocks_of(found: Sequence[Pass], size: int) -> list[list[Pass]]:
-    """Passes of like length, `size` at a time, the longest first."""
-    order = sorted(found, key=lambda one: (-len(one.items), one.rows))
-    return [order[start : start + size] for start in range(0, len(order), size)]

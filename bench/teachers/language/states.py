@@ -19,8 +19,8 @@ from bench.errors import BenchError
 from bench.files import write_whole
 from bench.progress import track
 from bench.teachers.language.loading import LanguageModel
-from bench.teachers.language.passes import Pass, blocks_of, keys_of, passes
-from bench.teachers.language.resume import folder_of
+from bench.teachers.language.passes import Pass, keys_of, passes
+from bench.teachers.language.resume import folder_of, longest_first
 from bench.teachers.language.titles import Words
 
 Pooling = Literal["end", "mean"]
@@ -115,7 +115,7 @@ class HistoryReader:
 
     def _of_rows(self, rows: Examples, layers: Sequence[int], pooling: int) -> NDArray[np.float16]:
         """Float16 [R, layers * width]; what is not kept is computed, block by block."""
-        blocks = blocks_of(passes(rows, self._shared), BLOCK)
+        blocks = self._blocks(passes(rows, self._shared))
         told = [np.array([row for one in block for row in one.rows]) for block in blocks]
         folder = folder_of(self._cache, "states", self._inputs | {"rows": self._digest(blocks)})
         files = [
@@ -137,6 +137,12 @@ class HistoryReader:
             for number, file in enumerate(some.values()):
                 values[places, number] = np.load(file, allow_pickle=False)[:, pooling]
         return values.reshape(len(rows), -1)
+
+    def _blocks(self, found: Sequence[Pass]) -> list[list[Pass]]:
+        """Passes of like length, those of a file together."""
+        lengths = [len(self._lines.read(one.items)[0]) for one in found]
+        places = longest_first(range(len(found)), lengths, BLOCK)
+        return [[found[place] for place in block] for block in places]
 
     @torch.no_grad()
     def _compute(self, block: Sequence[Pass], files: dict[int, Path], advance: Any) -> None:
