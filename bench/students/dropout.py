@@ -35,8 +35,10 @@ class Dropout(nn.Module):
         # The smallest value of int64 as the lower bound is how `random_` gives all 64 bits.
         draws = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
         levels = draws.view(torch.int16)[:count].view(vectors.shape)
-        kept = levels >= dropped - _LEVELS // 2
-        return vectors * kept.to(vectors.dtype).mul_(_LEVELS / (_LEVELS - dropped))
+        # Written as numbers at once: a cast of booleans takes four times as long.
+        mask = torch.empty_like(levels, dtype=vectors.dtype)
+        torch.ge(levels, dropped - _LEVELS // 2, out=mask)
+        return vectors * mask.mul_(_LEVELS / (_LEVELS - dropped))
 
 
 def replace_dropout(module: nn.Module) -> None:
