@@ -75,6 +75,17 @@ class HistoryStates:
     keys: NDArray[np.int64]
     values: NDArray[np.float16]
 
+    def standardised(self, history: NDArray[np.int32]) -> HistoryStates:
+        """The same, every coordinate with mean 0 and deviation 1 over some histories, [R, L].
+
+        A few coordinates of a language model's states are far larger than all others together,
+        and the same for every text.
+        """
+        known = self.values[np.isin(self.keys, keys_of(history))].astype(np.float32)
+        mean, deviation = known.mean(axis=0), known.std(axis=0)
+        values = (self.values - mean) / np.where(deviation > 0, deviation, 1)
+        return HistoryStates(self.keys, values.astype(np.float16))
+
 
 class HistoryReader:
     """A causal language model that reads histories, and where its states are kept.

@@ -151,6 +151,21 @@ def test_what_is_kept_is_not_read_again_and_a_reading_that_stopped_goes_on(
     assert calls
 
 
+def test_states_are_standardised_by_some_histories(
+    language: LanguageModel, toy: PreparedData, rows: Examples, tmp_path: Path
+) -> None:
+    found = reader(language, toy, tmp_path).states([rows], [1], "end")
+    values = found.values.copy()
+    values[:, 0] = 700  # the same for all, as some coordinates nearly are
+    found = replace(found, values=values)
+    some = rows.history[::2]
+    known = np.isin(found.keys, keys_of(some))
+    told = found.standardised(some).values.astype(np.float64)
+    assert known.any() and not known.all() and not told[:, 0].any()
+    np.testing.assert_allclose(told[known].mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(told[known][:, 1:].std(0), 1, atol=1e-3)
+
+
 def test_a_model_that_is_loaded_in_part_has_the_same_states(
     tiny_causal: Path, language: LanguageModel, toy: PreparedData, rows: Examples, tmp_path: Path
 ) -> None:

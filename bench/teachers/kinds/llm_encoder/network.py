@@ -27,9 +27,9 @@ class HistoryTowers(Towers):
         q_r = W_2\, \mathrm{GELU}(W_1\, \mathrm{norm}(h_r)) \;[+\; a_r], \quad
         z_i = f(t_i) \;[+\; e_i]
 
-    h_r: the model's states where the history of row r ends. a_r: the query of `Towers`, which
-    attends to the history's points (`stream`). t_i: the item's text vector. e_i: a vector of its
-    own, 0 at first (`ids`).
+    h_r: the model's standardised states where the history of row r ends. a_r: the query of
+    `Towers`, which attends to the history's points (`stream`). t_i: the item's text vector. e_i: a
+    vector of its own, 0 at first (`ids`).
 
     Args:
         texts: float32 [N, T], the frozen text vectors.

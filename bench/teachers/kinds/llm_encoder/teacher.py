@@ -114,7 +114,7 @@ class LlmEncoderTeacher(TowerTeacher):
                 origin["tuning"] = adapter.course
             reader = HistoryReader(language, lines, options.shared, identity, cache)
             states = reader.states(splits, options.layers, options.pooling)
-        return {"states": states, "origin": origin}
+        return {"states": states.standardised(data.train.history), "origin": origin}
 
     @classmethod
     def network(
