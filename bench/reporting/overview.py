@@ -14,10 +14,9 @@ _LABELS = (
     ["dataset", "student"],
     ["dataset", "protocol", "student"],
     ["dataset", "student", "objective"],
-    ["dataset", "student", "rule"],
-    ["dataset", "protocol", "student", "objective", "rule", "data", "digest"],
+    ["dataset", "protocol", "student", "objective", "data", "digest"],
 )
-"""Fields that name a setting, the plainest first."""
+"""Fields that name a setting, the plainest first; where rules for seen items differ, so do they."""
 
 
 def overview(entries: pd.DataFrame, *, other: bool = False) -> Section | None:
@@ -112,7 +111,7 @@ def _ranked(entries: pd.DataFrame, *, other: bool) -> str:
     if seen == {"mask"}:
         return "Items that the user had before are left out. "
     if "mask" in seen:
-        return "Items that the user had before are left out where the setting says so. "
+        return "Items that the user had before are left out where a column says `seen out`. "
     return ""
 
 
@@ -120,10 +119,11 @@ def _columns(entries: pd.DataFrame) -> dict[str, str]:
     """The settings of entries, each with the shortest name that tells it apart."""
     settings = entries.drop_duplicates("setting").set_index("setting", drop=False)
     digests = {"data": settings["data_fingerprint"].str[:8], "digest": settings["setting"].str[:8]}
-    rule = settings["seen"].map({"rank": "", "mask": "seen out"}).fillna("")
+    differ = settings["seen"].nunique() > 1
+    rule = settings["seen"].map({"mask": "seen out"}).fillna("") if differ else ""
     named = settings.assign(**digests, rule=rule)
     for fields in _LABELS:
-        names = [" ".join(filter(None, line)) for line in named[fields].to_numpy()]
+        names = [" ".join(filter(None, line)) for line in named[[*fields, "rule"]].to_numpy()]
         if len(set(names)) == len(names):
             break
     return dict(zip(named.index, names, strict=True))

@@ -108,6 +108,16 @@ def test_objectives_and_data_of_one_student_are_told_apart(bench):
     assert sorted(told) == [f"{at} bce dddddddd", f"{at} ce dddddddd", f"{at} ce eeeeeeee"]
 
 
+def test_columns_of_two_rules_for_seen_items_say_theirs(bench, other):
+    both(bench, other, "none", "a")
+    assert list(lines(bench).frame.columns) == [*HEAD, "other sasrec", "toy sasrec"]
+    for method in ("none", "a"):
+        other.done(method, student="gru4rec", seen="mask")
+    columns = ["other gru4rec seen out", "other sasrec", "toy sasrec"]
+    assert list(lines(bench).frame.columns) == [*HEAD, *columns]
+    assert "where a column says `seen out`" in section(bench).intro
+
+
 def test_controls_have_a_table_of_their_own(bench, other):
     both(bench, other, "none", "a")
     bench.done("a", control="shuffled", skill=0.2)
