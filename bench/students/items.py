@@ -111,10 +111,12 @@ class ItemTable(nn.Module):
         row depends on it.
         """
         self.forget()
-        lookup, head = self.lookup.clone(), self.weight.clone()
-        if self.weight is not self.lookup:
+        lookup, weight = self.lookup, self.weight
+        head = None if weight is lookup else weight.clone()  # it may be made of the offset
+        if lookup is not self.offset:
+            self.offset.copy_(lookup)
+        if head is not None:
             self.head = nn.Parameter(head)
-        self.offset.copy_(lookup)
         self.offset.requires_grad_(True)
         self._items = self._scoring = self._cosine_scale = None
         self._fusions.clear()

@@ -2,7 +2,8 @@
 
 It is all that later epochs depend on: student and method, optimiser, random generators, the best
 epoch and what early stopping counts, the curve, and attributes of the method that changed since it
-was attached. On disk it is one safetensors file; nothing is unpickled.
+was attached. On disk it is one file, of text and of tensors in safetensors' form; nothing is
+unpickled.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ State = dict[str, Any]
 
 _PLAIN = (type(None), bool, int, float, str)
 _TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
-_HASH = hashlib.sha256().digest_size
+_HASH, _LENGTH, _PIECE = hashlib.sha256().digest_size, 8, 2**20
+"""Bytes of the hash of a state's content, of the length of each of its parts, and read at once."""
 
 
 class Checkpoint(Protocol):
@@ -45,24 +47,10 @@ class Checkpoint(Protocol):
         """Called at the end of an epoch: keep `state()`, if it is time to."""
 
 
-def written(state: State, facts: dict[str, Any]) -> tuple[bytes, bytes]:
-    """A state as a file: the hash of its content, then the content.
-
-    Args:
-        state: what is kept.
-        facts: what it was made by, as plain values.
-
-    Raises:
-        TypeError: a value of the state cannot be kept.
-    """
-    tensors: dict[str, Tensor] = {}
-    text = json.dumps({"facts": facts, "state": _packed(state, tensors)})
-    content = save(tensors, {"content": text})
-    return hashlib.sha256(content).digest(), content
-
-
 def write(path: Path, state: State, facts: dict[str, Any]) -> None:
-    """Write a state whole; its tensors are not joined in memory once more.
+    """Write a state whole: the hash of its content, then its text and its tensors one by one.
+
+    Tensors are never copied all at once: those of a large catalogue may take half of the memory.
 
     Args:
         path: the file; its folder is there.
@@ -73,24 +61,55 @@ def write(path: Path, state: State, facts: dict[str, Any]) -> None:
         OSError: it cannot be written.
         TypeError: a value of the state cannot be kept.
     """
-    parts = written(state, facts)
-    write_whole(path, lambda stream: stream.writelines(parts))
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps({"facts": facts, "state": _packed(state, tensors)})
+
+    def fill(stream: BinaryIO) -> None:
+        digest = hashlib.sha256()
+        stream.write(bytes(_HASH))
+        for part in _parts(text, tensors):
+            for piece in (len(part).to_bytes(_LENGTH, "little"), part):
+                digest.update(piece)
+                stream.write(piece)
+        stream.seek(0)
+        stream.write(digest.digest())
+
+    write_whole(path, fill)
 
 
 def read(path: Path) -> tuple[State, dict[str, Any]]:
-    """The inverse of `written`, on the CPU.
+    """The inverse of `write`, on the CPU.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is not as it was written.
     """
-    whole = path.read_bytes()
-    expected, content = whole[:_HASH], whole[_HASH:]
-    if hashlib.sha256(content).digest() != expected:
-        raise ValueError("it is damaged")
-    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
-    text = json.loads(json.loads(header)["__metadata__"]["content"])
-    return _unpacked(text["state"], load(content)), text["facts"]
+    with path.open("rb") as stream:
+        expected = stream.read(_HASH)
+        digest = hashlib.sha256()
+        while piece := stream.read(_PIECE):
+            digest.update(piece)
+        if digest.digest() != expected:
+            raise ValueError("it is damaged")
+        stream.seek(_HASH)
+        text = json.loads(_next_part(stream))
+        if not {"state", "facts"} <= text.keys():
+            raise ValueError("it is of another version")
+        tensors: dict[str, Tensor] = {}
+        while part := _next_part(stream):
+            tensors |= load(part)
+    return _unpacked(text["state"], tensors), text["facts"]
+
+
+def _parts(text: str, tensors: dict[str, Tensor]) -> Iterator[bytes]:
+    yield text.encode()
+    for name, tensor in tensors.items():
+        yield save({name: tensor})
+
+
+def _next_part(stream: BinaryIO) -> bytes:
+    """The next part of a state; empty where there is no other one."""
+    return stream.read(int.from_bytes(stream.read(_LENGTH), "little"))
 
 
 def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:

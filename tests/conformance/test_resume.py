@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 
 from bench.data.examples import PreparedData
 from bench.distillation import Knowledge, Method
 from bench.execution.trial import run_trial
 from bench.records.record import Outcome
 from bench.registry import METHODS
-from bench.training.state import Attributes, State, read, written
+from bench.training.state import Attributes, State, read, write
 
 from .conftest import READ_WHOLE, STUDENTS, make_trial
 
@@ -52,7 +54,8 @@ class Kept:
         return state
 
     def offer(self, state: Callable[[], State]) -> None:
-        self.states.append(b"".join(written(state(), {"made": "here"})))
+        write(self.path, state(), {"made": "here"})
+        self.states.append(self.path.read_bytes())
 
 
 def same_bits(one: Outcome, other: Outcome) -> None:
@@ -149,3 +152,23 @@ def test_attributes_that_change_are_kept_and_nothing_else(knowledge: Knowledge) 
     one.bank = object()
     with pytest.raises(TypeError, match="what became of bank is no value"):
         notes.changed()
+
+
+def test_a_state_comes_back_tensor_by_tensor_and_no_other_file_passes_for_one(
+    tmp_path: Path,
+) -> None:
+    file, table = tmp_path / "state", torch.arange(6.0).view(2, 3)
+    state = {"table": table, "same": table[1], "half": table.bfloat16(), "empty": torch.empty(0, 4)}
+    write(file, state | {"places": (1, [2, None])}, {"made": "here"})
+    found, facts = read(file)
+    assert facts == {"made": "here"}
+    assert found.pop("places") == (1, [2, None])
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    assert [found[name].dtype for name in state] == [tensor.dtype for tensor in state.values()]
+
+    whole = file.read_bytes()
+    earlier = save({"0": table}, {"content": "{}"})
+    for content in (b"", whole[:-1], whole + b"x", hashlib.sha256(earlier).digest() + earlier):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"damaged|another version"):
+            read(file)
