@@ -190,11 +190,23 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     assert f"{suites / 'mine.yaml'}: line 2: key 'methods' is written twice" in done.stderr
 
 
+def _flags() -> list[str]:
+    """What Linux says that an x86 processor can do; empty elsewhere."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return next((line.split() for line in lines if line.startswith("flags")), [])
+
+
 def test_the_doctor_tells_what_is_there_and_what_to_do(tiny: Workspace) -> None:
     done = CliRunner().invoke(main, ["doctor"])
     assert done.exit_code == 0, done.output
     assert "recbole: works" in done.stdout
-    assert f"instructions: {torch.backends.cpu.get_cpu_capability()}" in done.stdout
+    instructions = next(line for line in done.stdout.splitlines() if "instructions: " in line)
+    assert f"instructions: {torch.backends.cpu.get_cpu_capability()}, " in instructions
+    if flags := _flags():
+        assert ("bfloat16 by" in instructions and "avx512_bf16" in instructions) == (
+            "avx512_bf16" in flags
+        )
     assert "other datasets: " in done.stdout
     assert "bench data prepare NAME" in done.stdout
     assert len(done.stdout.splitlines()) < 40
