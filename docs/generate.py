@@ -119,6 +119,11 @@ another CPU.
     bench run --dataset game --method all --control shuffled --set protocol.seen=rank --threads 1 --results results/reference
     bench run --dataset game --method dllm2rec --teacher text-out-of-fold --set protocol.seen=rank --threads 1 --results results/reference
     bench run --dataset game --method embedding-only --teacher raw-text --set protocol.seen=rank --threads 1 --results results/reference
+    bench data import industrial path/to/industrial
+    bench run --dataset industrial --ladder dllm2rec --seeds 0-2 --threads 1 --results results/reference
+    bench run --dataset industrial --method ranking-only --method embedding-only --teacher text --seeds 0-2 --threads 1 --results results/reference
+    bench run --dataset industrial --method ranking-only --method gated-ids --teacher l3ae --seeds 0-2 --threads 1 --results results/reference
+    bench run --dataset industrial --method gated-ids --seeds 0-2 --threads 1 --results results/reference
     bench results pack --results results/reference
 """  # noqa: E501 - commands are shown on one line, as they are copied
 
@@ -127,7 +132,7 @@ SHOWN = [
     *[(name, MISSING) for name in ("none", "item-knn")],
     *[(name, "text") for name in ("teacher", "dllm2rec", "ranking-only", "cd", "rrd")],
     *[("embedding-only", "text"), ("hetcomp", "ensemble"), ("learn", "text")],
-    ("ranking-only", "text (shuffled)"),
+    *[("dllm2rec", "counting-ease"), ("dllm2rec", "l3ae"), ("ranking-only", "text (shuffled)")],
 ]
 """Lines of the overview that README.md shows, by method and teacher."""
 

@@ -13,7 +13,7 @@ from bench.errors import DataError
 Ids = NDArray[np.int32]
 
 BLOCK = 1 << 16
-"""Interactions that are looked at together."""
+"""Interactions or rows that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +136,22 @@ class PreparedData:
         An interaction that several histories show counts once; entry 0 is 0.
         """
         rows = self.train
+        counts = self.target_counts()
         order = np.lexsort((rows.ordinal, rows.user))
-        user, ordinal, length = (a[order] for a in (rows.user, rows.ordinal, rows.length))
-        # What the row before shows ends at its own target.
-        known = np.where(np.diff(user, prepend=-1) == 0, np.roll(ordinal, 1), -1)
-        fresh = np.minimum(length, ordinal - known - 1)
         place = np.arange(rows.history.shape[1])
-        first = (length - fresh)[:, None] <= place
-        shown = rows.history[order][first & (place < length[:, None])]
-        counts = np.bincount(shown, minlength=self.n_items + 1)
-        return (counts + np.bincount(rows.target, minlength=self.n_items + 1)).astype(np.int64)
+        for start in range(0, len(order), BLOCK):  # histories are most of what the rows take
+            part = order[start : start + BLOCK]
+            before = order[np.arange(start, start + len(part)) - 1]
+            # What the row before shows ends at its own target.
+            follows = rows.user[part] == rows.user[before]
+            follows[0] &= start > 0
+            known = np.where(follows, rows.ordinal[before], -1)
+            length = rows.length[part]
+            fresh = np.minimum(length, rows.ordinal[part] - known - 1)
+            is_first = (length - fresh)[:, None] <= place
+            shown = rows.history[part][is_first & (place < length[:, None])]
+            counts += np.bincount(shown, minlength=self.n_items + 1)
+        return counts
 
     def target_counts(self) -> NDArray[np.int64]:
         """How often each item is a *training* target: int64 [N + 1], entry 0 is 0."""

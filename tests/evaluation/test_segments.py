@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.data import examples
 from bench.data.examples import Examples, PreparedData
 from bench.data.prepare.windows import examples_at, ordinals
 from bench.evaluation.metrics import metrics_from_ranks
@@ -62,10 +63,11 @@ def test_target_segments_follow_training_targets():
 @given(
     st.lists(st.lists(st.integers(1, 6), min_size=2, max_size=9), min_size=1, max_size=5),
     st.integers(1, 4),
+    st.integers(1, 9),
     st.integers(0, 2**31),
 )
-def test_interactions_in_training_are_those_that_any_row_shows(users, history, seed):
-    """Against a set of (user, place), with some of the rows alone and in any order."""
+def test_interactions_in_training_are_those_that_any_row_shows(users, history, block, seed):
+    """Against a set of (user, place), with some of the rows alone, in any order and block."""
     user = np.repeat(np.arange(len(users)), [len(items) for items in users]).astype(np.int32)
     item = np.concatenate(users).astype(np.int32) - 1
     ordinal, _ = ordinals(user)
@@ -82,7 +84,9 @@ def test_interactions_in_training_are_those_that_any_row_shows(users, history, s
     expected = np.zeros(7, dtype=np.int64)
     for who, place in shown:
         expected[users[who][place]] += 1
-    assert toy.interaction_counts().tolist() == expected.tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examples, "BLOCK", block)
+        assert toy.interaction_counts().tolist() == expected.tolist()
 
 
 def test_an_item_of_a_training_history_is_not_cold():
