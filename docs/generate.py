@@ -129,7 +129,7 @@ another CPU.
 
 
 SHOWN = [
-    *[(name, MISSING) for name in ("none", "item-knn")],
+    *[(name, MISSING) for name in ("none", "item-knn", "ease")],
     *[(name, "text") for name in ("teacher", "dllm2rec", "ranking-only", "cd", "rrd")],
     *[("embedding-only", "text"), ("hetcomp", "ensemble"), ("learn", "text")],
     *[("dllm2rec", "counting-ease"), ("dllm2rec", "l3ae"), ("ranking-only", "text (shuffled)")],

@@ -28,9 +28,9 @@ class SeenItems:
     """What each user had before, on the device that ranks.
 
     Attributes:
-        item: int64 [M'], items 1..N of all users, user after user, each where the user had it
+        item: int32 [M'], items 1..N of all users, user after user, each where the user had it
             first.
-        place: int64 [M + 1], how many of `item` lie before each of the M interactions.
+        place: int32 [M + 1], how many of `item` lie before each of the M interactions.
         start: int64 [U + 1], the interaction where each user's begin, and M.
     """
 
@@ -44,8 +44,9 @@ class SeenItems:
         if sequences is None:
             return None
         first = ~sequences.is_repeat()
-        place = np.concatenate([[0], first.cumsum()])
-        arrays = (sequences.item[first].astype(np.int64), place, np.array(sequences.start))
+        place = np.zeros(len(first) + 1, dtype=np.int32)
+        first.cumsum(out=place[1:])
+        arrays = (sequences.item[first], place, np.array(sequences.start))
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
     def before(self, user: Tensor, ordinal: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,7 +64,7 @@ class SeenItems:
         example = torch.arange(len(user), device=user.device).repeat_interleave(count)
         offset = first - (count.cumsum(0) - count)
         index = torch.arange(len(example), device=user.device) + offset[example]
-        return example, self.item[index]
+        return example, self.item[index].long()
 
 
 class RankedBlocks:

@@ -263,11 +263,11 @@ def _texts_obstacle(baseline: Baseline, texts: Path, data: PreparedData) -> str 
     """Give item texts to a baseline that reads them; why not, where there are none."""
     if not hasattr(baseline, "read_texts"):
         return None
-    from bench.teachers.encoder import encoded
+    from bench.teachers.encoder import MINILM, encoded
 
     vectors = encoded(data.item_texts, texts) if any(map(str.strip, data.item_texts)) else None
     if vectors is None:
-        return "it reads item texts, and no teacher has encoded any of this dataset"
+        return f"it reads item texts as {MINILM} encodes them, and no teacher has done so here"
     baseline.read_texts(vectors)
     return None
 
