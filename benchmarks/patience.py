@@ -28,7 +28,7 @@ from torch import nn
 from bench.paths import SHIPPED
 from bench.records.store import CURVE, ResultStore
 from bench.reporting.markdown import pipe
-from bench.training.loop import _Best
+from bench.training.loop import Best
 
 LEAST_GAINS = (0.0001, 0.0002, 0.0005, 0.001, 0.002)
 
@@ -44,7 +44,7 @@ class Course:
 
     def end(self, least: float) -> int:
         """The epoch at which the training would have ended, as far as its curve goes."""
-        best = _Best(nn.Module(), least)
+        best = Best(nn.Module(), least)
         for epoch, value in enumerate(self.values, start=1):
             best.offer(epoch, value, True)
             if epoch >= self.min_epochs and best.waited(epoch) >= self.patience:

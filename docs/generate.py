@@ -112,18 +112,18 @@ another CPU.
 
     bench data prepare movielens
     bench data import game path/to/games --replace-shipped   # interactions and items, with split labels
-    bench run --dataset movielens --method all --student sasrec --student gru4rec --seeds 0-2 --set protocol.seen=rank --threads 1 --results results/reference
-    bench run --dataset movielens --method all --control shuffled --set protocol.seen=rank --threads 1 --results results/reference
-    bench run --dataset movielens --method embedding-only --teacher raw-text --set protocol.seen=rank --threads 1 --results results/reference
-    bench run --dataset game --method all --seeds 0-2 --set protocol.seen=rank --threads 1 --results results/reference
-    bench run --dataset game --method all --control shuffled --set protocol.seen=rank --threads 1 --results results/reference
-    bench run --dataset game --method dllm2rec --teacher text-out-of-fold --set protocol.seen=rank --threads 1 --results results/reference
-    bench run --dataset game --method embedding-only --teacher raw-text --set protocol.seen=rank --threads 1 --results results/reference
+    bench run -d movielens -m all -s sasrec -s gru4rec --seeds 0-2 --set protocol.seen=rank --threads 1 --results results/reference
+    bench run -d movielens -m all --control shuffled --set protocol.seen=rank --threads 1 --results results/reference
+    bench run -d movielens -m embedding-only -t raw-text --set protocol.seen=rank --threads 1 --results results/reference
+    bench run -d game -m all --seeds 0-2 --set protocol.seen=rank --threads 1 --results results/reference
+    bench run -d game -m all --control shuffled --set protocol.seen=rank --threads 1 --results results/reference
+    bench run -d game -m dllm2rec -t text-out-of-fold --set protocol.seen=rank --threads 1 --results results/reference
+    bench run -d game -m embedding-only -t raw-text --set protocol.seen=rank --threads 1 --results results/reference
     bench data import industrial path/to/industrial
-    bench run --dataset industrial --ladder dllm2rec --seeds 0-2 --threads 1 --results results/reference
-    bench run --dataset industrial --method ranking-only --method embedding-only --teacher text --seeds 0-2 --threads 1 --results results/reference
-    bench run --dataset industrial --method ranking-only --method gated-ids --teacher l3ae --seeds 0-2 --threads 1 --results results/reference
-    bench run --dataset industrial --method gated-ids --seeds 0-2 --threads 1 --results results/reference
+    bench run -d industrial --ladder dllm2rec --seeds 0-2 --threads 1 --results results/reference
+    bench run -d industrial -m ranking-only -m embedding-only -t text --seeds 0-2 --threads 1 --results results/reference
+    bench run -d industrial -m ranking-only -m gated-ids -t l3ae --seeds 0-2 --threads 1 --results results/reference
+    bench run -d industrial -m gated-ids --seeds 0-2 --threads 1 --results results/reference
     bench results pack --results results/reference
 """  # noqa: E501 - commands are shown on one line, as they are copied
 

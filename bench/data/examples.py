@@ -142,7 +142,7 @@ class PreparedData:
         for start in range(0, len(order), BLOCK):  # histories are most of what the rows take
             part = order[start : start + BLOCK]
             before = order[np.arange(start, start + len(part)) - 1]
-            # What the row before shows ends at its own target.
+            # What the row before, if it is the user's, shows ends at its own target.
             follows = rows.user[part] == rows.user[before]
             follows[0] &= start > 0
             known = np.where(follows, rows.ordinal[before], -1)

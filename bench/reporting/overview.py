@@ -16,7 +16,7 @@ _LABELS = (
     ["dataset", "student", "objective"],
     ["dataset", "protocol", "student", "objective", "data", "digest"],
 )
-"""Fields that name a setting, the plainest first; where rules for seen items differ, so do they."""
+"""Fields that name a setting, the plainest first; its rule is added where settings differ in it."""
 
 
 def overview(entries: pd.DataFrame, *, other: bool = False) -> Section | None:

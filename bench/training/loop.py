@@ -101,7 +101,7 @@ def fit(
             if kept is not None and number < kept["stage"]:
                 continue
             limits = _Limits.of(stage, config)
-            best = _Best(step.modules, limits.min_delta)
+            best = Best(step.modules, limits.min_delta)
             with (
                 step.trains(stage),
                 track("", limits.max_epochs, "epochs", logged=False) as advance,
@@ -362,7 +362,7 @@ def _monitored(monitor: Callable[[], float]) -> float:
     return value
 
 
-class _Best:
+class Best:
     """Keeps the parameters of the best epoch and says how long ago the last clear gain was.
 
     Args:
@@ -412,7 +412,7 @@ class _Moment:
         self.attributes = Attributes(step.method, step.student)
         self.started = time.perf_counter()
 
-    def state(self, stage: int, epoch: int, best: _Best) -> State:
+    def state(self, stage: int, epoch: int, best: Best) -> State:
         """All that later epochs depend on.
 
         Args:
@@ -437,7 +437,7 @@ class _Moment:
             "attributes": self.attributes.changed(),
         }
 
-    def restore(self, state: State, best: _Best) -> int:
+    def restore(self, state: State, best: Best) -> int:
         """Go back to a state, within its stage; returns its epoch."""
         self.step.taken = state["steps"]
         self.result.curve[:] = state["curve"]

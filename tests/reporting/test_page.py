@@ -17,7 +17,8 @@ from bench.cli import options, run
 from bench.cli.main import main
 from bench.config.grid import resolve
 from bench.config.selection import Selection
-from bench.paths import PACKAGE, SHIPPED, Workspace
+from bench.data.sources import importing
+from bench.paths import PACKAGE, SHIPPED
 from bench.records.store import ResultStore
 from bench.reporting.page.again import command
 from bench.reporting.page.details import Details
@@ -171,18 +172,17 @@ def test_the_commands_of_the_page_make_the_same_records_again(tiny, tiny_teacher
     assert {path.parent.name for path in tiny.results.glob("*/record.json")} == {*made}
 
 
-def test_the_commands_of_the_reference_records_choose_their_trials():
+def test_the_commands_of_the_reference_records_choose_their_trials(tiny):
+    table = importing.Tables(tiny.home / "interactions.csv", None)
+    importing.store("industrial", importing.read(table), tiny)  # known where it was imported
     board, runs = selected(ResultStore(SHIPPED / "results" / "reference"), ["ndcg@20"])
     store, details = ResultStore(SHIPPED / "results" / "reference"), Details(runs, ["ndcg@20"])
-    declared = board["dataset"].isin(["game", "movielens"])  # others are known where imported
     for method in ("none", "htd"):
-        ours = board[(board["method"] == method) & board["control"].isna() & declared]
+        ours = board[(board["method"] == method) & board["control"].isna()]
         for entry in ours["entry"]:
             said = shlex.split(details.of(entry)["command"])
             args = run.command.make_context("run", said[2:]).params
-            chosen = {
-                t.seed: t for t in resolve(options.selected(args), Workspace.current()).trials
-            }
+            chosen = {t.seed: t for t in resolve(options.selected(args), tiny).trials}
             for key in runs["key"][runs["entry"] == entry]:
                 trial = store.get(key).trial
                 spec = chosen[trial.seed]
